@@ -1,0 +1,46 @@
+# Few verbs; each creates and uses .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+AUDIO := tests/audio/jfk.flac
+
+.PHONY: install run check test bench fmt clean apt-tools
+
+install: .venv/.installed
+demo: .venv/.demo
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# `make run` needs no compiler, no Debian package and no developer's tool.
+.venv/.demo: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[demo]"
+	@touch $@
+
+.venv/.installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --upgrade --no-warn-conflicts --target .venv/huggingface_hub-0.36 "huggingface_hub==0.36.*"
+	@touch $@ .venv/.demo
+
+run: .venv/.demo
+	$(BIN)/asr-gateway serve --demo
+
+fmt: .venv/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: .venv/.installed
+	$(BIN)/python tests/system_tools.py
+	$(BIN)/python -m pytest -n auto --dist loadscope
+
+bench: .venv/.installed
+	$(BIN)/python -m tests.bench.relay
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

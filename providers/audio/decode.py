@@ -1,0 +1,162 @@
+"""Any audio file to samples, through FFmpeg's libraries, with everything hostile kept out.
+
+Whitelists: an uploaded text beginning `v=0` (SDP) makes FFmpeg open sockets; HLS, DASH and ffconcat name other
+files. Caps are counted while decoding: 640 kB of FLAC hold an hour of silence, and headers lie.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+
+from providers.audio.containers import sniff
+from providers.audio.content import ContentReader
+from providers.audio.headers import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.audio.frame import AudioFrame
+    from av.container import InputContainer
+
+    from providers.audio.content import Content
+
+_OPTIONS = {
+    "format_whitelist": "aac,aiff,amr,asf,caf,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,ogg,wav,w64,au,mpegts",
+    "protocol_whitelist": "",
+}
+_MOST_BROKEN_PACKETS = 100
+_DECODE_TIME_PER_S = 0.1  # decoding runs at 200 to 10,000 times real time: ten times is a decoder going round in circles
+
+
+class UnreadableAudio(ValueError):
+    """The bytes are not audio that can be decoded; the message says what was seen. Safe to show."""
+
+
+class AudioTooLong(ValueError):
+    """More seconds, or more samples, than the caller of this module allows."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the audio is longer than {limit_s:g} s")
+        self.limit_s = limit_s
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a demuxer found without decoding."""
+
+    duration_s: float | None
+    rate_hz: int
+    channels: int
+
+
+def open_container(content: Content) -> InputContainer:
+    """Open for demuxing. Raises UnreadableAudio."""
+    reader = io.BufferedReader(ContentReader(content), 65_536)
+    try:
+        return av.open(reader, options=dict(_OPTIONS), metadata_errors="ignore")
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        raise UnreadableAudio(_why_unreadable(content)) from error
+
+
+def audio_stream_of(container: InputContainer) -> av.AudioStream:
+    """Return the first audio stream. Raises UnreadableAudio where there is none or it is absurd."""
+    if not container.streams.audio:
+        raise UnreadableAudio("the file holds no audio stream")
+    stream = container.streams.audio[0]
+    context = stream.codec_context
+    if not MIN_RATE_HZ <= context.sample_rate <= MAX_RATE_HZ:
+        raise UnreadableAudio(f"a sample rate of {context.sample_rate} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ}")
+    if not 1 <= context.channels <= MAX_CHANNELS:
+        raise UnreadableAudio(f"{context.channels} channels are more than {MAX_CHANNELS}")
+    return stream
+
+
+def probe(content: Content) -> Probed:
+    """Read what the container says of its audio. Raises UnreadableAudio."""
+    with open_container(content) as container:
+        stream = audio_stream_of(container)
+        return Probed(
+            duration_s=_claimed_duration_s(container, stream),
+            rate_hz=stream.codec_context.sample_rate,
+            channels=stream.codec_context.channels,
+        )
+
+
+def _claimed_duration_s(container: InputContainer, stream: av.AudioStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1_000_000 if container.duration else None
+
+
+def frames(content: Content, *, max_duration_s: float) -> Iterator[AudioFrame]:
+    """Yield decoded frames, skipping broken packets.
+
+    Raises UnreadableAudio where nothing can be decoded, AudioTooLong past max_duration_s: as many samples as
+    that takes at the stream's own rate are decoded, and not one more. Blocking: call it in a thread.
+    """
+    with open_container(content) as container:
+        stream = audio_stream_of(container)
+        budget = _Budget(max_duration_s)
+        decoded_any = False
+        for frame in _tolerant(container, stream):
+            budget.take(frame)
+            decoded_any = True
+            frame.pts = None
+            yield frame
+        if not decoded_any:
+            raise UnreadableAudio(_why_unreadable(content))
+
+
+class _Budget:
+    """What decoding may cost, counted frame by frame."""
+
+    def __init__(self, max_duration_s: float) -> None:
+        self._max_s = max_duration_s
+        self._left_s = max_duration_s
+        self._give_up_at = time.monotonic() + 10 + max_duration_s * _DECODE_TIME_PER_S
+
+    def take(self, frame: AudioFrame) -> None:
+        channels = frame.layout.nb_channels
+        if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ or channels > MAX_CHANNELS:
+            raise UnreadableAudio(f"the stream turned to {frame.sample_rate} Hz and {channels} channels half way")
+        self._left_s -= frame.samples / frame.sample_rate
+        if self._left_s < 0:
+            raise AudioTooLong(self._max_s)
+        if time.monotonic() > self._give_up_at:
+            raise UnreadableAudio("decoding took implausibly long")
+
+
+def _tolerant(container: InputContainer, stream: av.AudioStream) -> Iterator[AudioFrame]:
+    """Decode past broken packets: a truncated file still holds most of what was said."""
+    broken = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            return  # the container breaks off here
+        try:
+            decoded = packet.decode()
+        except (av.error.FFmpegError, IndexError):
+            broken += 1
+            if broken > _MOST_BROKEN_PACKETS:
+                raise UnreadableAudio(f"more than {_MOST_BROKEN_PACKETS} broken packets") from None
+            continue
+        yield from decoded  # type: ignore[misc] # an audio stream decodes to audio frames
+
+
+def _why_unreadable(content: Content) -> str:
+    container = sniff(content.read_at(0, 64))
+    if container is None:
+        return "the bytes are no audio container known here"
+    if container.value == "mp4":
+        return "the mp4 file is damaged or ends before its index (moov)"
+    return f"the {container.value} file is damaged or cut off before any audio"

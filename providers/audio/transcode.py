@@ -1,0 +1,67 @@
+"""Audio into a container that a provider takes: FLAC, lossless and small, or 16-bit WAV."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from itertools import chain
+from typing import IO, TYPE_CHECKING
+
+import av
+from blake3 import blake3
+
+from providers.audio.containers import media_type
+from providers.audio.content import SLICE_BYTES, FileContent
+from providers.audio.decode import frames
+from providers.types import Audio, Container
+
+if TYPE_CHECKING:
+    from providers.audio.content import Content
+
+_CODECS = {Container.FLAC: "flac", Container.WAV: "pcm_s16le"}
+
+
+def transcode(audio: Audio, to: Container, *, max_duration_s: float) -> Audio:
+    """Return the same utterance in another container: its own sample rate, mono, 16-bit. Blocking.
+
+    Nothing is resampled: what listens at the other end does that with the filter it was trained with.
+    Raises UnreadableAudio, AudioTooLong; OSError where the disk is full. The caller closes the new content.
+    """
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the Audio
+    try:
+        seconds = _encode(audio, to, file, max_duration_s)
+    except BaseException:
+        file.close()
+        raise
+    content = FileContent(file, file.seek(0, io.SEEK_END))
+    return Audio(
+        content=content,
+        media_type=media_type(to),
+        container=to,
+        duration_s=seconds,
+        digest=digest_of(content),
+    )
+
+
+def digest_of(content: Content) -> str:
+    """Return the blake3 of the content, hexadecimal. Blocking: a thread's work where it is large."""
+    digest = blake3()
+    for piece in content.slices(SLICE_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _encode(audio: Audio, to: Container, file: IO[bytes], max_duration_s: float) -> float:
+    """Write the file; return its seconds."""
+    decoded = frames(audio.content, max_duration_s=max_duration_s)
+    first = next(decoded)  # `frames` raises rather than yield nothing
+    samples = 0
+    with av.open(file, "w", format=to.value) as output:
+        stream = output.add_stream(_CODECS[to], rate=first.sample_rate, layout="mono")
+        converter = av.AudioResampler(format="s16", layout="mono", rate=first.sample_rate)
+        for frame in chain((first,), decoded, (None,)):
+            for mono in converter.resample(frame):
+                samples += mono.samples
+                output.mux(stream.encode(mono))
+        output.mux(stream.encode(None))
+    return samples / first.sample_rate

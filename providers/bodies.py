@@ -1,0 +1,52 @@
+"""Request bodies that several services share: multipart forms and JSON with the audio inside."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TypeAlias
+from uuid import uuid4
+
+from providers.audio.containers import file_name
+from providers.exchange import Base64, Body, HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from providers.types import Audio
+
+Fields: TypeAlias = "Iterable[tuple[str, str]]"
+_MARK = "\x00audio\x00"
+
+
+def multipart(url: str, fields: Fields, audio: Audio, *, part: str = "file") -> HttpRequest:
+    """Build a POST of a form: the fields in order, then the audio, named and labelled by what it is."""
+    boundary = uuid4().hex
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
+    )
+    head += (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{part}"; filename="{file_name(audio.container)}"\r\n'
+        f"Content-Type: {audio.media_type}\r\n\r\n"
+    )
+    return HttpRequest(
+        method="POST",
+        url=url,
+        headers={"content-type": f"multipart/form-data; boundary={boundary}"},
+        body=(head.encode(), audio.content, f"\r\n--{boundary}--\r\n".encode()),
+    )
+
+
+def json_with_audio(fields: Mapping[str, object], audio: Audio, *, data_uri: bool) -> Body:
+    """Build a JSON body in which AUDIO stands for the base64 of the audio, bare or as a data URI."""
+    head, _, tail = json.dumps(fields).partition(json.dumps(AUDIO)[1:-1])
+    label = f"data:{audio.media_type};base64," if data_uri else ""
+    return (head.encode() + label.encode(), Base64(audio.content), tail.encode())
+
+
+AUDIO = _MARK
+"""The value that `json_with_audio` replaces. A caller's text cannot hold it: NUL is refused at the edge."""
+
+
+def json_body(fields: Mapping[str, object]) -> Body:
+    """Build a plain JSON body."""
+    return (json.dumps(fields).encode(),)

@@ -1,0 +1,139 @@
+"""Hugging Face hf-inference, and dedicated Inference Endpoints (an account whose deployments name no model).
+
+Source: huggingface_hub 2.4.0 `inference/_providers/hf_inference.py`, @huggingface/tasks 0.21.54 (ASR specification),
+huggingface-inference-toolkit `webservice_starlette.py` (2025-08-25).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pydantic import BaseModel, ValidationError
+
+from providers.authorize import bearer
+from providers.bodies import AUDIO, json_with_audio
+from providers.errors import JobRejected, MalformedReply, RateLimited, by_status
+from providers.exchange import HttpReply, HttpRequest
+from providers.provider import Provider, one_call, retry_after_s
+from providers.types import Capabilities, GenerationParameters, Segment, Task, Timestamps, Transcript, Word
+
+if TYPE_CHECKING:
+    from providers.errors import ProviderError
+    from providers.types import Deployment, Moment, TranscriptionJob
+
+NAME = "hf-inference"
+_MAX_BYTES = 25 * 1024 * 1024  # not published; larger ones come back as 413 or 504
+_NOT_DECODED = re.compile(r"malformed soundfile|soundfile|could not decode|ffmpeg", re.IGNORECASE)
+
+
+def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
+    """Send raw bytes where no parameter is asked for: the body is then the upload as it came."""
+    del deadline
+    parameters = _parameters(job)
+    if not parameters:
+        return HttpRequest(
+            method="POST",
+            url=_url(to),
+            headers={"content-type": job.audio.media_type},
+            body=(job.audio.content,),
+        )
+    return HttpRequest(
+        method="POST",
+        url=_url(to),
+        headers={"content-type": "application/json"},
+        body=json_with_audio({"inputs": AUDIO, "parameters": parameters}, job.audio, data_uri=False),
+    )
+
+
+def _url(to: Deployment) -> str:
+    base = to.account.base_urls["api"]
+    return f"{base}/models/{quote(to.native_model)}" if to.native_model else f"{base}/"
+
+
+def _parameters(job: TranscriptionJob) -> dict[str, object]:
+    """Return the specification's `parameters`; language and task ride in generation_parameters, as transformers reads them."""
+    generation = dict(job.generation.given())
+    if job.language:
+        generation["language"] = job.language
+    if job.task is Task.TRANSLATE:
+        generation["task"] = job.task.value
+    parameters: dict[str, object] = {"generation_parameters": generation} if generation else {}
+    match job.timestamps:
+        case Timestamps.SEGMENT:
+            parameters["return_timestamps"] = True
+        case Timestamps.WORD:
+            parameters["return_timestamps"] = "word"
+    return parameters
+
+
+class _Chunk(BaseModel):
+    text: str
+    timestamp: tuple[float | None, float | None]
+
+
+class _Reply(BaseModel):
+    text: str
+    chunks: list[_Chunk] | None = None
+
+
+def parse_reply(reply: HttpReply) -> Transcript:
+    """Read a 200 reply. Raises MalformedReply, and nothing else.
+
+    Chunks of one word each are words: the shape does not say which were asked for.
+    """
+    try:
+        heard = _Reply.model_validate_json(reply.body, strict=False)
+    except ValidationError as error:
+        raise MalformedReply(NAME, "a 200 without the specification's JSON") from error
+    chunks = heard.chunks or []
+    if chunks and all(len(chunk.text.split()) <= 1 for chunk in chunks):
+        return Transcript(text=heard.text.strip(), words=tuple(_word(chunk) for chunk in chunks))
+    return Transcript(text=heard.text.strip(), segments=tuple(_segment(chunk) for chunk in chunks))
+
+
+def _segment(chunk: _Chunk) -> Segment:
+    start, end = chunk.timestamp
+    return Segment(text=chunk.text, start_s=start or 0.0, end_s=end)
+
+
+def _word(chunk: _Chunk) -> Word:
+    start, end = chunk.timestamp
+    return Word(text=chunk.text.strip(), start_s=start or 0.0, end_s=end if end is not None else start or 0.0)
+
+
+class _Error(BaseModel):
+    error: str | list[str] = ""
+    estimated_time: float | None = None
+
+
+def classify_error(reply: HttpReply) -> ProviderError:
+    """Name a reply that is not 2xx. 503 "currently loading" says how long it will take."""
+    try:
+        body = _Error.model_validate_json(reply.body)
+    except ValidationError:
+        body = _Error()
+    words = body.error if isinstance(body.error, str) else "; ".join(body.error)
+    if reply.status == 400 and _NOT_DECODED.search(words):
+        return JobRejected(NAME, "the audio could not be decoded there")
+    if reply.status == 503 and body.estimated_time is not None:
+        return RateLimited(NAME, "the model is loading", retry_after_s=body.estimated_time)
+    return by_status(NAME, reply.status, f"status {reply.status}", retry_after_s=retry_after_s(reply))
+
+
+HF_INFERENCE = Provider(
+    name=NAME,
+    base_urls={"api": "https://router.huggingface.co/hf-inference"},
+    key_variable="HF_TOKEN",
+    key_required=False,
+    authorize=bearer,
+    capabilities=lambda _: Capabilities(
+        generation=frozenset(each.name for each in fields(GenerationParameters)),
+        timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
+        tasks=frozenset(Task),
+        max_bytes=_MAX_BYTES,
+    ),
+    transcribe=one_call(build_request, parse_reply, classify_error),
+)

@@ -1,0 +1,107 @@
+"""Local models as a provider: worker threads behind a queue that has an end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.errors import AttemptTimedOut, JobRejected, JobUnsupported, ProviderUnavailable, RateLimited
+from providers.local.models import ModelMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from providers.types import Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+
+NAME = "local"
+_QUEUED_PER_WORKER = 16  # at a second a clip, a quarter of a minute's wait: beyond that, say so
+
+
+class Engine(Protocol):
+    """One loaded model."""
+
+    workers: int
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript: ...
+
+
+class LocalModel:
+    """A model that is loaded once and then answers, in threads of its own."""
+
+    def __init__(self, native_model: str, load: Callable[[str], Engine]) -> None:
+        self._native_model = native_model
+        self._load = load
+        self._engine: Engine | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._waiting = 0
+        self._room = 0
+        self._recent_s = 1.0  # a job's usual time, for Retry-After
+        self.missing: ModelMissing | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._engine is not None
+
+    @property
+    def waiting(self) -> int:
+        """Jobs queued or running now."""
+        return self._waiting
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        return self._engine.capabilities if self._engine else None
+
+    async def load(self) -> None:
+        """Load in a thread. A model that is missing is remembered, not raised: others may serve."""
+        try:
+            engine = await asyncio.to_thread(self._load, self._native_model)
+        except ModelMissing as error:
+            self.missing = error
+            return
+        self._executor = ThreadPoolExecutor(engine.workers, thread_name_prefix="asr-local")
+        self._room = engine.workers * (1 + _QUEUED_PER_WORKER)
+        self._engine = engine
+
+    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+        """Return the transcript. Raises ProviderError only."""
+        del to
+        if self._engine is None or self._executor is None:
+            raise ProviderUnavailable(NAME, str(self.missing or "the model is still loading"))
+        if self._waiting >= self._room:
+            raise RateLimited(NAME, "the local queue is full", retry_after_s=self._wait_s())
+        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        started, abandoned = loop.time(), threading.Event()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await loop.run_in_executor(self._executor, _work, self._engine, job, abandoned)
+        except TimeoutError as error:
+            raise AttemptTimedOut(NAME, "still working at the deadline") from error
+        finally:
+            abandoned.set()  # a worker that is still at it stops after its current window
+            self._waiting -= 1
+            self._recent_s += 0.2 * (loop.time() - started - self._recent_s)
+
+    def close(self) -> None:
+        """Let running work end; drop what waits."""
+        if self._executor:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _wait_s(self) -> float:
+        return max(1.0, self._recent_s)
+
+
+def _work(engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> Transcript:
+    try:
+        return engine.transcribe(job, abandoned.is_set)
+    except UnreadableAudio as error:
+        raise JobRejected(NAME, str(error)) from error
+    except AudioTooLong as error:
+        raise JobUnsupported(NAME, str(error)) from error
+    except ValueError as error:  # faster-whisper's word for a prompt and max_new_tokens that exceed 448 together
+        raise JobUnsupported(NAME, "the prompt and max_new_tokens are too long together") from error

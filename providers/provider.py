@@ -1,0 +1,84 @@
+"""What a provider is: a name, where it lives, how it lets us in, what its models can do, and the translation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from providers.errors import MalformedReply
+from providers.exchange import Exchange, HttpReply, HttpRequest
+from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+
+if TYPE_CHECKING:
+    from providers.errors import ProviderError
+
+Authorize: TypeAlias = Callable[[HttpRequest, Account], HttpRequest]
+Translate: TypeAlias = Callable[[TranscriptionJob, Deployment, Moment], Exchange[Transcript]]
+
+
+class ProviderOptions(BaseModel):
+    """Base of each provider's allow-list of extra fields a caller may set; anything else is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One speech service reached over HTTP."""
+
+    name: str
+    base_urls: Mapping[str, str]  # "api" and more; empty where every account must name its own
+    key_variable: str | None  # the environment variable its own SDK reads
+    authorize: Authorize
+    capabilities: Callable[[str], Capabilities]  # of a native model
+    transcribe: Translate
+    options: type[ProviderOptions] = ProviderOptions
+    credential_hosts: frozenset[str] = field(default_factory=frozenset)  # besides those of the account's URLs
+    public_hosts: frozenset[str] = field(default_factory=frozenset)  # may be fetched from, without a credential
+    key_required: bool = True
+
+
+def one_call(
+    build_request: Callable[[TranscriptionJob, Deployment, Moment], HttpRequest],
+    parse_reply: Callable[[HttpReply], Transcript],
+    classify_error: Callable[[HttpReply], ProviderError],
+) -> Translate:
+    """Make the exchange of a service that answers in one call."""
+
+    def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+        reply = yield build_request(job, to, deadline)
+        return parse_reply(succeeded(reply, classify_error))
+
+    return transcribe
+
+
+def succeeded(reply: HttpReply | None, classify_error: Callable[[HttpReply], ProviderError]) -> HttpReply:
+    """Return the reply if its status is 2xx. Raises what classify_error says of it otherwise."""
+    if reply is None:
+        raise TypeError("an HttpRequest is answered with an HttpReply")
+    if 200 <= reply.status < 300:
+        return reply
+    raise classify_error(reply)
+
+
+def read_json(provider: str, reply: HttpReply) -> Mapping[str, object]:
+    """Return the reply's JSON object. Raises MalformedReply: HTML and cut-off JSON come with 200 too."""
+    try:
+        value = json.loads(reply.body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedReply(provider, f"status {reply.status} without readable JSON") from error
+    if not isinstance(value, dict):
+        raise MalformedReply(provider, f"status {reply.status} with JSON that is no object")
+    return value
+
+
+def retry_after_s(reply: HttpReply) -> float | None:
+    """Return the seconds a `Retry-After` header asks for, where it gives a number of them."""
+    try:
+        return max(0.0, float(reply.headers.get("retry-after", "")))
+    except ValueError:
+        return None

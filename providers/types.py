@@ -1,0 +1,195 @@
+"""The values that move between callers, planning and providers. Frozen; units in the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import date  # noqa: TC003 - dataclass fields are read at run time by tests and the console
+from enum import StrEnum
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import BaseModel, SecretStr
+
+    from providers.audio.content import Content
+
+Moment = NewType("Moment", float)
+"""A point on the event loop's monotonic clock, in seconds."""
+
+
+class Container(StrEnum):
+    """What an audio file is wrapped in, told from its bytes."""
+
+    WAV = "wav"
+    FLAC = "flac"
+    MP3 = "mp3"
+    OGG = "ogg"
+    MP4 = "mp4"
+    WEBM = "webm"
+    AAC = "aac"
+    AMR = "amr"
+    AIFF = "aiff"
+    CAF = "caf"
+    ASF = "asf"
+    AU = "au"
+    W64 = "w64"
+    MPEGTS = "mpegts"
+
+
+class Task(StrEnum):
+    """What to do with the utterance: write it down, or write it down in English."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+
+
+class Timestamps(StrEnum):
+    """How finely times are wanted."""
+
+    NONE = "none"
+    SEGMENT = "segment"
+    WORD = "word"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationParameters:
+    """The sixteen generation parameters of the Hugging Face ASR specification; None where not given."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    typical_p: float | None = None
+    epsilon_cutoff: float | None = None
+    eta_cutoff: float | None = None
+    max_length: int | None = None
+    max_new_tokens: int | None = None
+    min_length: int | None = None
+    min_new_tokens: int | None = None
+    do_sample: bool | None = None
+    early_stopping: bool | str | None = None  # True, False or "never"
+    num_beams: int | None = None
+    num_beam_groups: int | None = None
+    penalty_alpha: float | None = None
+    use_cache: bool | None = None
+
+    def given(self) -> Iterator[tuple[str, float | bool | str]]:
+        """Yield name and value of each parameter that was given."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None:
+                yield each.name, value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """One utterance as it was uploaded, readable again for every attempt."""
+
+    content: Content
+    media_type: str  # of the container, whatever the caller called it
+    container: Container | None
+    duration_s: float | None  # None where no header or demuxer could tell
+    digest: str  # blake3 of the content, hexadecimal
+
+    @property
+    def size_bytes(self) -> int:
+        return self.content.size_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionJob:
+    """What a caller wants done, in no API's dialect."""
+
+    model: str
+    audio: Audio
+    task: Task = Task.TRANSCRIBE
+    language: str | None = None  # ISO-639-1, or a longer code where the caller gave one
+    prompt: str | None = None
+    timestamps: Timestamps = Timestamps.NONE
+    generation: GenerationParameters = field(default_factory=GenerationParameters)
+    diarize: bool = False
+    provider_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # by adapter name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One recognised word and its place in the utterance."""
+
+    text: str  # without surrounding space
+    start_s: float  # from the first audio sample
+    end_s: float  # never before start_s
+    speaker: str | None = None
+    confidence: float | None = None  # 0 to 1; None where the provider gives none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Words that share one time span."""
+
+    text: str
+    start_s: float  # from the first audio sample
+    end_s: float | None  # None where the model left it open: the end of the audio
+    speaker: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """What was heard. An empty text means silence."""
+
+    text: str
+    segments: tuple[Segment, ...] = ()
+    words: tuple[Word, ...] = ()
+    language: str | None = None  # ISO-639-1 where it could be mapped
+    duration_s: float | None = None  # as the provider measured the audio
+    model_version: str | None = None  # what the provider says really answered
+    cost_usd: float | None = None  # as the provider billed it
+    request_id: str | None = None  # the provider's own, for its support desk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What one native model can do. Planning reads it; nothing else decides what is sent where."""
+
+    generation: frozenset[str] = frozenset()  # names in GenerationParameters that are honoured
+    timestamps: frozenset[Timestamps] = frozenset()  # besides none
+    tasks: frozenset[Task] = frozenset({Task.TRANSCRIBE})
+    languages: frozenset[str] | None = None  # None: any; else the only ones it can hear
+    language_hint: bool = True  # whether the request can name the language
+    prompt: bool = False
+    diarize: bool = False
+    containers: frozenset[Container] | None = None  # None: any; else what is not here is transcoded
+    transcode_to: Container = Container.FLAC
+    max_bytes: int | None = None
+    max_duration_s: float | None = None
+    retires_on: date | None = None  # announced by the provider; unsupported from that day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One configured provider: where it is and what it lets us in with."""
+
+    name: str
+    adapter: str
+    base_urls: Mapping[str, str]  # "api" and whatever else the adapter names; no trailing slash
+    api_key: SecretStr | None = None
+    options: Mapping[str, str] = field(default_factory=dict)  # what one adapter needs more, e.g. a region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One model on one account."""
+
+    account: Account
+    native_model: str
+    usd_per_minute: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.account.name}/{self.native_model}"
+
+
+def option_values(job: TranscriptionJob, adapter: str, schema: type[BaseModel]) -> dict[str, object]:
+    """Return the caller's provider options for one adapter, checked and without those not given."""
+    given = job.provider_options.get(adapter, {})
+    return schema.model_validate(given).model_dump(exclude_none=True)
