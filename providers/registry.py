@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from providers.emulators.ear import Emulation
     from providers.provider import Provider
 
-PROVIDERS: Final = {
-    provider.name: provider
-    for provider in (
-        HF_INFERENCE,
-    )
-}
+PROVIDERS: Final = {provider.name: provider for provider in (HF_INFERENCE,)}
 
 
 def emulator_of(name: str) -> Callable[[Emulation], web.Application]:

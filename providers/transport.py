@@ -67,7 +67,11 @@ def new_session(*, connections: int = 512) -> aiohttp.ClientSession:
 
 
 async def send(
-    session: aiohttp.ClientSession, provider: Provider, account: Account, request: HttpRequest, deadline: Moment
+    session: aiohttp.ClientSession,
+    provider: Provider,
+    account: Account,
+    request: HttpRequest,
+    deadline: Moment,
 ) -> HttpReply:
     """Send one request. Raises ProviderUnavailable, AttemptTimedOut, MalformedReply."""
     ready = _with_credential(provider, account, request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import date  # noqa: TC003 - dataclass fields are read at run time by tests and the console
 from enum import StrEnum
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,7 +108,7 @@ class TranscriptionJob:
     timestamps: Timestamps = Timestamps.NONE
     generation: GenerationParameters = field(default_factory=GenerationParameters)
     diarize: bool = False
-    provider_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # by adapter name
+    provider_options: Mapping[str, BaseModel] = field(default_factory=dict)  # by adapter name, checked at the edge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,7 @@ class Deployment:
         return f"{self.account.name}/{self.native_model}"
 
 
-def option_values(job: TranscriptionJob, adapter: str, schema: type[BaseModel]) -> dict[str, object]:
-    """Return the caller's provider options for one adapter, checked and without those not given."""
-    given = job.provider_options.get(adapter, {})
-    return schema.model_validate(given).model_dump(exclude_none=True)
+def option_values(job: TranscriptionJob, adapter: str) -> dict[str, Any]:
+    """Return the caller's provider options for one adapter, without those not given."""
+    options = job.provider_options.get(adapter)
+    return options.model_dump(exclude_none=True, by_alias=True) if options else {}

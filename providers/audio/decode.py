@@ -31,7 +31,9 @@ _OPTIONS = {
     "protocol_whitelist": "",
 }
 _MOST_BROKEN_PACKETS = 100
-_DECODE_TIME_PER_S = 0.1  # decoding runs at 200 to 10,000 times real time: ten times is a decoder going round in circles
+_DECODE_TIME_PER_S = (
+    0.1  # decoding runs at 200 to 10,000 times real time: ten times is a decoder going round in circles
+)
 
 
 class UnreadableAudio(ValueError):

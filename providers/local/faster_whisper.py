@@ -132,7 +132,9 @@ def _options(job: TranscriptionJob) -> dict[str, Any]:
 
 def _segment(segment: Any, duration_s: float) -> Segment:  # noqa: ANN401 - the library has no types
     return Segment(
-        text=segment.text, start_s=min(float(segment.start), duration_s), end_s=min(float(segment.end), duration_s)
+        text=segment.text,
+        start_s=min(float(segment.start), duration_s),
+        end_s=min(float(segment.end), duration_s),
     )
 
 
