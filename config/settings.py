@@ -1,0 +1,319 @@
+"""What an operator can set: typed, bounded, checked at the start. An unknown key stops it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config.units import Bytes, Seconds
+
+ENV_PREFIX = "ASR_GATEWAY_"
+MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
+
+
+class BadConfiguration(ValueError):
+    """The configuration cannot be used; the message says where and what would be valid."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Deadline(_Section):
+    """How long a job may take in all: base + per_audio_second x duration, at most max."""
+
+    base: Seconds = 120.0
+    per_audio_second: float = Field(0.5, ge=0, le=100)
+    max: Seconds = 7200.0
+
+
+class Spool(_Section):
+    """Where uploads wait: in memory while small, in unlinked files beyond that."""
+
+    memory_per_upload: Bytes = ByteSize(1 << 20)
+    memory_total: Bytes = ByteSize(64 << 20)
+    disk_total: Bytes = ByteSize(8 << 30)
+    directory: Path | None = None  # None: the system's folder for temporary files
+
+
+class Server(_Section):
+    """The listening side."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65_535)
+    max_upload: Bytes = ByteSize(100 << 20)  # of audio; JSON bodies 4/3 of it
+    max_duration: Seconds = 4 * 3600.0  # of audio
+    deadline: Deadline = Deadline()
+    spool: Spool = Spool()
+    cors_origins: tuple[str, ...] = ()
+    header_timeout: Seconds = 10.0  # from the connection, or the first byte of a request, to the end of its headers
+    body_timeout: Seconds = 20.0  # without a byte of the body
+    body_min_rate: Bytes = ByteSize(1024)  # bytes a second, after body_timeout
+    keep_alive: Seconds = 620.0  # above what clients and load balancers keep, so that they close first
+    drain: Seconds = 30.0  # what is in flight may finish after SIGTERM
+
+
+class AuthMode(StrEnum):
+    """Who may call."""
+
+    NONE = "none"
+    KEYS = "keys"
+    PASSTHROUGH = "passthrough"
+
+
+class Key(_Section):
+    """One caller's key, known by its hash alone."""
+
+    name: str = Field(pattern=r"^[\w.-]{1,64}$")
+    role: Literal["caller", "admin"] = "caller"
+    hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
+
+
+class Auth(_Section):
+    """mode none is for loopback only."""
+
+    mode: AuthMode = AuthMode.NONE
+    keys: tuple[Key, ...] = ()
+
+    @model_validator(mode="after")
+    def _keys_for_keys(self) -> Auth:
+        if self.mode is AuthMode.KEYS and not self.keys:
+            raise ValueError("auth.mode is keys, but auth.keys is empty: nobody could call")
+        return self
+
+
+class AccountSettings(_Section):
+    """One account at a provider, or one local engine."""
+
+    adapter: str
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None
+    base_url: str | None = Field(None, pattern=r"^https?://[^\s?#]+$")
+    base_urls: dict[str, Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]] = {}
+    options: dict[str, str] = {}
+    engine: Literal["faster-whisper"] = "faster-whisper"  # adapter: local
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # adapter: local
+    compute_type: str = "default"  # adapter: local; a CTranslate2 type such as int8 or float16
+
+    @model_validator(mode="after")
+    def _one_key(self) -> AccountSettings:
+        if self.api_key and self.api_key_file:
+            raise ValueError("api_key and api_key_file exclude each other")
+        return self
+
+    def secret(self) -> SecretStr | None:
+        """Return the key, from its file where one is named. Raises BadConfiguration."""
+        if self.api_key_file is None:
+            return self.api_key
+        try:
+            return SecretStr(self.api_key_file.read_text().strip())
+        except OSError as error:
+            raise BadConfiguration(f"api_key_file {self.api_key_file} cannot be read: {error.strerror}") from error
+
+
+class Target(_Section):
+    """Where a model can be had: account/native id, split at the first slash."""
+
+    target: str = Field(pattern=r"^[\w.-]+(/.*)?$")
+    substitute: bool = False  # it is another model than the one asked for, and the operator knows
+    usd_per_minute: float | None = Field(None, ge=0)
+
+    @property
+    def account(self) -> str:
+        return self.target.partition("/")[0]
+
+    @property
+    def native_model(self) -> str:
+        return self.target.partition("/")[2]
+
+
+class OnUnsupported(StrEnum):
+    """What to do with a parameter that no deployment honours."""
+
+    IGNORE = "ignore"
+    REJECT = "reject"
+
+
+def _as_target(value: object) -> object:
+    return {"target": value} if isinstance(value, str) else value
+
+
+class Route(_Section):
+    """One model's ways, best first."""
+
+    targets: tuple[Annotated[Target, Field()], ...] = Field(min_length=1)
+    on_unsupported: OnUnsupported = OnUnsupported.REJECT
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_targets(cls, value: Any) -> Any:  # noqa: ANN401 - anything may stand in a file
+        if isinstance(value, dict) and isinstance(value.get("targets"), list):
+            return {**value, "targets": [_as_target(each) for each in value["targets"]]}
+        return value
+
+
+def _model_name(name: str) -> str:
+    if name != "*" and (not MODEL_NAME.fullmatch(name) or ".." in name):
+        raise ValueError("a model name is letters, digits, . _ - and single slashes, without ..")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
+
+
+class Logs(_Section):
+    """One line a request."""
+
+    format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+    # Entries of these are named by the operator; an environment variable's name has lost its case and slashes.
+    not_from_environment: ClassVar = frozenset({"models", "providers", "not_from_environment"})
+
+    server: Server = Server()
+    auth: Auth = Auth()
+    providers: dict[str, AccountSettings] = {}
+    models: dict[ModelName, Route] = {}
+    default_model: ModelName | None = None  # of `POST /` and `/predict`
+    logs: Logs = Logs()
+
+    @model_validator(mode="after")
+    def _public_needs_keys(self) -> Settings:
+        refuse_open_door(self)
+        return self
+
+    @model_validator(mode="after")
+    def _targets_name_accounts(self) -> Settings:
+        for name, route in self.models.items():
+            for target in route.targets:
+                if target.account not in self.providers:
+                    near = _nearest(target.account, self.providers)
+                    raise ValueError(f"models.{name}: target {target.target} names no account{near}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del env_settings, dotenv_settings, file_secret_settings
+        return _FixedKeys(settings_cls), init_settings
+
+
+class _FixedKeys(EnvSettingsSource):
+    """Environment variables, which override fixed keys only."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {key: value for key, value in super().__call__().items() if key not in Settings.not_from_environment}
+
+
+def load(path: Path | None) -> Settings:
+    """Read the file, if one is given, and the environment. Raises BadConfiguration."""
+    document = _read_yaml(path) if path else {}
+    try:
+        return Settings(**_with_variables(document, "", os.environ))
+    except ValidationError as error:
+        raise BadConfiguration(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """Say each fault in a line: where, what, and the nearest valid name. Values are left out: one may be a secret."""
+    return "\n".join(_line(each["loc"], each["type"], each["msg"]) for each in error.errors(include_input=False))
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Refuse to serve strangers without keys. Raises ValueError."""
+    if settings.auth.mode is AuthMode.NONE and not is_loopback(settings.server.host):
+        raise ValueError(
+            f"auth.mode is none and server.host is {settings.server.host}: anybody who reaches this machine could spend "
+            "your money. Set auth.mode to keys or passthrough, or bind 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a bind address is reachable from this machine alone."""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadConfiguration(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{path} is not YAML: {error}") from error
+    if not isinstance(document or {}, dict):
+        raise BadConfiguration(f"{path}: expected keys such as server, providers and models")
+    return document or {}
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def _with_variables(value: Any, where: str, environ: Any) -> Any:  # noqa: ANN401 - any YAML value
+    """Replace ${VAR} in strings, at any depth. Raises BadConfiguration where one is not set."""
+    match value:
+        case dict():
+            return {key: _with_variables(each, f"{where}.{key}".lstrip("."), environ) for key, each in value.items()}
+        case list():
+            return [_with_variables(each, f"{where}[{i}]", environ) for i, each in enumerate(value)]
+        case str():
+            missing = [name for name in _VARIABLE.findall(value) if name not in environ]
+            if missing:
+                raise BadConfiguration(f"{where}: the environment variable {missing[0]} is not set")
+            return _VARIABLE.sub(lambda match: environ[match[1]], value)
+    return value
+
+
+def _line(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    where = ".".join(map(str, location))
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key{_nearest(str(location[-1]), _names_at(location[:-1]))}"
+    return f"{where}: {message.removeprefix('Value error, ')}" if where else message.removeprefix("Value error, ")
+
+
+def _names_at(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Return the keys that are valid at a place in the file."""
+    model: Any = Settings
+    for step in location:
+        fields = getattr(model, "model_fields", {})
+        if isinstance(step, str) and step in fields:
+            model = _model_in(fields[step].annotation)
+    return tuple(getattr(model, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:  # noqa: ANN401 - typing's own objects
+    """Return the section inside dict[str, X], tuple[X, ...] or Annotated[X, ...]."""
+    arguments = getattr(annotation, "__args__", ())
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not arguments:
+        return annotation
+    return next((found for each in reversed(arguments) if (found := _model_in(each)) is not None), None)
+
+
+def _nearest(name: str, valid: Any) -> str:  # noqa: ANN401 - any iterable of names
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; valid are: {', '.join(sorted(valid))}"

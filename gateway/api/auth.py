@@ -1,0 +1,91 @@
+"""Who is calling. Keys are known by their hash and compared in constant time; a key in a URL is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+from pydantic import SecretStr
+
+from config.settings import AuthMode
+from gateway.problems import forbidden, unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.settings import Auth, Key
+
+CALLER = "asr.caller"
+# `Bearer x`, fal's `Key x`, Replicate's old `Token x`, and `Bearer: x` as the specification page prints it.
+_SCHEME = re.compile(r"(?:bearer|key|token)\s*:?\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who sent a request."""
+
+    name: str
+    role: str = "caller"
+    models: tuple[str, ...] = ("*",)
+    token: SecretStr | None = field(default=None, repr=False)  # passthrough: the caller's own at the provider
+
+    def may_use(self, model: str) -> bool:
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
+
+
+ANONYMOUS = Caller(name="anonymous", role="admin")  # mode none: loopback only
+
+
+def authenticate(request: web.BaseRequest, auth: Auth) -> Caller:
+    """Return the caller. Raises Problem 401."""
+    if auth.mode is AuthMode.NONE:
+        return ANONYMOUS
+    token = _token(request)
+    if auth.mode is AuthMode.PASSTHROUGH:
+        return Caller(name="passthrough", token=SecretStr(token))
+    return _by_key(token, auth.keys)
+
+
+def admin_only(caller: Caller) -> None:
+    """Raise Problem 403 unless the caller is an admin."""
+    if caller.role != "admin":
+        raise forbidden("this route wants an admin key")
+
+
+def check_origin(request: web.BaseRequest, allowed: Sequence[str]) -> None:
+    """Refuse what another web page's script sends: a loopback server is reachable from any page. Raises Problem 403."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and origin not in allowed and origin not in _own_origins(request):
+        raise forbidden("requests from that origin are not allowed; see server.cors_origins", "origin-not-allowed")
+    if origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site":
+        raise forbidden("requests from other sites are not allowed; see server.cors_origins", "origin-not-allowed")
+
+
+def _own_origins(request: web.BaseRequest) -> tuple[str, str]:
+    host = request.headers.get(hdrs.HOST, "")
+    return f"http://{host}", f"https://{host}"
+
+
+def _token(request: web.BaseRequest) -> str:
+    given = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if len(given) > 1:
+        raise unauthorized("more than one Authorization header")
+    if not given:
+        raise unauthorized("a key is needed: Authorization: Bearer <key>")
+    return _SCHEME.sub("", given[0].strip(), count=1).strip()
+
+
+def _by_key(token: str, keys: Sequence[Key]) -> Caller:
+    digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
+    found: Key | None = None
+    for key in keys:  # all of them, always: time tells nothing of which
+        if hmac.compare_digest(key.hash, digest):
+            found = key
+    if found is None:
+        raise unauthorized("the key is not known here")
+    return Caller(name=found.name, role=found.role, models=found.models)

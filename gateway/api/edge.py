@@ -1,0 +1,151 @@
+"""The outermost layer of every request: its id, its caller, its errors in the right shape, its line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from aiohttp import hdrs, web
+
+from gateway.api.auth import CALLER, authenticate, check_origin
+from gateway.api.front import OBSERVED
+from gateway.api.hf import HuggingFace
+from gateway.api.openai import OpenAI
+from gateway.logs import LOG, request_done
+from gateway.observe import Observed
+from gateway.problems import Problem
+from providers.types import Task
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler, Middleware
+
+    from config.settings import Settings
+    from gateway.drain import Drain
+    from gateway.metrics import Metrics
+
+PUBLIC: Final = ("/health/", "/api/models/", "/api/tasks")
+_REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}")
+_EXPOSED = "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model"
+_ALLOWED = "authorization, content-type, x-hf-bill-to, user-agent, x-use-cache, x-wait-for-model"
+_HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
+
+
+class Edge:
+    """One process's outermost layer."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, drain: Drain) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._drain = drain
+
+    async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request whatever happens, and count it."""
+        loop = asyncio.get_running_loop()
+        observed = Observed(request_id=_request_id(request), started=loop.time())
+        request[OBSERVED] = observed
+        status = "cancelled"
+        self._metrics.in_flight.inc()
+        try:
+            response = await self._answer(request, handler, observed)
+            self._add_headers(request, response, observed, loop.time() - observed.started)
+            status = str(response.status)
+            return response
+        finally:
+            self._metrics.in_flight.dec()
+            seconds = loop.time() - observed.started
+            self._metrics.request(observed, status, seconds)
+            request_done(observed, status, seconds, _route_name(request))
+
+    async def _answer(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
+        try:
+            return await self._admitted(request, handler, observed)
+        except Problem as problem:
+            return _told(request, problem, observed)
+        except web.HTTPException as known:
+            return _told(request, _http_problem(request, known), observed)
+        except TimeoutError:
+            if not self._drain.is_cutting:
+                raise
+            return _told(request, _cut_off(), observed)
+        except Exception:  # noqa: BLE001 - the one place where a mistake of ours becomes a 500, logged with its cause
+            LOG.exception("unexpected", extra={"fields": {"request_id": observed.request_id}})
+            return _told(
+                request, Problem(status=500, type="internal", message="an error of the gateway's own"), observed
+            )
+
+    async def _admitted(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
+        if request.method == hdrs.METH_OPTIONS:
+            return web.Response(status=204)  # a preflight carries no key
+        check_origin(request, self._settings.server.cors_origins)
+        if not request.path.startswith(PUBLIC):
+            request[CALLER] = authenticate(request, self._settings.auth)
+            observed.caller = request[CALLER].name
+        async with self._drain.cut():
+            return await handler(request)
+
+    def _add_headers(
+        self, request: web.Request, response: web.StreamResponse, observed: Observed, seconds: float
+    ) -> None:
+        headers = response.headers
+        headers["X-Request-Id"] = observed.request_id
+        headers["X-Compute-Time"] = f"{seconds:.3f}"
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin and origin in self._settings.server.cors_origins:
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = _EXPOSED
+            headers["Access-Control-Allow-Headers"] = _ALLOWED
+            headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+            headers["Vary"] = hdrs.ORIGIN
+
+
+def middleware(edge: Edge) -> Middleware:
+    """Return the edge in the form aiohttp takes."""
+
+    @web.middleware
+    async def run(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await edge.run(request, handler)
+
+    return run
+
+
+def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
+    """Render a problem in the shape of the API it came through."""
+    observed.problem = problem.type
+    front = _OPENAI if request.path.startswith("/v1/") else _HF
+    response = front.render_problem(problem, observed.request_id)
+    if request.can_read_body and not request.content.at_eof():
+        response.force_close()  # the rest of the body would be read for nothing
+    return response
+
+
+def _request_id(request: web.Request) -> str:
+    """Return the caller's own id where it gave one that is safe to repeat."""
+    for name in ("X-Request-Id", "X-Amzn-Trace-Id"):
+        given = request.headers.get(name, "")
+        if _REQUEST_ID.fullmatch(given):
+            return given
+    return uuid4().hex
+
+
+def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
+    headers = {"Allow": known.headers[hdrs.ALLOW]} if hdrs.ALLOW in known.headers else {}
+    kind = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(known.status, "bad-request")
+    message = f"{request.method} {request.path[:120]}: {known.reason}"
+    return Problem(status=known.status, type=kind, message=message, headers=headers)
+
+
+def _cut_off() -> Problem:
+    return Problem(
+        status=502,
+        type="draining",
+        message="the gateway is shutting down and could not wait any longer",
+        headers={"Connection": "close"},
+    )
+
+
+def _route_name(request: web.Request) -> str:
+    """Return the route's pattern, never the path: it may hold anything a caller writes."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"

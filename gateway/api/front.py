@@ -1,0 +1,159 @@
+"""What every transcribing route shares: receive, measure, dispatch, render. A front supplies the dialect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from config.catalog import Catalog
+from gateway.api.auth import CALLER
+from gateway.intake.measure import measure
+from gateway.problems import Problem, forbidden, invalid_parameter
+from providers.registry import PROVIDERS
+from providers.types import TranscriptionJob
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from pydantic import BaseModel
+
+    from gateway.api.auth import Caller
+    from gateway.api.parameters import Parameters
+    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.routes import Route, Routes
+    from gateway.dispatch.service import Dispatcher
+    from gateway.intake.upload import Intake, Shape, Upload
+    from gateway.observe import Observed
+    from providers.audio.demux import Demuxer
+    from providers.types import Audio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What one request asks for, in no dialect but with what its own needs to answer."""
+
+    model: str
+    parameters: Parameters
+    account: str | None = None  # pinned to it
+    native_adapter: str | None = None  # whose dialect this is: in passthrough mode the token is that provider's
+    rendering: Mapping[str, Any] = field(default_factory=dict)  # the front's own notes
+
+
+class Front(Protocol):
+    """One dialect."""
+
+    name: str
+    shape: Shape
+
+    def read(self, request: web.Request, upload: Upload) -> Asked:
+        """Parse. Raises Problem."""
+        ...
+
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+        """Answer in the dialect's own shape. Raises Problem where the transcript lacks what was asked for."""
+        ...
+
+    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+        """Say in the dialect's own shape why there is no answer."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """Everything a request needs, built once."""
+
+    intake: Intake
+    demuxer: Demuxer
+    routes: Routes
+    dispatcher: Dispatcher
+    max_duration_s: float
+
+
+CATALOG = web.AppKey("catalog", Catalog)
+SERVICE = web.AppKey("service", Service)
+FRONT = "asr.front"
+OBSERVED = "asr.observed"
+
+
+def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Make the handler of a transcribing route."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        service = request.config_dict[SERVICE]
+        observed: Observed = request[OBSERVED]
+        observed.front = front.name
+        upload = await service.intake.receive(request, front.shape)
+        try:
+            observed.upload_bytes = upload.content.size_bytes
+            asked = front.read(request, upload)
+            route = _route(service.routes, asked, request[CALLER])
+            observed.model = asked.model if asked.model in service.routes.by_model else "other"
+            audio = await measure(upload, service.demuxer, max_duration_s=service.max_duration_s)
+            observed.audio_s = audio.duration_s
+            answer = await service.dispatcher.transcribe(_job(asked, audio), route)
+            observed.answered(answer)
+            response = front.render(asked, audio, answer)
+        finally:
+            upload.close()
+        response.headers.update(_headers(asked, answer))
+        return response
+
+    return handle
+
+
+def _route(routes: Routes, asked: Asked, caller: Caller) -> Route:
+    if not caller.may_use(asked.model):
+        raise forbidden(f"this key may not use the model {asked.model!r}", "model-not-allowed")
+    if caller.token is not None:
+        return routes.for_token(asked.model, asked.account, asked.native_adapter, caller.token)
+    if asked.account:
+        return routes.pinned(asked.model, asked.account)
+    return routes.resolve(asked.model)
+
+
+def _job(asked: Asked, audio: Audio) -> TranscriptionJob:
+    wants = asked.parameters
+    return TranscriptionJob(
+        model=asked.model,
+        audio=audio,
+        task=wants.task,
+        language=wants.language,
+        prompt=wants.prompt,
+        timestamps=wants.timestamps,
+        generation=wants.generation,
+        diarize=wants.diarize,
+        provider_options=_checked_options(wants.provider_options),
+    )
+
+
+def _checked_options(given: Mapping[str, Any]) -> Mapping[str, BaseModel]:
+    """Check each provider's options against its allow-list. Raises Problem 422."""
+    checked: dict[str, BaseModel] = {}
+    for name, options in given.items():
+        provider = PROVIDERS.get(name)
+        if provider is None:
+            raise invalid_parameter(f"provider_options.{name}", "(object)", f"one of {', '.join(sorted(PROVIDERS))}")
+        try:
+            checked[name] = provider.options.model_validate(options)
+        except ValidationError as error:
+            fault = error.errors(include_input=False)[0]
+            where = ".".join(map(str, ("provider_options", name, *fault["loc"])))
+            allowed = ", ".join(provider.options.model_fields) or "nothing"
+            raise invalid_parameter(where, "(value)", f"{fault['msg']} (options are: {allowed})") from error
+    return checked
+
+
+def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
+    ignored = (*asked.parameters.without_effect, *answer.ignored)
+    duration_s = answer.transcript.duration_s
+    return {
+        "X-Gateway-Provider": answer.deployment.account.name,
+        "X-Gateway-Model": answer.deployment.native_model,
+        "X-Gateway-Attempts": str(len(answer.attempts)),
+        "X-Gateway-Cache": "bypass",
+        **({"X-Gateway-Ignored-Parameters": ", ".join(ignored)} if ignored else {}),
+        **({"X-Audio-Duration": f"{duration_s:.3f}"} if duration_s is not None else {}),
+    }

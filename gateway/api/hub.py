@@ -1,0 +1,50 @@
+"""The part of the Hugging Face Hub's API that clients ask before they send audio, open to all.
+
+Source: huggingface_hub 0.30 to 2.4 (`inference/_providers/_common.py`), @huggingface/inference 4.13.30. Python wants the
+mapping as an object, `id` and `pipeline_tag`; neither must see a provider its client cannot do speech with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.api.front import SERVICE
+from gateway.api.hf import json_response
+from gateway.problems import not_found
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_TASK: Final = "automatic-speech-recognition"
+# In the order preferred by provider="auto": hf-inference keeps chunks and takes parameters. Together is left out:
+# the Python client has no speech for it and fails where it stands first.
+_PROVIDERS: Final = ("hf-inference", "fal-ai", "replicate", "deepinfra")
+
+
+async def model_info(request: web.Request) -> web.Response:
+    """Answer `GET /api/models/{model}`. The provider's id is the model's own name, which the fronts here read back."""
+    model = request.match_info["model"].strip("/")
+    request.config_dict[SERVICE].routes.resolve(model)
+    entry: dict[str, Any] = {"providerId": model, "status": "live", "task": _TASK}
+    return json_response(
+        {
+            "id": model,
+            "modelId": model,
+            "pipeline_tag": _TASK,
+            "inference": "warm",
+            "inferenceProviderMapping": dict.fromkeys(_PROVIDERS, entry),
+        }
+    )
+
+
+async def tasks(request: web.Request) -> web.Response:
+    """Answer `GET /api/tasks`, where clients look for a default model."""
+    routes = request.config_dict[SERVICE].routes
+    default = routes.default_model or next(iter(routes.models), None)
+    names = [default] if default else []
+    return json_response({_TASK: {"id": _TASK, "models": [{"id": name} for name in names], "widgetModels": names}})
+
+
+async def nothing_else(request: web.Request) -> web.Response:
+    """Answer every other path under /api/."""
+    raise not_found(f"{request.path[:120]} is not served here")

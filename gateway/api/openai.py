@@ -1,0 +1,256 @@
+"""The OpenAI front: multipart in, six response formats out, each rendered here whatever the provider speaks.
+
+Source: openai-openapi v2.3.0 and the typed models of the `openai` package 3.54.0 (`openai/types/audio`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from gateway.api.front import Asked
+from gateway.api.hf import json_response, query_parameters
+from gateway.api.parameters import (
+    GENERATION,
+    Parameters,
+    check_together,
+    from_text,
+    number,
+    read_language,
+    read_prompt,
+)
+from gateway.api.subtitles import render_subtitles
+from gateway.intake.upload import Shape
+from gateway.problems import Problem, bad_request
+from providers.languages import name_of
+from providers.types import GenerationParameters, Task, Timestamps
+
+if TYPE_CHECKING:
+    from gateway.dispatch.attempts import Answer
+    from gateway.intake.upload import Upload
+    from providers.types import Audio, Segment, Transcript
+
+_FORMATS: Final = ("json", "text", "srt", "vtt", "verbose_json", "diarized_json")
+_TIMED: Final = frozenset({"srt", "vtt", "verbose_json"})
+_GRANULARITIES: Final = ("segment", "word")
+# Fields of the current SDK that shape a stream, bias or extra output no part of a job stands for.
+_REFUSED: Final = {
+    "stream": "streamed transcripts are not served yet; leave stream out",
+    "include": "logprobs are not returned by this gateway; leave include out",
+    "known_speaker_references": "speaker references are not taken; leave them out",
+}
+
+
+class OpenAI:
+    """`/v1/audio/transcriptions`, or `/v1/audio/translations` with task translate."""
+
+    shape = Shape(json_path=None, raw=False)
+
+    def __init__(self, task: Task) -> None:
+        self.name = f"openai-{task}"
+        self._task = task
+
+    def read(self, request: web.Request, upload: Upload) -> Asked:
+        query_parameters(request)
+        fields = _Fields(upload.fields)
+        format_ = fields.choice("response_format", _FORMATS, "json")
+        granularities = fields.choices("timestamp_granularities", _GRANULARITIES)
+        if granularities and format_ != "verbose_json":
+            raise _refused("timestamp_granularities", "only response_format verbose_json has a place for timestamps")
+        model = fields.required("model")
+        generation = fields.generation()
+        parameters = Parameters(
+            task=self._task,
+            language=fields.read("language", read_language) if self._task is Task.TRANSCRIBE else None,
+            prompt=fields.read("prompt", read_prompt),
+            timestamps=_timestamps(format_, granularities),
+            generation=generation,
+            diarize=format_ == "diarized_json" or fields.flag("diarize"),
+            provider_options=fields.provider_options(),
+        )
+        fields.nothing_left()
+        return Asked(model=model, parameters=parameters, rendering={"format": format_, "granularities": granularities})
+
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+        heard, format_ = answer.transcript, asked.rendering["format"]
+        duration_s = heard.duration_s or audio.duration_s
+        match format_:
+            case "text":
+                return web.Response(text=heard.text + "\n", content_type="text/plain", charset="utf-8")
+            case "srt":
+                return web.Response(
+                    text=render_subtitles(heard, duration_s, "srt"),
+                    content_type="application/x-subrip",
+                    charset="utf-8",
+                )
+            case "vtt":
+                return web.Response(
+                    text=render_subtitles(heard, duration_s, "vtt"), content_type="text/vtt", charset="utf-8"
+                )
+            case "verbose_json":
+                return json_response(_verbose(heard, duration_s, self._task, asked.rendering["granularities"]))
+            case "diarized_json":
+                return json_response(_diarized(heard, duration_s))
+        return json_response({"text": heard.text, **_usage(duration_s)})
+
+    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+        kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+        error = {
+            "message": problem.message,
+            "type": "rate_limit_error" if problem.status == 429 else kind,
+            "param": problem.param,
+            "code": problem.type,
+            "request_id": request_id,
+        }
+        return json_response({"error": error}, problem.status, problem.headers)
+
+
+class _Fields:
+    """A form's fields, each read once; what is left at the end is refused by name."""
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self._left: dict[str, list[str]] = {}
+        for name, value in fields:
+            # `x[]` and `x` are one field: SDKs write the first, people and some servers the second.
+            self._left.setdefault(name.removesuffix("[]"), []).append(value)
+        for name, reason in _REFUSED.items():
+            if self._left.get(name) and not (name == "stream" and self._left[name] == ["false"]):
+                raise _refused(name, reason)
+        self._left.pop("stream", None)
+
+    def required(self, name: str) -> str:
+        value = self._one(name)
+        if not value:
+            raise bad_request(f"{name}: missing", param=name)
+        return value
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        value = self._one(name)
+        if value is not None and value not in allowed:
+            raise _refused(name, f"{value[:40]!r} is not one of {', '.join(allowed)}")
+        return value or default
+
+    def choices(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        values = tuple(self._left.pop(name, ()))
+        for value in values:
+            if value not in allowed:
+                raise _refused(name, f"{value[:40]!r} is not one of {', '.join(allowed)}")
+        return values
+
+    def read(self, name: str, reader: Any) -> Any:  # noqa: ANN401 - what the reader gives
+        value = self._one(name)
+        return None if value is None else reader(name, value)
+
+    def flag(self, name: str) -> bool:
+        value = self._one(name)
+        if value not in {None, "true", "false"}:
+            raise _refused(name, "expected true or false")
+        return value == "true"
+
+    def generation(self) -> GenerationParameters:
+        """Read temperature, 0 to 1 here, and the specification's other parameters under their own names."""
+        readers = {**GENERATION, "temperature": number(0, 1)}
+        given = {
+            name: readers[name](name, from_text(value)) for name in readers if (value := self._one(name)) is not None
+        }
+        parameters = GenerationParameters(**given)
+        check_together(parameters)
+        return parameters
+
+    def provider_options(self) -> dict[str, Any]:
+        """Read OpenAI's own extra fields as options of that provider."""
+        options: dict[str, Any] = {}
+        if (strategy := self._chunking_strategy()) is not None:
+            options["chunking_strategy"] = strategy
+        for name in ("keywords", "known_speaker_names", "languages"):
+            if values := self._left.pop(name, None):
+                options[name] = values
+        return {"openai": options} if options else {}
+
+    def _chunking_strategy(self) -> Any:  # noqa: ANN401 - "auto" or an object; the provider's allow-list decides
+        """Read all three spellings: a word, one part of JSON, and `chunking_strategy[type]` parts."""
+        inner = {
+            name: name[len("chunking_strategy[") : -1] for name in self._left if name.startswith("chunking_strategy[")
+        }
+        if inner:
+            return {key: from_text(self._one(name) or "") for name, key in inner.items()}
+        value = self._one("chunking_strategy")
+        if value is None or not value.lstrip().startswith("{"):
+            return value
+        try:
+            return msgspec.json.decode(value)
+        except msgspec.DecodeError as error:
+            raise _refused("chunking_strategy", 'expected "auto" or a JSON object') from error
+
+    def nothing_left(self) -> None:
+        for name in self._left:
+            raise _refused(name[:60], "this field is not known here")
+
+    def _one(self, name: str) -> str | None:
+        values = self._left.pop(name, [])
+        if len(values) > 1:
+            raise _refused(name, "given more than once")
+        return values[0] if values else None
+
+
+def _refused(name: str, reason: str) -> Problem:
+    return Problem(status=400, type="unsupported-value", message=f"{name}: {reason}", param=name)
+
+
+def _timestamps(format_: str, granularities: tuple[str, ...]) -> Timestamps:
+    if "word" in granularities:
+        return Timestamps.WORD
+    return Timestamps.SEGMENT if format_ in _TIMED else Timestamps.NONE
+
+
+def _usage(duration_s: float | None) -> dict[str, Any]:
+    """Return what was heard in whole seconds, as OpenAI's duration-billed models say it."""
+    return {} if duration_s is None else {"usage": {"type": "duration", "seconds": -int(-duration_s // 1)}}
+
+
+def _verbose(heard: Transcript, duration_s: float | None, task: Task, granularities: tuple[str, ...]) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "task": task.value,
+        "language": "english" if task is Task.TRANSLATE else name_of(heard.language or ""),
+        "duration": round(duration_s or 0.0, 3),
+        "text": heard.text,
+    }
+    if "segment" in granularities or not granularities:
+        body["segments"] = [_segment(at, segment) for at, segment in enumerate(heard.segments)]
+    if "word" in granularities:
+        body["words"] = [{"word": w.text, "start": round(w.start_s, 3), "end": round(w.end_s, 3)} for w in heard.words]
+    return body | _usage(duration_s)
+
+
+def _segment(at: int, segment: Segment) -> dict[str, Any]:
+    """Return a segment; what only a Whisper decoder knows is given neutral values that the SDK's types accept."""
+    return {
+        "id": at,
+        "seek": 0,
+        "start": round(segment.start_s, 3),
+        "end": round(segment.end_s if segment.end_s is not None else segment.start_s, 3),
+        "text": segment.text,
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": 0.0,
+        "compression_ratio": 1.0,
+        "no_speech_prob": 0.0,
+    }
+
+
+def _diarized(heard: Transcript, duration_s: float | None) -> dict[str, Any]:
+    segments = [
+        {
+            "type": "transcript.text.segment",
+            "id": f"seg_{at:03d}",
+            "start": round(segment.start_s, 3),
+            "end": round(segment.end_s if segment.end_s is not None else segment.start_s, 3),
+            "text": segment.text,
+            "speaker": segment.speaker or "unknown",
+        }
+        for at, segment in enumerate(heard.segments, start=1)
+    ]
+    duration = {"duration": round(duration_s or 0.0, 3)}
+    return {"task": "transcribe", **duration, "text": heard.text, "segments": segments} | _usage(duration_s)

@@ -1,0 +1,60 @@
+"""Routes for operators: health, metrics, the models there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway.api.auth import CALLER, admin_only
+from gateway.api.front import SERVICE
+from gateway.api.hf import json_response
+from gateway.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
+"""Gives "ready", "degraded", "loading" or "draining"."""
+
+
+async def live(request: web.Request) -> web.Response:
+    """Answer while the event loop turns."""
+    del request
+    return json_response({"status": "alive"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Answer 503 only while a model loads or the process drains: a lost dependency must not take every replica out."""
+    status = request.config_dict[READINESS]()
+    return json_response({"status": status}, 503 if status in {"loading", "draining"} else 200)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer in Prometheus' text format, to an admin."""
+    admin_only(request[CALLER])
+    body = generate_latest(request.config_dict[METRICS].registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def models(request: web.Request) -> web.Response:
+    """Answer OpenAI's `GET /v1/models` with the models this caller may use, and what really answers for each."""
+    return json_response({"object": "list", "data": [_model(request, name) for name in _allowed(request)]})
+
+
+async def model(request: web.Request) -> web.Response:
+    """Answer OpenAI's `GET /v1/models/{model}`."""
+    name = request.match_info["model"]
+    request.config_dict[SERVICE].routes.resolve(name)
+    return json_response(_model(request, name))
+
+
+def _allowed(request: web.Request) -> list[str]:
+    return [name for name in request.config_dict[SERVICE].routes.models if request[CALLER].may_use(name)]
+
+
+def _model(request: web.Request, name: str) -> dict[str, Any]:
+    route = request.config_dict[SERVICE].routes.resolve(name)
+    deployments = [each.name for each in route.deployments]
+    return {"id": name, "object": "model", "created": 0, "owned_by": "asr-gateway", "deployments": deployments}

@@ -1,0 +1,160 @@
+"""The composition root: read settings, build each part once, join them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from config.catalog import load_catalog
+from gateway.api import hf, hub, ops
+from gateway.api.edge import Edge, middleware
+from gateway.api.front import CATALOG, SERVICE, Service, endpoint
+from gateway.api.native import FalAi, OpenAILike, Replicate
+from gateway.api.openai import OpenAI
+from gateway.defaults import check_adapters
+from gateway.dispatch.service import Dispatcher
+from gateway.drain import Drain
+from gateway.fleet import Fleet, build_local, build_routes
+from gateway.intake.receive import BodyLimits
+from gateway.intake.spool import SpoolBudget
+from gateway.intake.upload import Intake
+from gateway.metrics import METRICS, Metrics
+from providers.audio.demux import Demuxer
+from providers.transport import new_session
+from providers.types import Task
+
+if TYPE_CHECKING:
+    from config.settings import AccountSettings, Settings
+    from gateway.dispatch.attempts import Attempt
+    from gateway.dispatch.routes import Routes
+    from providers.local.provider import Engine
+    from providers.types import Deployment
+
+
+class Gateway:
+    """One process's parts. Build it inside a running event loop; close it after draining."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raise BadConfiguration where settings and adapters do not fit."""
+        check_adapters(settings)
+        self.settings = settings
+        self.catalog = load_catalog()
+        self.routes = build_routes(settings, self.catalog)
+        self.metrics = Metrics()
+        self.drain = Drain()
+        self.demuxer = Demuxer()
+        self.spool = _spool_budget(settings)
+        self._session = new_session()
+        self.fleet = Fleet(self._session, build_local(self.routes, settings, load_engine))
+        self._configured = {d.name for route in self.routes.by_model.values() for d in route.deployments}
+        self.dispatcher = self._dispatcher()
+        self._watch()
+
+    async def close(self) -> None:
+        """Give everything back."""
+        await self.fleet.close()
+        await self._session.close()
+        await asyncio.to_thread(self.demuxer.close)
+
+    def status(self) -> str:
+        """Say whether this process wants traffic, in a word."""
+        if self.drain.is_draining:
+            return "draining"
+        if self.fleet.loading:
+            return "loading"
+        return "degraded" if self.fleet.missing else "ready"
+
+    def web_app(self) -> web.Application:
+        """Return the application with every route."""
+        app = web.Application(middlewares=[middleware(Edge(self.settings, self.metrics, self.drain))])
+        app[SERVICE] = Service(
+            intake=Intake(_body_limits(self.settings), self.spool),
+            demuxer=self.demuxer,
+            routes=self.routes,
+            dispatcher=self.dispatcher,
+            max_duration_s=self.settings.server.max_duration,
+        )
+        app[CATALOG] = self.catalog
+        app[METRICS] = self.metrics
+        app[ops.READINESS] = self.status
+        add_routes(app.router, self.routes)
+        return app
+
+    def _dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            fleet=self.fleet,
+            deadline=self.settings.server.deadline,
+            max_duration_s=self.settings.server.max_duration,
+            clock=asyncio.get_running_loop().time,
+            today=lambda: datetime.now(UTC).date(),
+            on_attempt=self._count_attempt,
+        )
+
+    def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
+        self.metrics.attempt(deployment, attempt, configured=deployment.name in self._configured)
+
+    def _watch(self) -> None:
+        """Let the gauges read what they show when they are scraped."""
+        self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
+        self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
+        for name, model in self.fleet.local.items():
+            self.metrics.queued.labels(name).set_function(partial(getattr, model, "waiting"))
+
+
+def load_engine(account: AccountSettings, native_model: str) -> Engine:
+    """Load a local model. Raises ModelMissing, also where the engine is not installed."""
+    from providers.local.models import ModelMissing  # noqa: PLC0415 - an optional extra
+
+    try:
+        from providers.local.faster_whisper import FasterWhisper  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ModelMissing('local models need an extra: pip install "asr-gateway[local]", or [demo]') from error
+    return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
+
+
+def add_routes(router: web.UrlDispatcher, routes: Routes) -> None:
+    """Add every route. Pinned accounts come before the native fronts, which share their first segment."""
+    accounts = {d.account.name: d.account.adapter for route in routes.by_model.values() for d in route.deployments}
+    _add_ops(router)
+    for path, task in (("transcriptions", Task.TRANSCRIBE), ("translations", Task.TRANSLATE)):
+        router.add_post(f"/v1/audio/{path}", endpoint(OpenAI(task)))
+    hf.add_routes(router, endpoint(hf.HuggingFace()), accounts)
+    router.add_post("/fal-ai/{model:.+}", endpoint(FalAi()))
+    replicate = endpoint(Replicate())
+    router.add_post("/replicate/v1/predictions", replicate)
+    router.add_post("/replicate/v1/models/{model:.+}/predictions", replicate)
+    router.add_post("/deepinfra/v1/openai/audio/transcriptions", endpoint(OpenAILike("deepinfra")))
+    router.add_post("/together/v1/audio/transcriptions", endpoint(OpenAILike("together")))
+
+
+def _add_ops(router: web.UrlDispatcher) -> None:
+    router.add_get("/health/live", ops.live)
+    router.add_get("/health/ready", ops.ready)
+    router.add_get("/metrics", ops.metrics)
+    router.add_get("/v1/models", ops.models)
+    router.add_get("/v1/models/{model:.+}", ops.model)
+    router.add_get("/api/tasks", hub.tasks)
+    router.add_get("/api/models/{model:.+}", hub.model_info)
+    router.add_get("/api/{rest:.*}", hub.nothing_else)
+    # Where the container of an Inference Endpoint answers its own probes.
+    router.add_get("/health", ops.live)
+    router.add_route("OPTIONS", "/{any:.*}", ops.live)  # answered before it gets here
+
+
+def _body_limits(settings: Settings) -> BodyLimits:
+    server = settings.server
+    return BodyLimits(max_upload_bytes=server.max_upload, idle_s=server.body_timeout, min_rate=server.body_min_rate)
+
+
+def _spool_budget(settings: Settings) -> SpoolBudget:
+    spool = settings.server.spool
+    return SpoolBudget(
+        memory_per_upload=spool.memory_per_upload,
+        memory_total=spool.memory_total,
+        disk_total=spool.disk_total,
+        directory=spool.directory,
+    )

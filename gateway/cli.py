@@ -1,0 +1,180 @@
+"""The command line. Exit codes: 0 done, 1 it failed, 2 the call or the configuration is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from config.catalog import load_catalog
+from config.settings import BadConfiguration, Settings, load, refuse_open_door
+from gateway import logs
+from gateway.defaults import DEMO_MODEL, check_adapters, demonstration, from_environment
+from providers.registry import PROVIDERS, emulator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from gateway.app import Gateway
+
+_CONFIG = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    envvar="ASR_GATEWAY_CONFIG",
+    help="The YAML file. Without one, every provider whose usual key variable is set is enabled.",
+)
+_DEMO = click.option("--demo", is_flag=True, help="Ignore provider keys; let the embedded English model answer.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="asr-gateway")
+def main() -> None:
+    """One URL for speech recognition: Hugging Face and OpenAI clients in, any provider or a local model behind."""
+
+
+@main.command()
+@_CONFIG
+@_DEMO
+@click.option("--host", help="Where to listen; anything but loopback needs auth.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Where to listen; 0 picks a free port.")
+def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int | None) -> None:
+    """Run the gateway."""
+    from gateway.serve import serve as run_server  # noqa: PLC0415 - other commands need no server
+
+    settings = _settings(config_file, demo=demo, host=host, port=port)
+    listener = logs.start(settings.logs.format, settings.logs.level)
+    try:
+        _run(run_server(settings, partial(_announce, settings)))
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {settings.server.host}:{settings.server.port}: {error}"
+        ) from error
+    finally:
+        listener.stop()
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check a configuration FILE without serving it."""
+    settings = _settings(file)
+    click.echo(f"{file}: {len(settings.models)} models on {len(settings.providers)} accounts")
+
+
+@main.command()
+@_CONFIG
+@_DEMO
+def models(config_file: Path | None, *, demo: bool) -> None:
+    """List the models that would be served, and what answers for each."""
+    for name, route in _settings(config_file, demo=demo).models.items():
+        click.echo(f"{name}\t{', '.join(target.target for target in route.targets)}")
+
+
+@main.command()
+@click.argument("audio", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_CONFIG
+@_DEMO
+@click.option("--model", help="A model of the configuration; its default otherwise.")
+@click.option("--timestamps", type=click.Choice(["none", "segment", "word"]), default="none", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "json", "srt", "vtt"]), default="text", show_default=True
+)
+def transcribe(
+    audio: Path, config_file: Path | None, *, demo: bool, model: str | None, timestamps: str, format_: str
+) -> None:
+    """Write down what is said in AUDIO, without a server."""
+    from gateway.transcribe import transcribe_file  # noqa: PLC0415 - other commands need none of it
+
+    settings = _settings(config_file, demo=demo)
+    click.echo(_run(transcribe_file(settings, audio, model or settings.default_model, timestamps, format_)))
+
+
+@main.command()
+@click.argument("provider", type=click.Choice(sorted(PROVIDERS)))
+@click.option("--port", type=click.IntRange(0, 65_535), default=9001, show_default=True)
+@click.option("--key", default="emulated-key", show_default=True, help="The one credential it accepts.")
+@click.option("--digest", is_flag=True, help="Answer with the audio's digest instead of a transcript.")
+def emulate(provider: str, *, port: int, key: str, digest: bool) -> None:
+    """Serve an emulation of PROVIDER on loopback, to try a configuration without a key."""
+    from gateway.emulate import serve_emulator  # noqa: PLC0415 - other commands need none of it
+
+    _run(serve_emulator(emulator_of(provider), provider, port=port, key=key, digest=digest))
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@click.option("--url", required=True, help="The gateway, e.g. http://127.0.0.1:8080")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(url: str, command: tuple[str, ...]) -> None:
+    """Run an unchanged Python program with huggingface_hub's inference calls pointed at a gateway.
+
+    asr-gateway exec --url http://127.0.0.1:8080 -- python app.py
+    """
+    from gateway.exec.launch import run  # noqa: PLC0415 - other commands need none of it
+
+    sys.exit(run(url, command, os.environ))
+
+
+def _settings(
+    config_file: Path | None, *, demo: bool = False, host: str | None = None, port: int | None = None
+) -> Settings:
+    """Return the effective settings; say what is wrong with them and exit with 2."""
+    try:
+        catalog = load_catalog()
+        settings = _listening_at(load(config_file), host, port)
+        settings = demonstration(settings, catalog) if demo else from_environment(settings, catalog, os.environ)
+        check_adapters(settings)
+    except BadConfiguration as error:
+        click.echo(f"The configuration cannot be used:\n{error}", err=True)
+        sys.exit(2)
+    return settings
+
+
+def _listening_at(settings: Settings, host: str | None, port: int | None) -> Settings:
+    """Return the settings with what the command line says of the address. Raises BadConfiguration."""
+    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update=changes)})
+    try:
+        refuse_open_door(settings)
+    except ValueError as error:
+        raise BadConfiguration(str(error)) from error
+    return settings
+
+
+def _announce(settings: Settings, gateway: Gateway, port: int) -> None:
+    """Say where it listens, what it serves, and a line to paste."""
+    url = f"http://{settings.server.host}:{port}"
+    if gateway.fleet.missing and not any(model.ready for model in gateway.fleet.local.values()):
+        click.echo("\n".join(gateway.fleet.missing), err=True)
+    model = settings.default_model or next(iter(settings.models), DEMO_MODEL)
+    click.echo(f"asr-gateway listens on {url} with {len(settings.models)} models.", err=True)
+    if any(target.substitute for route in settings.models.values() for target in route.targets):
+        click.echo("Demonstration: Whisper tiny.en (small, English only) answers every model name.", err=True)
+    header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
+    click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
+
+
+def _sample() -> str:
+    """Return the bundled sample's path where this is a checkout, else a name to replace."""
+    sample = Path(__file__).parents[1] / "tests" / "audio" / "jfk.flac"
+    if not sample.is_file():
+        return "audio.flac"
+    return os.path.relpath(sample)
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever the coroutine returns
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.run(coroutine)
+    return uvloop.run(coroutine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One job's way to a transcript."""

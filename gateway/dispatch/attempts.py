@@ -1,0 +1,177 @@
+"""Trying a plan's candidates in order, under one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.dispatch.plan import times_for
+from gateway.problems import Problem
+from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.transcode import transcode
+from providers.errors import (
+    AttemptTimedOut,
+    JobRejected,
+    JobUnsupported,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gateway.dispatch.plan import Candidate
+    from providers.types import Audio, Container, Deployment, Moment, Transcript, TranscriptionJob
+
+
+class Backend(Protocol):
+    """Whatever can transcribe: a provider over HTTP, a local model."""
+
+    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+        """Raise ProviderError only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call, as callers and operators are told of it."""
+
+    deployment: str
+    outcome: str
+    seconds: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.deployment}: {self.outcome} after {self.seconds:.2f} s" + (
+            f" ({self.reason})" if self.reason else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A transcript and how it was come by."""
+
+    transcript: Transcript
+    deployment: Deployment
+    ignored: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+
+
+class Attempts:
+    """One job's tries. Transcoded copies of the audio live as long as this is open."""
+
+    def __init__(
+        self,
+        job: TranscriptionJob,
+        backend_of: Callable[[Deployment], Backend],
+        *,
+        clock: Callable[[], float],
+        max_duration_s: float,
+        on_attempt: Callable[[Deployment, Attempt], None],
+    ) -> None:
+        self._job = job
+        self._backend_of = backend_of
+        self._clock = clock
+        self._max_duration_s = max_duration_s
+        self._on_attempt = on_attempt
+        self._transcoded: dict[Container, Audio] = {}
+        self._cleanup = ExitStack()
+        self.made: list[Attempt] = []
+
+    def close(self) -> None:
+        self._cleanup.close()
+
+    async def run(self, candidates: Sequence[Candidate], deadline: Moment) -> Answer:
+        """Return the first answer. Raises Problem where there is none."""
+        errors: list[ProviderError] = []
+        for candidate in candidates:
+            if self._clock() >= deadline:
+                break
+            try:
+                transcript = await self._attempt(candidate, deadline)
+            except ProviderError as error:
+                errors.append(error)
+                if not error.failover:
+                    break
+            else:
+                return Answer(
+                    transcript=transcript,
+                    deployment=candidate.deployment,
+                    ignored=candidate.ignored,
+                    attempts=tuple(self.made),
+                )
+        raise problem_of(errors, self.made, past_deadline=self._clock() >= deadline)
+
+    async def _attempt(self, candidate: Candidate, deadline: Moment) -> Transcript:
+        deployment, started = candidate.deployment, self._clock()
+        outcome, reason = "cancelled", ""
+        try:
+            times = times_for(self._job, candidate.capabilities) or self._job.timestamps
+            job = replace(self._job, audio=await self._audio_for(candidate), timestamps=times)
+            transcript = await self._backend_of(deployment).transcribe(job, deployment, deadline)
+            outcome = "ok"
+        except ProviderError as error:
+            outcome, reason = error.outcome, error.reason
+            raise
+        else:
+            return transcript
+        finally:
+            attempt = Attempt(
+                deployment=deployment.name, outcome=outcome, seconds=self._clock() - started, reason=reason
+            )
+            self.made.append(attempt)
+            self._on_attempt(deployment, attempt)
+
+    async def _audio_for(self, candidate: Candidate) -> Audio:
+        """Return the audio in a container the deployment takes, transcoded once for all attempts that need it."""
+        can, audio = candidate.capabilities, self._job.audio
+        if can.containers is None or audio.container in can.containers:
+            return audio
+        wanted = can.transcode_to
+        if wanted not in self._transcoded:
+            self._transcoded[wanted] = await self._transcode(audio, wanted, candidate.deployment.account.adapter)
+        if can.max_bytes is not None and self._transcoded[wanted].size_bytes > can.max_bytes:
+            raise JobUnsupported(candidate.deployment.account.adapter, f"takes at most {can.max_bytes} bytes")
+        return self._transcoded[wanted]
+
+    async def _transcode(self, audio: Audio, wanted: Container, adapter: str) -> Audio:
+        try:
+            made = await asyncio.to_thread(transcode, audio, wanted, max_duration_s=self._max_duration_s)
+        except UnreadableAudio as error:
+            raise JobRejected(adapter, str(error)) from error
+        except AudioTooLong as error:
+            raise JobUnsupported(adapter, str(error)) from error
+        except OSError as error:
+            raise ProviderUnavailable(adapter, "no room to transcode the audio") from error
+        self._cleanup.callback(made.content.close)
+        return made
+
+
+def problem_of(errors: Sequence[ProviderError], attempts: Sequence[Attempt], *, past_deadline: bool) -> Problem:
+    """Say why nobody answered: the caller's fault, the clock's, everybody's limits, or plain failure."""
+    lines = "; ".join(map(str, attempts))
+    final: Mapping[str, str] = {"x-should-retry": "false"}
+    last = errors[-1] if errors else None
+    if isinstance(last, JobRejected):
+        return Problem(status=400, type="unreadable-audio", message=last.reason or "the provider refused the audio")
+    if past_deadline or (errors and all(isinstance(each, AttemptTimedOut) for each in errors)):
+        return Problem(status=504, type="deadline", message=f"no answer before the deadline: {lines}", headers=final)
+    if errors and all(isinstance(each, RateLimited) for each in errors):
+        return _all_limited([each for each in errors if isinstance(each, RateLimited)], lines)
+    if errors and all(isinstance(each, JobUnsupported) for each in errors):
+        return Problem(status=422, type="unsupported-job", message=f"no deployment takes this job: {lines}")
+    return Problem(status=502, type="all-failed", message=f"every deployment failed: {lines}", headers=final)
+
+
+def _all_limited(errors: Sequence[RateLimited], lines: str) -> Problem:
+    waits = [each.retry_after_s for each in errors if each.retry_after_s is not None]
+    wait_s = max(1, min(3600, round(min(waits, default=1.0) + 0.5)))
+    return Problem(
+        status=429,
+        type="rate-limited",
+        message=f"every deployment is rate limited: {lines}",
+        headers={"Retry-After": str(wait_s)},
+    )

@@ -1,0 +1,51 @@
+"""Ending without losing what is in flight: finish what can be finished, cut the rest with a clear answer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Drain:
+    """The requests in flight, and whether the process is going away."""
+
+    def __init__(self) -> None:
+        self._timeouts: set[asyncio.Timeout] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.is_draining = False
+        self.is_cutting = False
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._timeouts)
+
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[None]:
+        """Run a request so that it can be ended: TimeoutError is raised in it then."""
+        async with asyncio.timeout(None) as timeout:
+            self._timeouts.add(timeout)
+            self._idle.clear()
+            try:
+                yield
+            finally:
+                self._timeouts.discard(timeout)
+                if not self._timeouts:
+                    self._idle.set()
+
+    async def wait(self, limit_s: float) -> None:
+        """Return when nothing is in flight, or after limit_s."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
+
+    def cut_all(self) -> None:
+        """End what is still in flight now."""
+        self.is_cutting = True
+        now = asyncio.get_running_loop().time()
+        for timeout in self._timeouts:
+            timeout.reschedule(now)

@@ -1,0 +1,1 @@
+"""Run an unchanged Python program with huggingface_hub's inference calls pointed at a gateway."""

@@ -1,0 +1,109 @@
+"""Every configured deployment: its account, its backend, what it can do."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.dispatch.routes import Route, Routes
+from providers.local.models import EMBEDDED
+from providers.local.provider import NAME as LOCAL
+from providers.local.provider import LocalModel
+from providers.registry import PROVIDERS
+from providers.transport import HttpProvider
+from providers.types import Account, Deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from aiohttp import ClientSession
+
+    from config.catalog import Catalog
+    from config.settings import AccountSettings, Settings, Target
+    from config.settings import Route as RouteSettings
+    from gateway.dispatch.attempts import Backend
+    from providers.local.provider import Engine
+    from providers.types import Capabilities
+
+
+class Fleet:
+    """What dispatch asks for backends and abilities."""
+
+    def __init__(self, session: ClientSession, local: Mapping[str, LocalModel]) -> None:
+        """local: loaded models by deployment name."""
+        self._http = {name: HttpProvider(provider, session) for name, provider in PROVIDERS.items()}
+        self.local = local
+
+    def backend(self, deployment: Deployment) -> Backend:
+        if deployment.account.adapter == LOCAL:
+            return self.local[deployment.name]
+        return self._http[deployment.account.adapter]
+
+    def capabilities(self, deployment: Deployment) -> Capabilities | None:
+        if deployment.account.adapter == LOCAL:
+            return self.local[deployment.name].capabilities
+        return PROVIDERS[deployment.account.adapter].capabilities(deployment)
+
+    async def load(self) -> None:
+        """Load every local model, one after another: together they would only compete for the disk."""
+        for model in self.local.values():
+            await model.load()
+
+    @property
+    def loading(self) -> bool:
+        return any(not model.ready and model.missing is None for model in self.local.values())
+
+    @property
+    def missing(self) -> list[str]:
+        """Say what is missing, a sentence for each local model that could not be loaded."""
+        return [str(model.missing) for model in self.local.values() if model.missing]
+
+    async def close(self) -> None:
+        for model in self.local.values():
+            await asyncio.to_thread(model.close)
+
+
+def build_routes(settings: Settings, catalog: Catalog) -> Routes:
+    """Return every route of the configuration."""
+    accounts = {name: _account(name, each) for name, each in settings.providers.items()}
+    by_model = {name: _route(route, accounts, catalog) for name, route in settings.models.items()}
+    return Routes(by_model=by_model, default_model=settings.default_model)
+
+
+def build_local(
+    routes: Routes, settings: Settings, load: Callable[[AccountSettings, str], Engine]
+) -> dict[str, LocalModel]:
+    """Return a model for each local deployment, not yet loaded; deployments of one native model share it."""
+    models: dict[str, LocalModel] = {}
+    for deployment in _deployments(routes):
+        if deployment.account.adapter == LOCAL and deployment.name not in models:
+            account = settings.providers[deployment.account.name]
+            models[deployment.name] = LocalModel(deployment.native_model, partial(load, account))
+    return models
+
+
+def _deployments(routes: Routes) -> Iterable[Deployment]:
+    return (deployment for route in routes.by_model.values() for deployment in route.deployments)
+
+
+def _account(name: str, settings: AccountSettings) -> Account:
+    provider = PROVIDERS.get(settings.adapter)
+    urls = dict(provider.base_urls) if provider else {}
+    if settings.base_url:
+        urls["api"] = settings.base_url.rstrip("/")
+    urls |= {key: url.rstrip("/") for key, url in settings.base_urls.items()}
+    return Account(
+        name=name, adapter=settings.adapter, base_urls=urls, api_key=settings.secret(), options=settings.options
+    )
+
+
+def _route(settings: RouteSettings, accounts: Mapping[str, Account], catalog: Catalog) -> Route:
+    deployments = tuple(_deployment(target, accounts[target.account], catalog) for target in settings.targets)
+    return Route(deployments=deployments, on_unsupported=settings.on_unsupported)
+
+
+def _deployment(target: Target, account: Account, catalog: Catalog) -> Deployment:
+    native = target.native_model or (EMBEDDED if account.adapter == LOCAL else "")
+    price = target.usd_per_minute if target.usd_per_minute is not None else catalog.price(account.adapter, native)
+    return Deployment(account=account, native_model=native, usd_per_minute=price)

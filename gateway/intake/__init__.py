@@ -1,0 +1,1 @@
+"""From bytes on a socket to audio that is measured, hashed and replayable."""

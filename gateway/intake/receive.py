@@ -1,0 +1,80 @@
+"""Reading a body under its limits: size refused while it arrives, a stalled or trickling sender told so."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import ClientPayloadError, StreamReader, hdrs, web
+
+from gateway.problems import bad_request, stalled, too_large, unsupported_media
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How much, and how slowly."""
+
+    max_upload_bytes: int  # of audio
+    idle_s: float  # without a byte
+    min_rate: int  # bytes a second, on average, once idle_s have passed
+
+    @property
+    def max_json_bytes(self) -> int:
+        """Base64 is 4/3 of the audio; the rest is parameters."""
+        return self.max_upload_bytes * 4 // 3 + 65_536
+
+    @property
+    def max_form_bytes(self) -> int:
+        return self.max_upload_bytes + 1_048_576
+
+
+class Body:
+    """A request's body, chunk by chunk, with the first bytes to look at before anything is decided."""
+
+    def __init__(self, request: web.Request, limits: BodyLimits) -> None:
+        """Raise Problem 415 for a compressed body, which could unpack to anything."""
+        encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower()
+        if encoding not in {"", "identity"}:
+            raise unsupported_media("a body with Content-Encoding is not taken; send the audio as it is")
+        self._stream: StreamReader = request.content
+        self._announced = request.content_length
+        self._limits = limits
+        self._head = b""
+
+    async def head(self, size: int = 64) -> bytes:
+        """Return the first bytes, at least `size` of them unless the body is shorter. They are not consumed."""
+        while len(self._head) < size and (chunk := await self._next()):
+            self._head += chunk
+        return self._head
+
+    async def chunks(self, max_bytes: int, what: str = "the upload") -> AsyncIterator[bytes]:
+        """Yield the body as it arrives. Raises Problem 413 as soon as it cannot fit, 408 where it stalls."""
+        if self._announced is not None and self._announced > max_bytes:
+            raise too_large(what, f"the limit of {max_bytes} bytes")
+        loop = asyncio.get_running_loop()
+        started, received = loop.time(), 0
+        chunk = self._head or await self._next()
+        self._head = b""
+        while chunk:
+            received += len(chunk)
+            if received > max_bytes:
+                raise too_large(what, f"the limit of {max_bytes} bytes")
+            yield chunk
+            elapsed_s = loop.time() - started
+            if elapsed_s > self._limits.idle_s and received < elapsed_s * self._limits.min_rate:
+                raise stalled(f"the body arrives at less than {self._limits.min_rate} bytes a second")
+            chunk = await self._next()
+
+    async def _next(self) -> bytes:
+        """Return what has arrived, b"" at the end."""
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                return await self._stream.readany()
+        except TimeoutError as error:
+            raise stalled(f"no byte of the body arrived for {self._limits.idle_s:g} s") from error
+        except (ClientPayloadError, web.RequestPayloadError) as error:
+            raise bad_request("the body is not readable HTTP") from error

@@ -1,0 +1,133 @@
+"""One request's body, whatever it is, as audio and fields. Content decides; Content-Type lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.intake.encoded import decode_document, decode_text, looks_like_text
+from gateway.intake.form import Form
+from gateway.intake.receive import Body, BodyLimits
+from gateway.intake.spool import Spool, SpoolBudget
+from gateway.problems import bad_audio, bad_request, unsupported_media
+from providers.audio.containers import name_of_other, sniff
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from providers.audio.content import Content
+
+
+@dataclass(slots=True)
+class Upload:
+    """What arrived. Close it when the answer is on its way."""
+
+    content: Content
+    digest: str
+    document: dict[str, Any] = field(default_factory=dict)  # of a JSON body, without the audio
+    fields: list[tuple[str, str]] = field(default_factory=list)  # of a form
+    spools: list[Spool] = field(default_factory=list)
+
+    def close(self) -> None:
+        for spool in self.spools:
+            spool.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Where an API keeps its audio."""
+
+    json_path: tuple[str, ...] | None = None  # of the base64 in a JSON body; None: JSON is not taken
+    form_parts: tuple[str, ...] = ("file",)
+    raw: bool = True  # whether the body may be the audio itself
+
+
+class Intake:
+    """Receives uploads within one process's limits."""
+
+    def __init__(self, limits: BodyLimits, budget: SpoolBudget) -> None:
+        self.limits = limits
+        self.budget = budget
+
+    async def receive(self, request: web.Request, shape: Shape) -> Upload:
+        """Read the body to its end. Raises Problem; nothing is left behind then."""
+        body = Body(request, self.limits)
+        head = await body.head()
+        boundary = _boundary(request, head)
+        if boundary:
+            return await self._form(body, boundary, shape)
+        if shape.raw and sniff(head) is not None:
+            return await self._raw(body)
+        if shape.json_path and head.lstrip()[:1] == b"{":
+            return await self._json(body, shape.json_path)
+        if shape.raw and head and request.content_type != "application/json" and looks_like_text(head):
+            return await self._text(body)
+        raise _not_an_upload(request, head, shape)
+
+    async def _raw(self, body: Body) -> Upload:
+        limit = self.limits.max_upload_bytes
+        spool, content, digest = await self._spooled(body.chunks(limit))
+        return Upload(content, digest, spools=[spool])
+
+    async def _json(self, body: Body, path: tuple[str, ...]) -> Upload:
+        spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
+        try:
+            decoded = await decode_document(content, path, self.budget)
+        finally:
+            spool.close()
+        return Upload(decoded.content, decoded.digest, document=decoded.document, spools=[decoded.spool])
+
+    async def _text(self, body: Body) -> Upload:
+        spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
+        try:
+            decoded = await decode_text(content, self.budget)
+        finally:
+            spool.close()
+        return Upload(decoded.content, decoded.digest, spools=[decoded.spool])
+
+    async def _form(self, body: Body, boundary: str, shape: Shape) -> Upload:
+        form = Form(self.budget, shape.form_parts)
+        try:
+            await form.read(body.chunks(self.limits.max_form_bytes), boundary, self.limits.max_upload_bytes)
+            spool = form.file(shape.form_parts[0])
+            content, digest = await spool.finish()
+        except BaseException:
+            if form.spool is not None:
+                form.spool.close()
+            raise
+        return Upload(content, digest, fields=form.fields, spools=[spool])
+
+    async def _spooled(self, chunks: AsyncIterator[bytes]) -> tuple[Spool, Content, str]:
+        spool = Spool(self.budget)
+        try:
+            async for chunk in chunks:
+                await spool.write(chunk)
+            content, digest = await spool.finish()
+        except BaseException:
+            spool.close()
+            raise
+        return spool, content, digest
+
+
+def _boundary(request: web.Request, head: bytes) -> str | None:
+    """Return the form's boundary where the header and the body agree that it is one."""
+    if not request.content_type.startswith("multipart/"):
+        return None
+    boundary = request.headers["Content-Type"].partition("boundary=")[2].partition(";")[0].strip().strip('"')
+    return boundary if boundary and head.lstrip().startswith(b"--") else None
+
+
+def _not_an_upload(request: web.Request, head: bytes, shape: Shape) -> Exception:
+    if not head:
+        return bad_request("the body is empty; expected audio", kind="no-audio")
+    if request.content_type.startswith("multipart/"):
+        return bad_request("the body is not the multipart form that Content-Type declares")
+    if not shape.raw and not shape.json_path:
+        return unsupported_media("Content-Type must be multipart/form-data")
+    if request.content_type == "application/json":
+        return bad_request("the body is neither the JSON object that Content-Type declares nor audio")
+    if name := name_of_other(head):
+        return unsupported_media(f"the body is {name}, not audio")
+    return bad_audio("the body is neither audio in a container known here, nor JSON, base64 or a form")

@@ -1,0 +1,30 @@
+"""What is known of a request when it ends: the source of its log line and its metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.dispatch.attempts import Answer
+
+
+@dataclass(slots=True, kw_only=True)
+class Observed:
+    """Filled in along a request's way. Holds no audio, text, prompt or credential."""
+
+    request_id: str
+    started: float  # on the event loop's clock, in seconds
+    front: str = "ops"
+    caller: str = ""
+    model: str = ""  # from the configuration, or "other"
+    deployment: str = ""
+    attempts: int = 0
+    upload_bytes: int = 0
+    audio_s: float | None = None
+    problem: str = ""  # the stable word of what went wrong
+
+    def answered(self, answer: Answer) -> None:
+        self.deployment = answer.deployment.name
+        self.attempts = len(answer.attempts)
+        self.audio_s = answer.transcript.duration_s or self.audio_s

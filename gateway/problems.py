@@ -1,0 +1,101 @@
+"""Everything a caller can be told instead of a transcript: a status, a stable word, a sentence.
+
+Each API renders these in its own shape, with the same status and wording. The table is in the README.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Problem(Exception):
+    """Raised anywhere on a request's way; rendered by the API it came through."""
+
+    status: int
+    type: str  # stable, for programs
+    message: str  # one sentence, for people; never a credential, a transcript or a provider's raw words
+    param: str | None = None  # the field at fault
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+def bad_request(message: str, *, param: str | None = None, kind: str = "bad-request") -> Problem:
+    """Name a body or field of the wrong shape."""
+    return Problem(status=400, type=kind, message=message, param=param)
+
+
+def bad_audio(message: str) -> Problem:
+    """Name bytes that cannot be decoded."""
+    return bad_request(message, kind="unreadable-audio")
+
+
+def unsupported_media(message: str) -> Problem:
+    """Name a kind of file, or an encoding, that is never taken."""
+    return Problem(status=415, type="unsupported-media-type", message=message, headers={"Connection": "close"})
+
+
+def invalid_parameter(name: str, value: object, allowed: str) -> Problem:
+    """Name a parameter out of range or of the wrong type."""
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return Problem(
+        status=422, type="invalid-parameter", message=f"{name}: {shown} is not allowed; expected {allowed}", param=name
+    )
+
+
+def url_input_disabled(param: str) -> Problem:
+    """Name an address where audio belongs. This gateway fetches nothing on a caller's word."""
+    return Problem(
+        status=422,
+        type="url-input-disabled",
+        message=f"{param}: an address was given where audio is expected; send the audio itself",
+        param=param,
+    )
+
+
+def too_large(what: str, limit: str) -> Problem:
+    """Name more bytes than allowed."""
+    return Problem(
+        status=413, type="too-large", message=f"{what} is larger than {limit}", headers={"Connection": "close"}
+    )
+
+
+def too_long(duration_s: float, limit_s: float) -> Problem:
+    """Name more audio than allowed."""
+    return Problem(
+        status=413, type="too-long", message=f"the audio lasts {duration_s:.1f} s, more than the {limit_s:g} s allowed"
+    )
+
+
+def stalled(message: str) -> Problem:
+    """Name a body that stopped arriving, or trickles."""
+    return Problem(status=408, type="stalled", message=message, headers={"Connection": "close"})
+
+
+def spool_full() -> Problem:
+    """Name the want of room to keep an upload."""
+    return Problem(
+        status=507, type="spool-full", message="there is no room to keep the upload", headers={"Connection": "close"}
+    )
+
+
+def unauthorized(message: str) -> Problem:
+    """Name a missing or wrong key."""
+    return Problem(status=401, type="unauthorized", message=message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def forbidden(message: str, kind: str = "forbidden") -> Problem:
+    """Name a known caller who may not."""
+    return Problem(status=403, type=kind, message=message)
+
+
+def not_found(message: str, kind: str = "not-found") -> Problem:
+    """Name a missing route or model."""
+    return Problem(status=404, type=kind, message=message)

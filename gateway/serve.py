@@ -1,0 +1,139 @@
+"""The listening process: sockets, signals, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from gateway.app import Gateway
+from gateway.logs import event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+
+_CUT_GRACE_S = 2.0  # for the answers of requests that were cut off
+
+
+class HeaderGuard(asyncio.Protocol):
+    """A connection that must finish its headers in time; aiohttp has no such limit of its own."""
+
+    def __init__(self, inner: Any, limit_s: float) -> None:  # noqa: ANN401 - aiohttp's RequestHandler
+        self._inner = inner
+        self._limit_s = limit_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment] # a TCP server's transport
+        self._inner.connection_made(transport)
+        self._start()
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+        if self._is_reading_a_request():
+            self._stop()
+        elif self._timer is None:
+            self._start()
+
+    def eof_received(self) -> bool | None:
+        answer: bool | None = self._inner.eof_received()
+        return answer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def _is_reading_a_request(self) -> bool:
+        """Tell whether headers have been read to their end; aiohttp says so nowhere in public."""
+        return self._inner._current_request is not None or bool(self._inner._messages)  # noqa: SLF001
+
+    def _start(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._limit_s, self._too_late)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        self._timer = None
+        if self._transport is not None and not self._is_reading_a_request():
+            self._transport.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self._transport.close()
+
+
+class Server:
+    """A gateway behind a listening socket."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        server = gateway.settings.server
+        self._runner = web.AppRunner(
+            gateway.web_app(),
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            auto_decompress=False,
+            keepalive_timeout=server.keep_alive,
+            shutdown_timeout=_CUT_GRACE_S,
+        )
+        self._listener: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen; return the port."""
+        server = self.gateway.settings.server
+        await self._runner.setup()
+        inner = self._runner.server
+        if inner is None:
+            raise RuntimeError("the runner was set up and has no server")
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: HeaderGuard(inner(), server.header_timeout), server.host, server.port, backlog=1024
+        )
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self, drain_s: float) -> None:
+        """Take no more connections, let what is in flight finish, cut what does not, and close."""
+        drain = self.gateway.drain
+        drain.is_draining = True
+        if self._listener is not None:
+            self._listener.close()
+        await drain.wait(drain_s)
+        drain.cut_all()
+        await self._runner.cleanup()
+        await self.gateway.close()
+
+
+async def serve(settings: Settings, announce: Callable[[Gateway, int], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends at once. announce: called with the port, models loaded."""
+    gateway = Gateway(settings)
+    server = Server(gateway)
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop_or_die, asked_to_stop)
+    port = await server.start()
+    await gateway.fleet.load()
+    for sentence in gateway.fleet.missing:
+        event("model_missing", 40, reason=sentence)
+    announce(gateway, port)
+    await asked_to_stop.wait()
+    event("draining", in_flight=gateway.drain.in_flight)
+    await server.stop(settings.server.drain)
+
+
+def _stop_or_die(asked: asyncio.Event) -> None:
+    if asked.is_set():
+        sys.exit(130)
+    asked.set()

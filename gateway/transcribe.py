@@ -1,0 +1,82 @@
+"""A file to text without a server: the same plan, attempts and deadline as a request has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import IO, TYPE_CHECKING
+
+import click
+import msgspec
+
+from gateway.api.hf import chunks
+from gateway.api.parameters import Parameters
+from gateway.api.subtitles import render_subtitles
+from gateway.app import Gateway
+from gateway.intake.measure import measure
+from gateway.intake.spool import Spool
+from gateway.intake.upload import Upload
+from gateway.problems import Problem
+from providers.types import Timestamps, TranscriptionJob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from config.settings import Settings
+    from gateway.dispatch.attempts import Answer
+    from providers.types import Audio
+
+_READ_BYTES = 1 << 20
+
+
+async def transcribe_file(settings: Settings, path: Path, model: str | None, timestamps: str, format_: str) -> str:
+    """Return the transcript in a format. Raises ClickException where there is none."""
+    wanted = Timestamps.SEGMENT if format_ in {"srt", "vtt"} else Timestamps(timestamps)
+    gateway = Gateway(settings)
+    try:
+        await gateway.fleet.load()
+        upload = await _read(gateway, path)
+        try:
+            audio = await measure(upload, gateway.demuxer, max_duration_s=settings.server.max_duration)
+            job = TranscriptionJob(model=model or "", audio=audio, timestamps=wanted)
+            answer = await gateway.dispatcher.transcribe(job, gateway.routes.resolve(job.model))
+            return _rendered(answer, audio, wanted, format_)
+        finally:
+            upload.close()
+    except Problem as problem:
+        raise click.ClickException(problem.message) from problem
+    finally:
+        await gateway.close()
+
+
+async def _read(gateway: Gateway, path: Path) -> Upload:
+    """Read a file the way an upload is received."""
+    spool = Spool(gateway.spool)
+    size, chunks_of_file = await asyncio.to_thread(_open, path)
+    with click.progressbar(length=size, label="Reading", file=click.get_text_stream("stderr")) as bar:
+        for chunk in chunks_of_file:
+            await spool.write(chunk)
+            bar.update(len(chunk))
+    content, digest = await spool.finish()
+    return Upload(content, digest, spools=[spool])
+
+
+def _open(path: Path) -> tuple[int, Iterator[bytes]]:
+    file = path.open("rb")
+    return path.stat().st_size, _chunks(file)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_READ_BYTES):
+            yield chunk
+
+
+def _rendered(answer: Answer, audio: Audio, wanted: Timestamps, format_: str) -> str:
+    heard = answer.transcript
+    if format_ in {"srt", "vtt"}:
+        return render_subtitles(heard, heard.duration_s or audio.duration_s, format_).rstrip()
+    if format_ == "json" or wanted is not Timestamps.NONE:
+        body = {"text": heard.text, "chunks": chunks(heard, Parameters(timestamps=wanted), audio)}
+        return msgspec.json.encode(body if wanted is not Timestamps.NONE else {"text": heard.text}).decode()
+    return heard.text
