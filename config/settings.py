@@ -249,7 +249,7 @@ def refuse_open_door(settings: Settings) -> None:
     """Refuse to serve strangers without keys. Raises ValueError."""
     if settings.auth.mode is AuthMode.NONE and not is_loopback(settings.server.host):
         raise ValueError(
-            f"auth.mode is none and server.host is {settings.server.host}: anybody who reaches this machine could spend "
+            f"auth.mode is none and server.host is {settings.server.host}: anybody who reaches it could spend "
             "your money. Set auth.mode to keys or passthrough, or bind 127.0.0.1"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from providers.types import Audio
 
 _READ_BYTES = 1 << 20
+_LONG_BYTES = 50 << 20  # a progress bar for less would only flash by
 
 
 async def transcribe_file(settings: Settings, path: Path, model: str | None, timestamps: str, format_: str) -> str:
@@ -53,7 +55,7 @@ async def _read(gateway: Gateway, path: Path) -> Upload:
     """Read a file the way an upload is received."""
     spool = Spool(gateway.spool)
     size, chunks_of_file = await asyncio.to_thread(_open, path)
-    with click.progressbar(length=size, label="Reading", file=click.get_text_stream("stderr")) as bar:
+    with click.progressbar(length=size, label="Reading", file=sys.stderr, hidden=size < _LONG_BYTES) as bar:
         for chunk in chunks_of_file:
             await spool.write(chunk)
             bar.update(len(chunk))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from config.settings import Auth, Key
 
-CALLER = "asr.caller"
 # `Bearer x`, fal's `Key x`, Replicate's old `Token x`, and `Bearer: x` as the specification page prints it.
 _SCHEME = re.compile(r"(?:bearer|key|token)\s*:?\s+", re.IGNORECASE)
 
@@ -38,6 +37,7 @@ class Caller:
         return any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
+CALLER = web.RequestKey("caller", Caller)
 ANONYMOUS = Caller(name="anonymous", role="admin")  # mode none: loopback only
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from config.catalog import Catalog
 from gateway.api.auth import CALLER
 from gateway.intake.measure import measure
+from gateway.observe import Observed
 from gateway.problems import Problem, forbidden, invalid_parameter
 from providers.registry import PROVIDERS
 from providers.types import TranscriptionJob
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.dispatch.routes import Route, Routes
     from gateway.dispatch.service import Dispatcher
     from gateway.intake.upload import Intake, Shape, Upload
-    from gateway.observe import Observed
     from providers.audio.demux import Demuxer
     from providers.types import Audio
 
@@ -74,8 +74,7 @@ class Service:
 
 CATALOG = web.AppKey("catalog", Catalog)
 SERVICE = web.AppKey("service", Service)
-FRONT = "asr.front"
-OBSERVED = "asr.observed"
+OBSERVED = web.RequestKey("observed", Observed)
 
 
 def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -83,7 +82,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
 
     async def handle(request: web.Request) -> web.StreamResponse:
         service = request.config_dict[SERVICE]
-        observed: Observed = request[OBSERVED]
+        observed = request[OBSERVED]
         observed.front = front.name
         upload = await service.intake.receive(request, front.shape)
         try:

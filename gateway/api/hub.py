@@ -1,7 +1,7 @@
 """The part of the Hugging Face Hub's API that clients ask before they send audio, open to all.
 
-Source: huggingface_hub 0.30 to 2.4 (`inference/_providers/_common.py`), @huggingface/inference 4.13.30. Python wants the
-mapping as an object, `id` and `pipeline_tag`; neither must see a provider its client cannot do speech with.
+Source: huggingface_hub 0.30 to 2.4 (`inference/_providers/_common.py`), @huggingface/inference 4.13.30. Python wants
+the mapping as an object, `id` and `pipeline_tag`; neither must see a provider its client cannot do speech with.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Point huggingface_hub's inference calls at a gateway. Python imports a module of this name when it starts.
 
 `asr-gateway exec` prepends this folder to PYTHONPATH, so every Python below it runs this file, whatever its version and
-whatever it has installed: only the standard library is imported, the syntax is that of Python 3.8, and a program that
-never imports huggingface_hub pays for one small module. Take ASR_EXEC_URL out of a child's environment to leave that
-child alone.
+whatever it has installed: only the standard library is imported, the syntax is that of Python 3.8 (an older one, which
+no such release runs on, prints a line and carries on), and a program that never imports huggingface_hub pays for one
+small module. Take ASR_EXEC_URL out of a child's environment to leave that child alone.
 
-What is redirected, as read in huggingface_hub 0.29.0, 0.30.2, 0.33.0, 0.36.2, 1.0.0, 1.33.0 and 2.4.0:
+What is redirected, as tried with huggingface_hub 0.29.0, 0.30.2, 0.33.0, 0.36.2, 1.0.0, 1.33.0 and 2.4.0:
 
 - every address a provider helper builds (`TaskProviderHelper._prepare_url`): the router's, and the provider's own host,
   which is called when the key does not begin with `hf_`. A helper without a counterpart in the gateway gets its 404.
