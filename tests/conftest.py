@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import av
+import numpy as np
 import pytest
 from aiohttp import web
 
@@ -33,6 +36,39 @@ def sample_audio(name: str) -> Audio:
     return as_audio(sample(name))
 
 
+def tone(seconds: float, rate_hz: int, *, hz: float = 440.0, channels: int = 1) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Return (channels, samples) int16 at half of full scale."""
+    wave = np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)
+    return np.tile((16_384 * wave).astype(np.int16), (channels, 1))
+
+
+def encoded(
+    samples: np.ndarray[Any, np.dtype[np.int16]],
+    rate_hz: int,
+    form: str,
+    codec: str,
+    *,
+    bit_rate: int | None = None,
+    options: dict[str, str] | None = None,
+) -> bytes:
+    """Return (channels, samples) int16 as a file, made by FFmpeg. form: of the muxer."""
+    file = io.BytesIO()
+    layout = av.AudioLayout({1: "mono", 2: "stereo", 3: "2.1", 8: "7.1"}[len(samples)])
+    with av.open(file, "w", format=form, options=options or {}) as output:
+        stream = output.add_stream(codec, rate=rate_hz)
+        assert isinstance(stream, av.AudioStream)
+        stream.codec_context.layout = layout
+        if bit_rate:
+            stream.codec_context.bit_rate = bit_rate
+        for start in range(0, samples.shape[1], rate_hz):
+            part = np.ascontiguousarray(samples[:, start : start + rate_hz])
+            frame = av.AudioFrame.from_ndarray(part, format="s16p", layout=layout.name)
+            frame.sample_rate = rate_hz
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
 @functools.cache
 def whisper() -> FasterWhisper:
     """Return the embedded model, loaded once in a test process."""
@@ -53,7 +89,7 @@ async def emulate() -> AsyncIterator[Callable[..., Awaitable[str]]]:
     runners: list[web.AppRunner] = []
 
     async def start(name: str, ear: Ear | None = None, **settings: float) -> str:
-        app = emulator_of(name)(Emulation(ear=ear or DigestEar(), key=KEY, **settings))  # type: ignore[arg-type]
+        app = emulator_of(name)(Emulation(ear=ear or DigestEar(), key=KEY, **settings))
         return await serve(app, runners)
 
     yield start

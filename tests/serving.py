@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from config.catalog import load_catalog
-from config.settings import AccountSettings, Route, Server as ServerSettings, Settings, Target
+from config.settings import AccountSettings, Route, Settings, Target
+from config.settings import Server as ServerSettings
 from gateway.app import Gateway
 from gateway.defaults import demonstration
 from gateway.serve import Server

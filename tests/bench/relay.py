@@ -15,6 +15,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +24,6 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-from contextlib import contextmanager
 
 PATH = "/models/openai/whisper-large-v3"
 BODY_BYTES = 150_000
@@ -68,8 +69,7 @@ def _port(said, process) -> int:  # type: ignore[no-untyped-def] # noqa: ANN001 
             return int(match[1])
         if process.poll() is not None:
             raise RuntimeError(text)
-        os.sched_yield()
-        __import__("time").sleep(0.05)
+        time.sleep(0.05)
     raise RuntimeError(f"no port in: {text}")
 
 
@@ -80,7 +80,8 @@ class Connection:
         parts = urlsplit(url)
         self._address = parts.hostname, parts.port
         self._request = (
-            f"POST {PATH} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: audio/wav\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST {PATH} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"Content-Type: audio/wav\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
     async def open(self) -> None:
@@ -166,48 +167,47 @@ def peak_bytes(pid: int) -> int:
 
 def report(results: dict[str, list[Measured]]) -> None:
     """Print medians, and the gateway's ratios to the relay pair by pair."""
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {BODY_BYTES} byte WAV, {ROUNDS} rounds"
-    )
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{BODY_BYTES} byte WAV, {ROUNDS} rounds")
     for name, rounds in results.items():
         rates = [each.rate for each in rounds]
-        p50 = statistics.median(each.p50_s for each in rounds)
+        spread = f"({min(rates):.0f} to {max(rates):.0f})"
         print(
-            f"{name:10} {statistics.median(rates):8.0f} req/s at 16 ({min(rates):.0f} to {max(rates):.0f})   p50 at 1: {p50 * 1000:.2f} ms"
+            f"{name:10} {statistics.median(rates):8.0f} requests/s at 16 {spread}   p50 at 1: {_p50_ms(rounds):.2f} ms"
         )
-    pairs = list(zip(results["gateway"], results["relay"], strict=True))
+    pairs = zip(results["gateway"], results["relay"], strict=True)
     ratios = sorted(ours.rate / theirs.rate for ours, theirs in pairs)
-    print(f"gateway / relay, requests a second: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    direct = statistics.median(each.p50_s for each in results["direct"])
+    print(f"gateway / relay, requests/s: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
     for name in ("relay", "gateway"):
-        added = statistics.median(each.p50_s for each in results[name]) - direct
-        print(f"{name} adds to a request's p50: {added * 1000:.2f} ms")
+        print(f"{name} adds to a request's p50: {_p50_ms(results[name]) - _p50_ms(results['direct']):.2f} ms")
+
+
+def _p50_ms(rounds: list[Measured]) -> float:
+    return statistics.median(each.p50_s for each in rounds) * 1000
+
+
+def memory(url: str, pid: int) -> None:
+    """Print the gateway's peak memory under eight large uploads at once."""
+    before = peak_bytes(pid) / 1e6
+    asyncio.run(eight_large(url))
+    print(
+        f"eight {LARGE_BYTES // 1_000_000} MB uploads at once: peak {peak_bytes(pid) / 1e6:.0f} MB, before {before:.0f} MB"
+    )
 
 
 def main() -> None:
     """Run everything and print the tables."""
-    python = sys.executable
-    with (
-        started(python, "-m", "tests.bench.servers", "upstream") as (upstream, _),
-        tempfile.TemporaryDirectory() as folder,
-    ):
+    servers = (sys.executable, "-m", "tests.bench.servers")
+    with started(*servers, "upstream") as (upstream, _), tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "gateway.yaml"
         config.write_text(
             f"server: {{port: 0}}\nproviders: {{hf: {{adapter: hf-inference, base_url: '{upstream}', api_key: x}}}}\n"
             "models: {openai/whisper-large-v3: {targets: [hf/openai/whisper-large-v3]}}\n"
         )
-        gateway = (python, "-m", "gateway.cli", "serve", "--config", str(config))
-        with (
-            started(python, "-m", "tests.bench.servers", "relay", upstream) as (bare, _),
-            started(*gateway) as (url, pid),
-        ):
-            results = asyncio.run(measure({"direct": upstream, "relay": bare, "gateway": url}))
-            report(results)
-            before = peak_bytes(pid)
-            asyncio.run(eight_large(url))
-            print(
-                f"gateway, eight {LARGE_BYTES // 1_000_000} MB uploads at once: peak {peak_bytes(pid) / 1e6:.0f} MB (before: {before / 1e6:.0f} MB)"
-            )
+        gateway = (sys.executable, "-m", "gateway.cli", "serve", "--config", str(config))
+        with started(*servers, "relay", upstream) as (bare, _), started(*gateway) as (url, pid):
+            report(asyncio.run(measure({"direct": upstream, "relay": bare, "gateway": url})))
+            memory(url, pid)
 
 
 if __name__ == "__main__":
