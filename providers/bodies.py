@@ -32,13 +32,16 @@ def multipart(url: str, fields: Fields, audio: Audio, *, part: str = "file") -> 
         method="POST",
         url=url,
         headers={"content-type": f"multipart/form-data; boundary={boundary}"},
-        body=(head.encode(), audio.content, f"\r\n--{boundary}--\r\n".encode()),
+        # Half a surrogate pair, which JSON can smuggle in, has no UTF-8.
+        body=(head.encode(errors="replace"), audio.content, f"\r\n--{boundary}--\r\n".encode()),
     )
 
 
 def json_with_audio(fields: Mapping[str, object], audio: Audio, *, data_uri: bool) -> Body:
     """Build a JSON body in which AUDIO stands for the base64 of the audio, bare or as a data URI."""
-    head, _, tail = json.dumps(fields).partition(json.dumps(AUDIO)[1:-1])
+    head, found, tail = json.dumps(fields).partition(json.dumps(AUDIO)[1:-1])
+    if not found:
+        raise ValueError("no field is AUDIO")
     label = f"data:{audio.media_type};base64," if data_uri else ""
     return (head.encode() + label.encode(), Base64(audio.content), tail.encode())
 

@@ -14,7 +14,10 @@ ProviderError
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ProviderError(Exception):
@@ -25,7 +28,7 @@ class ProviderError(Exception):
     outcome: ClassVar[str] = "error"  # the word for metrics and attempt lines
 
     def __init__(self, provider: str, reason: str = "") -> None:
-        """provider: adapter name. reason: our own words, safe to show to a caller."""
+        """Take the adapter's name, and the reason in our own words, safe to show to a caller."""
         super().__init__(f"{provider}: {reason}" if reason else provider)
         self.provider = provider
         self.reason = reason
@@ -91,20 +94,22 @@ def by_status(provider: str, status: int, reason: str, *, retry_after_s: float |
 
     A 400 or 422 of unknown reason is JobUnsupported: the audio was readable to us, so another may take it.
     """
-    match status:
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return CredentialsRejected(provider, reason)
-        case HTTPStatus.PAYMENT_REQUIRED:
-            return QuotaExhausted(provider, reason)
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return RateLimited(provider, reason, retry_after_s=retry_after_s)
-        case HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.GATEWAY_TIMEOUT:
-            return ProviderUnavailable(provider, reason)
-        case HTTPStatus.NOT_FOUND:
-            return JobUnsupported(provider, reason)
-        case 400 | 405 | 409 | 413 | 415 | 422:
-            return JobUnsupported(provider, reason)
-        case _ if status >= 500:
-            return ProviderUnavailable(provider, reason)
-        case _:
-            return MalformedReply(provider, reason)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited(provider, reason, retry_after_s=retry_after_s)
+    named = _BY_STATUS.get(status, ProviderUnavailable if 500 <= status <= 599 else MalformedReply)
+    return named(provider, reason)
+
+
+_BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
+    HTTPStatus.UNAUTHORIZED: CredentialsRejected,
+    HTTPStatus.FORBIDDEN: CredentialsRejected,
+    HTTPStatus.PAYMENT_REQUIRED: QuotaExhausted,
+    HTTPStatus.REQUEST_TIMEOUT: ProviderUnavailable,
+    HTTPStatus.BAD_REQUEST: JobUnsupported,
+    HTTPStatus.NOT_FOUND: JobUnsupported,
+    HTTPStatus.METHOD_NOT_ALLOWED: JobUnsupported,
+    HTTPStatus.CONFLICT: JobUnsupported,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: JobUnsupported,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: JobUnsupported,
+    HTTPStatus.UNPROCESSABLE_ENTITY: JobUnsupported,
+}

@@ -7,15 +7,17 @@ credential, so a test drives it by hand.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from providers.errors import AttemptTimedOut
+from providers.errors import AttemptTimedOut, ProviderError
+from providers.types import Moment
 
 if TYPE_CHECKING:
     from providers.audio.content import Content
-    from providers.types import Moment
 
 T = TypeVar("T")
 
@@ -87,7 +89,7 @@ Exchange: TypeAlias = Generator[Step, HttpReply | None, T]
 class Send(Protocol):
     """Sends one request under a deadline. Raises ProviderError only."""
 
-    async def __call__(self, request: HttpRequest, deadline: Moment) -> HttpReply: ...
+    async def __call__(self, request: HttpRequest, deadline: Moment, /) -> HttpReply: ...
 
 
 async def run(
@@ -103,48 +105,69 @@ async def run(
 
     Raises ProviderError. AttemptTimedOut where a wait would end after the deadline.
     """
-    if_abandoned: list[HttpRequest] = []
-    afterwards: list[HttpRequest] = []
-    finished = False
+    granter = _Granter(provider, send, deadline, clock, sleep)
+    abandoned = True
     try:
         step = next(exchange)
         while True:
-            answer: HttpReply | None = None
-            match step:
-                case HttpRequest():
-                    answer = await send(step, deadline)
-                case Wait(seconds):
-                    if clock() + seconds > deadline:
-                        raise AttemptTimedOut(provider, "still working at the deadline")
-                    await sleep(seconds)
-                case IfAbandoned(request):
-                    if_abandoned.append(request)
-                case Afterwards(request):
-                    afterwards.append(request)
-            step = exchange.send(answer)
+            step = exchange.send(await granter.grant(step))
     except StopIteration as returned:
-        finished = True
+        abandoned = False
         result: T = returned.value
         return result
-    except (AttemptTimedOut, asyncio.CancelledError):
-        raise
-    except BaseException:
-        finished = True  # the provider itself ended it: there is nothing left to cancel
+    except ProviderError:
+        # Ended by its own reading of a reply, it leaves nothing to cancel; cut off by the network or the time, it does.
+        abandoned = inspect.getgeneratorstate(exchange) != inspect.GEN_CLOSED
         raise
     finally:
         exchange.close()
-        left_over = afterwards if finished else [*if_abandoned, *afterwards]
+        left_over = [*(granter.if_abandoned if abandoned else ()), *granter.afterwards]
         if left_over:
-            await asyncio.shield(_clean_up(left_over, send, clock))
+            await _to_the_end(_clean_up(left_over, send, clock))
+
+
+@dataclass(slots=True)
+class _Granter:
+    """Answers one exchange's steps, and keeps what it asked to be sent at the end."""
+
+    provider: str
+    send: Send
+    deadline: Moment
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    if_abandoned: list[HttpRequest] = field(default_factory=list)
+    afterwards: list[HttpRequest] = field(default_factory=list)
+
+    async def grant(self, step: Step) -> HttpReply | None:
+        match step:
+            case HttpRequest():
+                return await self.send(step, self.deadline)
+            case Wait(seconds):
+                if self.clock() + seconds > self.deadline:
+                    raise AttemptTimedOut(self.provider, "still working at the deadline")
+                await self.sleep(seconds)
+            case IfAbandoned(request):
+                self.if_abandoned.append(request)
+            case Afterwards(request):
+                self.afterwards.append(request)
+        return None
 
 
 async def _clean_up(requests: list[HttpRequest], send: Send, clock: Callable[[], float]) -> None:
     """Send what must still be sent. A failure here costs the provider storage, never the caller an answer."""
-    from providers.errors import ProviderError  # noqa: PLC0415
-    from providers.types import Moment  # noqa: PLC0415
-
     for request in requests:
-        try:
+        with contextlib.suppress(ProviderError):
             await send(request, Moment(clock() + CLEANUP_S))
-        except ProviderError:
-            continue
+
+
+async def _to_the_end(work: Coroutine[object, object, None]) -> None:
+    """Await work that has a limit of its own, however often the waiting task is cancelled; then let that through."""
+    task = asyncio.create_task(work)  # noqa: TID251 - owned here: this does not return before it is done
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled

@@ -8,25 +8,43 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from providers.authorize import bearer
 from providers.bodies import AUDIO, json_with_audio
 from providers.errors import JobRejected, MalformedReply, RateLimited, by_status
 from providers.exchange import HttpReply, HttpRequest
-from providers.provider import Provider, one_call, retry_after_s
-from providers.types import Capabilities, GenerationParameters, Segment, Task, Timestamps, Transcript, Word
+from providers.provider import Provider, retry_after_s, succeeded
+from providers.types import Capabilities, Container, GenerationParameters, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
     from providers.errors import ProviderError
-    from providers.types import Deployment, Moment, TranscriptionJob
+    from providers.exchange import Exchange
+    from providers.types import Audio, Deployment, Moment, TranscriptionJob
 
 NAME = "hf-inference"
 _MAX_BYTES = 25 * 1024 * 1024  # not published; larger ones come back as 413 or 504
 _NOT_DECODED = re.compile(r"malformed soundfile|soundfile|could not decode|ffmpeg", re.IGNORECASE)
+
+# The toolkit refuses types it does not list, audio/mp4 among them.
+_LABELS: Final = {
+    Container.WAV: "audio/wav",
+    Container.FLAC: "audio/flac",
+    Container.MP3: "audio/mpeg",
+    Container.OGG: "audio/ogg",
+    Container.WEBM: "audio/webm",
+    Container.MP4: "audio/m4a",
+    Container.AMR: "audio/AMR",
+}
+
+
+def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+    """Take one call. What its chunks are, words or segments, only the question tells."""
+    reply = yield build_request(job, to, deadline)
+    return parse_reply(succeeded(reply, classify_error), job.timestamps)
 
 
 def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
@@ -37,7 +55,7 @@ def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Ht
         return HttpRequest(
             method="POST",
             url=_url(to),
-            headers={"content-type": job.audio.media_type},
+            headers={"content-type": _label(job.audio)},
             body=(job.audio.content,),
         )
     return HttpRequest(
@@ -48,13 +66,17 @@ def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Ht
     )
 
 
+def _label(audio: Audio) -> str:
+    return _LABELS.get(audio.container, audio.media_type) if audio.container else audio.media_type
+
+
 def _url(to: Deployment) -> str:
     base = to.account.base_urls["api"]
     return f"{base}/models/{quote(to.native_model)}" if to.native_model else f"{base}/"
 
 
 def _parameters(job: TranscriptionJob) -> dict[str, object]:
-    """Return the specification's `parameters`; language and task ride in generation_parameters, as transformers reads them."""
+    """Return the specification's `parameters`; language and task ride where transformers reads them."""
     generation = dict(job.generation.given())
     if job.language:
         generation["language"] = job.language
@@ -71,7 +93,7 @@ def _parameters(job: TranscriptionJob) -> dict[str, object]:
 
 class _Chunk(BaseModel):
     text: str
-    timestamp: tuple[float | None, float | None]
+    timestamp: tuple[FiniteFloat | None, FiniteFloat | None]
 
 
 class _Reply(BaseModel):
@@ -79,34 +101,38 @@ class _Reply(BaseModel):
     chunks: list[_Chunk] | None = None
 
 
-def parse_reply(reply: HttpReply) -> Transcript:
-    """Read a 200 reply. Raises MalformedReply, and nothing else.
-
-    Chunks of one word each are words: the shape does not say which were asked for.
-    """
+def parse_reply(reply: HttpReply, timestamps: Timestamps) -> Transcript:
+    """Read a 200 reply to a request for such timestamps. Raises MalformedReply, and nothing else."""
     try:
         heard = _Reply.model_validate_json(reply.body, strict=False)
     except ValidationError as error:
         raise MalformedReply(NAME, "a 200 without the specification's JSON") from error
     chunks = heard.chunks or []
-    if chunks and all(len(chunk.text.split()) <= 1 for chunk in chunks):
+    if timestamps is Timestamps.WORD:
         return Transcript(text=heard.text.strip(), words=tuple(_word(chunk) for chunk in chunks))
     return Transcript(text=heard.text.strip(), segments=tuple(_segment(chunk) for chunk in chunks))
 
 
 def _segment(chunk: _Chunk) -> Segment:
-    start, end = chunk.timestamp
-    return Segment(text=chunk.text, start_s=start or 0.0, end_s=end)
+    start_s, end_s = _span(chunk)
+    return Segment(text=chunk.text, start_s=start_s, end_s=end_s)
 
 
 def _word(chunk: _Chunk) -> Word:
+    start_s, end_s = _span(chunk)
+    return Word(text=chunk.text.strip(), start_s=start_s, end_s=start_s if end_s is None else end_s)
+
+
+def _span(chunk: _Chunk) -> tuple[float, float | None]:
+    """Return start and end, neither before what it follows; the last end is open where Whisper was cut off."""
     start, end = chunk.timestamp
-    return Word(text=chunk.text.strip(), start_s=start or 0.0, end_s=end if end is not None else start or 0.0)
+    start_s = max(0.0, start or 0.0)
+    return start_s, None if end is None else max(start_s, end)
 
 
 class _Error(BaseModel):
     error: str | list[str] = ""
-    estimated_time: float | None = None
+    estimated_time: FiniteFloat | None = None
 
 
 def classify_error(reply: HttpReply) -> ProviderError:
@@ -119,7 +145,7 @@ def classify_error(reply: HttpReply) -> ProviderError:
     if reply.status == 400 and _NOT_DECODED.search(words):
         return JobRejected(NAME, "the audio could not be decoded there")
     if reply.status == 503 and body.estimated_time is not None:
-        return RateLimited(NAME, "the model is loading", retry_after_s=body.estimated_time)
+        return RateLimited(NAME, "the model is loading", retry_after_s=max(0.0, body.estimated_time))
     return by_status(NAME, reply.status, f"status {reply.status}", retry_after_s=retry_after_s(reply))
 
 
@@ -133,7 +159,8 @@ HF_INFERENCE = Provider(
         generation=frozenset(each.name for each in fields(GenerationParameters)),
         timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
         tasks=frozenset(Task),
+        containers=frozenset(_LABELS),
         max_bytes=_MAX_BYTES,
     ),
-    transcribe=one_call(build_request, parse_reply, classify_error),
+    transcribe=transcribe,
 )

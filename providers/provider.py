@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -34,7 +36,7 @@ class Provider:
     base_urls: Mapping[str, str]  # "api" and more; empty where every account must name its own
     key_variable: str | None  # the environment variable its own SDK reads
     authorize: Authorize
-    capabilities: Callable[[str], Capabilities]  # of a native model
+    capabilities: Callable[[Deployment], Capabilities]  # of its native model, on a server its account may describe
     transcribe: Translate
     options: type[ProviderOptions] = ProviderOptions
     credential_hosts: frozenset[str] = field(default_factory=frozenset)  # besides those of the account's URLs
@@ -77,8 +79,10 @@ def read_json(provider: str, reply: HttpReply) -> Mapping[str, object]:
 
 
 def retry_after_s(reply: HttpReply) -> float | None:
-    """Return the seconds a `Retry-After` header asks for, where it gives a number of them."""
-    try:
-        return max(0.0, float(reply.headers.get("retry-after", "")))
-    except ValueError:
-        return None
+    """Return the seconds that `Retry-After-Ms` or `Retry-After` asks for, where it gives a finite number."""
+    for header, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        with contextlib.suppress(ValueError):
+            asked_s = float(reply.headers.get(header, "")) * unit_s
+            if math.isfinite(asked_s):
+                return max(0.0, asked_s)
+    return None

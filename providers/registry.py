@@ -5,7 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
+from providers.deepinfra import DEEPINFRA
+from providers.fal_ai import FAL_AI
 from providers.hf_inference import HF_INFERENCE
+from providers.openai import OPENAI
+from providers.openai_compatible import OPENAI_COMPATIBLE
+from providers.replicate import REPLICATE
+from providers.together import TOGETHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +21,10 @@ if TYPE_CHECKING:
     from providers.emulators.ear import Emulation
     from providers.provider import Provider
 
-PROVIDERS: Final = {provider.name: provider for provider in (HF_INFERENCE,)}
+PROVIDERS: Final = {
+    provider.name: provider
+    for provider in (DEEPINFRA, FAL_AI, HF_INFERENCE, OPENAI, OPENAI_COMPATIBLE, REPLICATE, TOGETHER)
+}
 
 
 def emulator_of(name: str) -> Callable[[Emulation], web.Application]:

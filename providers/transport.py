@@ -7,8 +7,8 @@ on replies, a deadline on everything, and credentials only for hosts the adapter
 from __future__ import annotations
 
 import asyncio
+import zlib
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import aiohttp
 import pybase64
@@ -62,6 +62,7 @@ def new_session(*, connections: int = 512) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
         trust_env=False,
+        auto_decompress=False,  # aiohttp would inflate before anybody counts
         headers={"user-agent": "asr-gateway", "accept-encoding": "identity"},
     )
 
@@ -72,15 +73,17 @@ async def send(
     account: Account,
     request: HttpRequest,
     deadline: Moment,
+    *,
+    max_reply_bytes: int = MAX_REPLY_BYTES,
 ) -> HttpReply:
     """Send one request. Raises ProviderUnavailable, AttemptTimedOut, MalformedReply."""
-    ready = _with_credential(provider, account, request)
+    url, ready = _with_credential(provider, account, request)
     try:
         async with (
-            asyncio.timeout_at(deadline),
+            asyncio.timeout_at(deadline) as limit,
             session.request(
                 ready.method,
-                URL(ready.url, encoded=True),
+                url,
                 headers=dict(ready.headers),
                 data=_Pieces(ready.body, ready.headers.get("content-type")) if ready.body else None,
                 allow_redirects=False,
@@ -89,10 +92,10 @@ async def send(
             return HttpReply(
                 status=response.status,
                 headers={name.lower(): value for name, value in response.headers.items()},
-                body=await _read_capped(response, provider.name),
+                body=await _read_capped(response, provider.name, max_reply_bytes),
             )
     except TimeoutError as error:
-        if asyncio.get_running_loop().time() < deadline:  # the socket's own limit: nobody listens there
+        if not limit.expired():  # the socket's own limit: nobody listens there
             raise ProviderUnavailable(provider.name, "no connection in time") from error
         raise AttemptTimedOut(provider.name, "no answer in time") from error
     except aiohttp.ClientPayloadError as error:
@@ -103,34 +106,48 @@ async def send(
         raise MalformedReply(provider.name, "the reply was not readable HTTP") from error
 
 
-def _with_credential(provider: Provider, account: Account, request: HttpRequest) -> HttpRequest:
-    """Add the credential where the host is one the adapter declares; refuse to go anywhere else with it."""
-    host = _origin(request.url)
-    if request.anonymous:
-        if host not in _own_origins(account) and urlsplit(request.url).hostname not in provider.public_hosts:
-            raise MalformedReply(provider.name, "the reply names a host this provider does not serve from")
-        return request
-    if host in _own_origins(account) or urlsplit(request.url).hostname in provider.credential_hosts:
-        return provider.authorize(request, account)
+def _with_credential(provider: Provider, account: Account, request: HttpRequest) -> tuple[URL, HttpRequest]:
+    """Add the credential where the host is one the adapter declares; refuse to go anywhere else.
+
+    The URL is read by the parser that will connect to it: two parsers may see two hosts in one text.
+    """
+    try:
+        url = URL(request.url, encoded=True)
+        own = {URL(each, encoded=True).origin() for each in account.base_urls.values()}
+        # A host that is declared by name alone must not be a way down from https.
+        declared = url.user is None and url.password is None and url.scheme in {each.scheme for each in own}
+        is_own = declared and url.origin() in own
+    except ValueError as error:
+        raise MalformedReply(provider.name, "the reply names a URL that is none") from error
+    if request.anonymous and (is_own or (declared and url.host in provider.public_hosts)):
+        return url, request
+    if not request.anonymous and (is_own or (declared and url.host in provider.credential_hosts)):
+        return url, provider.authorize(request, account)
     raise MalformedReply(provider.name, "the reply names a host this provider does not serve from")
 
 
-def _own_origins(account: Account) -> set[tuple[str, str]]:
-    return {_origin(url) for url in account.base_urls.values()}
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
-
-
-async def _read_capped(response: aiohttp.ClientResponse, provider: str) -> bytes:
+async def _read_capped(response: aiohttp.ClientResponse, provider: str, max_bytes: int) -> bytes:
     whole = bytearray()
     async for chunk in response.content.iter_chunked(_READ_BYTES):
         whole += chunk
-        if len(whole) > MAX_REPLY_BYTES:
-            raise MalformedReply(provider, f"the reply is larger than {MAX_REPLY_BYTES} bytes")
-    return bytes(whole)
+        if len(whole) > max_bytes:
+            raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    return bytes(whole) if encoding == "identity" or not whole else _inflated(whole, encoding, provider, max_bytes)
+
+
+def _inflated(body: bytearray, encoding: str, provider: str, max_bytes: int) -> bytes:
+    """Undo gzip: files that a provider stores compressed come so, although nobody asked for it."""
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, told from the first bytes
+    try:
+        whole = inflater.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise MalformedReply(provider, f"the reply is no readable {encoding}") from error
+    if len(whole) > max_bytes:
+        raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
+    if not inflater.eof:
+        raise MalformedReply(provider, "the reply broke off")
+    return whole
 
 
 class _Pieces(Payload):
@@ -140,7 +157,7 @@ class _Pieces(Payload):
         super().__init__(pieces, content_type=content_type)
         self._size = sum(piece_size(piece) for piece in pieces)
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002 - aiohttp's signature
         raise TypeError("a body in pieces is never joined")
 
     async def write(self, writer: AbstractStreamWriter) -> None:

@@ -7,7 +7,9 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Iterator
+    from collections.abc import Iterator
+
+    from _typeshed import WriteableBuffer
 
 SLICE_BYTES = 768 * 1024  # a multiple of 3, so that slices encode to base64 without padding between them
 
@@ -43,11 +45,8 @@ class MemoryContent:
 
     def slices(self, size: int = SLICE_BYTES) -> Iterator[bytes]:
         whole = self._joined()
-        if len(whole) <= size:
-            yield whole
-            return
         for start in range(0, len(whole), size):
-            yield whole[start : start + size]
+            yield whole[start : start + size]  # the whole itself, uncopied, where it fits
 
     def buffers(self) -> tuple[bytes, ...]:
         """Return the buffers as they are, for writing them one after another."""
@@ -102,14 +101,16 @@ class ContentReader(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._content.size_bytes}[whence]
-        self._position = max(0, start + offset)
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._content.size_bytes}
+        if whence not in starts or starts[whence] + offset < 0:
+            raise ValueError(f"cannot seek to {offset} from {whence}")
+        self._position = starts[whence] + offset
         return self._position
 
     def tell(self) -> int:
         return self._position
 
-    def readinto(self, buffer: Buffer) -> int:  # type: ignore[override] # typeshed wants its own WriteableBuffer
+    def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer)
         got = self._content.read_at(self._position, min(len(view), self._remaining()))
         view[: len(got)] = got

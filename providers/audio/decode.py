@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import av
 import av.error
 
-from providers.audio.containers import sniff
+from providers.audio.containers import HEAD_BYTES, identify, name_of_other
 from providers.audio.content import ContentReader
 from providers.audio.headers import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from providers.types import Container
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from av.audio.codeccontext import AudioCodecContext
     from av.audio.frame import AudioFrame
     from av.container import InputContainer
 
@@ -31,9 +33,9 @@ _OPTIONS = {
     "protocol_whitelist": "",
 }
 _MOST_BROKEN_PACKETS = 100
-_DECODE_TIME_PER_S = (
-    0.1  # decoding runs at 200 to 10,000 times real time: ten times is a decoder going round in circles
-)
+# Decoding runs at 200 to 10,000 times real time: ten times is a decoder going round in circles.
+_DECODE_TIME_PER_S = 0.1
+_START_TIME_S = 10.0
 
 
 class UnreadableAudio(ValueError):
@@ -61,8 +63,8 @@ def open_container(content: Content) -> InputContainer:
     """Open for demuxing. Raises UnreadableAudio."""
     reader = io.BufferedReader(ContentReader(content), 65_536)
     try:
-        return av.open(reader, options=dict(_OPTIONS), metadata_errors="ignore")
-    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        return av.open(reader, "r", options=dict(_OPTIONS), metadata_errors="ignore")
+    except (av.error.FFmpegError, ValueError, IndexError, MemoryError) as error:
         raise UnreadableAudio(_why_unreadable(content)) from error
 
 
@@ -71,7 +73,9 @@ def audio_stream_of(container: InputContainer) -> av.AudioStream:
     if not container.streams.audio:
         raise UnreadableAudio("the file holds no audio stream")
     stream = container.streams.audio[0]
-    context = stream.codec_context
+    context: AudioCodecContext | None = stream.codec_context
+    if context is None:
+        raise UnreadableAudio("the audio is in a codec that is not known here")
     if not MIN_RATE_HZ <= context.sample_rate <= MAX_RATE_HZ:
         raise UnreadableAudio(f"a sample rate of {context.sample_rate} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ}")
     if not 1 <= context.channels <= MAX_CHANNELS:
@@ -92,24 +96,30 @@ def probe(content: Content) -> Probed:
 
 def _claimed_duration_s(container: InputContainer, stream: av.AudioStream) -> float | None:
     if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / 1_000_000 if container.duration else None
+        claimed = float(stream.duration * stream.time_base)
+    else:
+        claimed = (container.duration or 0) / av.time_base
+    return claimed if claimed > 0 else None
 
 
-def frames(content: Content, *, max_duration_s: float) -> Iterator[AudioFrame]:
+def frames(
+    content: Content, *, max_duration_s: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[AudioFrame]:
     """Yield decoded frames, skipping broken packets.
 
-    Raises UnreadableAudio where nothing can be decoded, AudioTooLong past max_duration_s: as many samples as
-    that takes at the stream's own rate are decoded, and not one more. Blocking: call it in a thread.
+    Raises UnreadableAudio where nothing can be decoded, AudioTooLong at the first frame that passes max_duration_s
+    at the stream's own rate. Blocking: call it in a thread.
     """
     with open_container(content) as container:
         stream = audio_stream_of(container)
-        budget = _Budget(max_duration_s)
+        budget = _Budget(max_duration_s, clock)
         decoded_any = False
         for frame in _tolerant(container, stream):
             budget.take(frame)
+            if not frame.samples:
+                continue
             decoded_any = True
-            frame.pts = None
+            frame.pts = None  # gaps and jumps in a broken file's clock would become silence or errors further on
             yield frame
         if not decoded_any:
             raise UnreadableAudio(_why_unreadable(content))
@@ -118,10 +128,11 @@ def frames(content: Content, *, max_duration_s: float) -> Iterator[AudioFrame]:
 class _Budget:
     """What decoding may cost, counted frame by frame."""
 
-    def __init__(self, max_duration_s: float) -> None:
+    def __init__(self, max_duration_s: float, clock: Callable[[], float]) -> None:
         self._max_s = max_duration_s
-        self._left_s = max_duration_s
-        self._give_up_at = time.monotonic() + 10 + max_duration_s * _DECODE_TIME_PER_S
+        self._left_s = max_duration_s + 1e-6  # a sum of many floats may pass what it should equal
+        self._clock = clock
+        self._give_up_at = clock() + _START_TIME_S + max_duration_s * _DECODE_TIME_PER_S
 
     def take(self, frame: AudioFrame) -> None:
         channels = frame.layout.nb_channels
@@ -130,7 +141,7 @@ class _Budget:
         self._left_s -= frame.samples / frame.sample_rate
         if self._left_s < 0:
             raise AudioTooLong(self._max_s)
-        if time.monotonic() > self._give_up_at:
+        if self._clock() > self._give_up_at:
             raise UnreadableAudio("decoding took implausibly long")
 
 
@@ -152,13 +163,14 @@ def _tolerant(container: InputContainer, stream: av.AudioStream) -> Iterator[Aud
             if broken > _MOST_BROKEN_PACKETS:
                 raise UnreadableAudio(f"more than {_MOST_BROKEN_PACKETS} broken packets") from None
             continue
-        yield from decoded  # type: ignore[misc] # an audio stream decodes to audio frames
+        yield from decoded
 
 
 def _why_unreadable(content: Content) -> str:
-    container = sniff(content.read_at(0, 64))
+    container = identify(content)
     if container is None:
-        return "the bytes are no audio container known here"
-    if container.value == "mp4":
+        other = name_of_other(content.read_at(0, HEAD_BYTES))
+        return f"the bytes are {other}, not audio" if other else "the bytes are no audio container known here"
+    if container is Container.MP4:
         return "the mp4 file is damaged or ends before its index (moov)"
-    return f"the {container.value} file is damaged or cut off before any audio"
+    return f"the {container} file is damaged or cut off before any audio"

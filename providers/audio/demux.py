@@ -6,6 +6,7 @@ The child stays between files, since starting Python and FFmpeg takes longer tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from providers.audio.content import FileContent
@@ -24,14 +26,19 @@ if TYPE_CHECKING:
 _LIMIT_S = 2.0  # a probe takes 0.5 to 5 ms
 _START_S = 20.0  # a child's first answer also waits for its imports, on a machine that may be busy
 _REPLY_BYTES = 4096
+# What Python and its libraries need to start. The rest stays here: keys of every provider may be among it.
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
+_ROOT = str(Path(__file__).parents[2])  # where `providers` is importable from, whatever the working directory
 
 
 class Demuxer:
     """A few probing children behind a blocking call: use it from threads."""
 
-    def __init__(self, children: int = 2) -> None:
+    def __init__(self, children: int = 2, *, limit_s: float = _LIMIT_S) -> None:
         self._idle: queue.SimpleQueue[_Child | None] = queue.SimpleQueue()
         self._children = children
+        self._limit_s = limit_s
+        self._closed = False
         for _ in range(children):
             self._idle.put(None)  # started when first needed: most files never come here
 
@@ -39,41 +46,47 @@ class Demuxer:
         """Demux without decoding. Raises UnreadableAudio, also where it took too long or too much."""
         child = self._idle.get()
         try:
-            child = child or _Child()
+            if self._closed:
+                raise RuntimeError("the demuxer is closed")
+            child = child or _Child(self._limit_s)
             return child.probe(content)
+        except UnreadableAudio:
+            raise
         except (OSError, ValueError, EOFError) as error:
-            if isinstance(error, UnreadableAudio):
-                raise
             if child:
                 child.kill()
             child = None
             raise UnreadableAudio("the file could not be examined within its limits of time and memory") from error
         finally:
             self._idle.put(child)
+            if self._closed:
+                self.close()
 
     def close(self) -> None:
         """End the children that are idle; a busy one ends with its file."""
+        self._closed = True
         for _ in range(self._children):
-            try:
-                child = self._idle.get(timeout=_LIMIT_S)
-            except queue.Empty:
-                return
-            if child:
-                child.kill()
+            with contextlib.suppress(queue.Empty):
+                child = self._idle.get_nowait()
+                if child:
+                    child.kill()
+                self._idle.put(None)  # for a thread that waits, to find that this is closed
 
 
 class _Child:
     """One process that is handed open files and answers with JSON."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "providers.audio.demux_child"],
-                stdin=theirs,
+                [sys.executable, "-P", "-m", "providers.audio.demux_child"],
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"PYTHONPATH": _ROOT},
             )
+        self._limit_s = limit_s
         self._patience_s = _START_S
 
     def probe(self, content: Content) -> Probed:
@@ -87,7 +100,7 @@ class _Child:
                 os.close(file)
         if not reply:
             raise EOFError("the child has died")
-        self._patience_s = _LIMIT_S
+        self._patience_s = self._limit_s
         return _read(json.loads(reply))
 
     def kill(self) -> None:
@@ -111,6 +124,6 @@ def _as_file(content: Content) -> tuple[int, bool]:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    with open(descriptor, "wb", closefd=False) as file:  # noqa: PTH123 - a descriptor has no path
+    with open(descriptor, "wb", closefd=False) as file:
         file.writelines(content.slices())
     return descriptor, True

@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _answer(descriptor: int) -> dict[str, object]:
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+    with open(descriptor, "rb") as file:
         content = FileContent(file, os.fstat(descriptor).st_size)
         try:
             return dataclasses.asdict(probe(content))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import av
 import numpy as np
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from providers.audio.content import Content
 
 MODEL_RATE_HZ = 16_000
+Samples: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
-def read_samples(content: Content, *, max_duration_s: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return (samples,) float32 in -1 to 1, mono, 16 kHz. Blocking.
+def read_samples(content: Content, *, max_duration_s: float) -> Samples:
+    """Return (samples,) float32, mono, 16 kHz, finite, in -1 to 1 but for what the filter overshoots. Blocking.
 
     Resampled with soxr HQ: FFmpeg's default folds 26 dB of what is above 8 kHz back into speech.
     Raises UnreadableAudio, AudioTooLong.
@@ -33,17 +34,21 @@ def read_samples(content: Content, *, max_duration_s: float) -> np.ndarray[tuple
             raise UnreadableAudio("the sample rate changes half way")
         pieces.append(resampler.resample_chunk(samples))
     pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.nan_to_num(np.concatenate(pieces), copy=False)
+    whole: Samples = np.concatenate(pieces)
+    return whole
 
 
-def _mono(content: Content, max_duration_s: float) -> Iterator[tuple[np.ndarray[Any, np.dtype[np.float32]], int]]:
+def _mono(content: Content, max_duration_s: float) -> Iterator[tuple[Samples, int]]:
     """Yield (samples,) float32 and their rate in Hz, frame by frame, channels mixed to one."""
-    mixer: av.AudioResampler | None = None
+    converter: av.AudioResampler | None = None
     for frame in frames(content, max_duration_s=max_duration_s):
-        mixer = mixer or av.AudioResampler(format="flt", layout="mono", rate=frame.sample_rate)
+        converter = converter or av.AudioResampler(format="flt")  # not planar: PyAV 18 reads past the eighth plane
         try:
-            mixed = mixer.resample(frame)
+            converted = converter.resample(frame)
         except ValueError as error:
             raise UnreadableAudio("the stream changes its format half way") from error
-        for each in mixed:
-            yield each.to_ndarray()[0], each.sample_rate
+        for each in converted:
+            # Mixed here: FFmpeg makes two loud channels of floats one that is too loud.
+            mixed = each.to_ndarray().reshape(-1, each.layout.nb_channels).mean(axis=1)
+            # A file of floats may hold anything: one NaN would silence the rest of the file in the filter.
+            yield np.nan_to_num(mixed, posinf=0, neginf=0).clip(-1, 1), each.sample_rate

@@ -5,20 +5,22 @@ from __future__ import annotations
 import io
 import tempfile
 from itertools import chain
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final, Literal
 
 import av
 from blake3 import blake3
 
 from providers.audio.containers import media_type
 from providers.audio.content import SLICE_BYTES, FileContent
-from providers.audio.decode import frames
+from providers.audio.decode import UnreadableAudio, frames
 from providers.types import Audio, Container
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+
     from providers.audio.content import Content
 
-_CODECS = {Container.FLAC: "flac", Container.WAV: "pcm_s16le"}
+_CODECS: Final[dict[Container, Literal["flac", "pcm_s16le"]]] = {Container.FLAC: "flac", Container.WAV: "pcm_s16le"}
 
 
 def transcode(audio: Audio, to: Container, *, max_duration_s: float) -> Audio:
@@ -60,8 +62,15 @@ def _encode(audio: Audio, to: Container, file: IO[bytes], max_duration_s: float)
         stream = output.add_stream(_CODECS[to], rate=first.sample_rate, layout="mono")
         converter = av.AudioResampler(format="s16", layout="mono", rate=first.sample_rate)
         for frame in chain((first,), decoded, (None,)):
-            for mono in converter.resample(frame):
+            for mono in _mixed(converter, frame):
                 samples += mono.samples
                 output.mux(stream.encode(mono))
         output.mux(stream.encode(None))
     return samples / first.sample_rate
+
+
+def _mixed(converter: av.AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:
+    try:
+        return converter.resample(frame)
+    except ValueError as error:
+        raise UnreadableAudio("the stream changes its format half way") from error

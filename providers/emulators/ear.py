@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from blake3 import blake3
 
-from providers.audio.containers import HEAD_BYTES, media_type, sniff
+from providers.audio.containers import identify, media_type
 from providers.audio.content import MemoryContent
 from providers.audio.decode import UnreadableAudio, frames
 from providers.types import Audio, Segment, Task, Timestamps, Transcript, TranscriptionJob, Word
@@ -22,9 +22,9 @@ MAX_HEARD_S = 4 * 3600.0
 
 
 class Ear(Protocol):
-    """Hears a whole file. Always gives segments, words and the duration; the emulator leaves out what its service would.
+    """Hears a whole file. Raises UnreadableAudio.
 
-    Raises UnreadableAudio.
+    Always gives segments, words and the duration; the emulator leaves out what its service would.
     """
 
     async def hear(
@@ -93,7 +93,7 @@ def as_audio(content: bytes) -> Audio:
 
 def container_of(content: bytes) -> Container | None:
     """Tell the container from the bytes, as a careful service would."""
-    return sniff(content[:HEAD_BYTES])
+    return identify(MemoryContent(content))
 
 
 def _decoded_s(audio: bytes) -> float:

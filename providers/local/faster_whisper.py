@@ -15,12 +15,15 @@ from faster_whisper import WhisperModel
 from faster_whisper.vad import get_speech_timestamps
 
 from providers.audio.samples import MODEL_RATE_HZ, read_samples
+from providers.errors import JobUnsupported
 from providers.local.models import ModelMissing, locate
+from providers.local.provider import NAME
 from providers.types import Capabilities, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from providers.audio.samples import Samples
     from providers.types import TranscriptionJob
 
 HONOURED = frozenset({"temperature", "do_sample", "num_beams", "max_new_tokens"})
@@ -31,7 +34,7 @@ MAX_DURATION_S = 4 * 3600.0  # of samples in memory: 230 MB an hour
 _SMALL_MODEL_BYTES = 200_000_000  # tiny and base in float16
 
 
-class Abandoned(Exception):  # noqa: N818 - not an error: nobody is waiting any more
+class Abandoned(Exception):
     """Raised inside a worker when its caller has left."""
 
 
@@ -74,27 +77,41 @@ class FasterWhisper:
         )
 
     def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
-        """Return what was said. Raises UnreadableAudio, AudioTooLong, Abandoned."""
+        """Return what was said. Raises UnreadableAudio, AudioTooLong, JobUnsupported, Abandoned."""
         samples = read_samples(job.audio.content, max_duration_s=MAX_DURATION_S)
         duration_s = len(samples) / MODEL_RATE_HZ
         # Cutting at pauses costs words where speech is read slowly, so the detector only says whether there is any.
         # Whisper hears words in silence; a voice detector does not, and takes a five-hundredth of real time.
         if not get_speech_timestamps(samples):
             return Transcript(text="", duration_s=duration_s, model_version=self.native_model)
-        found, info = self._model.transcribe(samples, **_options(job))
-        kept = []
-        for segment in found:  # the model works here, a window at a time
-            if is_abandoned():
-                raise Abandoned
-            kept.append(segment)
+        kept, language = self._decode(samples, job, is_abandoned)
         return Transcript(
             text="".join(segment.text for segment in kept).strip(),
             segments=tuple(_segment(segment, duration_s) for segment in kept),
             words=tuple(_words(kept, duration_s)),
-            language=info.language,
+            language=language,
             duration_s=duration_s,
             model_version=self.native_model,
         )
+
+    def _decode(
+        self, samples: Samples, job: TranscriptionJob, is_abandoned: Callable[[], bool]
+    ) -> tuple[list[Any], str]:
+        """Return the library's segments and the language. Raises JobUnsupported, Abandoned."""
+        kept = []
+        if is_abandoned():
+            raise Abandoned
+        try:
+            found, info = self._model.transcribe(samples, **_options(job))
+            for segment in found:  # the model works here, a window at a time
+                if is_abandoned():
+                    raise Abandoned
+                kept.append(segment)
+        except ValueError as error:
+            if "max_new_tokens" not in str(error):
+                raise
+            raise JobUnsupported(NAME, "the prompt and max_new_tokens are too long together") from error
+        return kept, info.language
 
 
 def _best_type(location: str, *, on_gpu: bool) -> str:

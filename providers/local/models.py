@@ -26,8 +26,8 @@ def locate(native_model: str) -> str:
     native_model: EMBEDDED, a path to a CTranslate2 model, or a Hub id such as Systran/faster-whisper-large-v3.
     """
     if native_model == EMBEDDED:
-        return str(_embedded_directory())
-    if native_model.startswith(("/", "./", "~")):
+        return str(verified(_embedded_directory(_EMBEDDED_PACKAGE)))
+    if native_model.startswith(("/", "./", "../", "~")):
         directory = Path(native_model).expanduser()
         if not (directory / "model.bin").is_file():
             raise ModelMissing(f"{directory} holds no model.bin: name the folder of a CTranslate2 Whisper model")
@@ -40,14 +40,22 @@ def embedded_is_installed() -> bool:
     return importlib.util.find_spec(_EMBEDDED_PACKAGE) is not None
 
 
-def _embedded_directory() -> Path:
-    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
+def _embedded_directory(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModelMissing(
             'the embedded model is not installed: pip install "asr-gateway[demo]", or configure another model'
         )
-    directory = Path(spec.origin).parent / "model"
-    digest = blake3().update_mmap(directory / "model.bin").hexdigest()
+    return Path(spec.origin).parent / "model"
+
+
+def verified(directory: Path) -> Path:
+    """Return the directory if it holds the embedded model's very weights. Raises ModelMissing."""
+    weights = directory / "model.bin"
+    try:
+        digest = blake3().update_mmap(weights).hexdigest()
+    except OSError as error:
+        raise ModelMissing(f"{weights} cannot be read: reinstall it") from error
     if digest != _EMBEDDED_BLAKE3:
-        raise ModelMissing(f"{directory / 'model.bin'} is not the file it should be (blake3 {digest}): reinstall it")
+        raise ModelMissing(f"{weights} is not the file it should be (blake3 {digest}): reinstall it")
     return directory

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from providers.audio.decode import AudioTooLong, UnreadableAudio
-from providers.errors import AttemptTimedOut, JobRejected, JobUnsupported, ProviderUnavailable, RateLimited
+from providers.errors import (
+    AttemptTimedOut,
+    JobRejected,
+    JobUnsupported,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
 from providers.local.models import ModelMissing
 
 if TYPE_CHECKING:
@@ -40,7 +48,8 @@ class LocalModel:
         self._executor: ThreadPoolExecutor | None = None
         self._waiting = 0
         self._room = 0
-        self._recent_s = 1.0  # a job's usual time, for Retry-After
+        self._job_s = 1.0  # what a job has lately taken a worker
+        self._loading = asyncio.Lock()
         self.missing: ModelMissing | None = None
 
     @property
@@ -57,15 +66,18 @@ class LocalModel:
         return self._engine.capabilities if self._engine else None
 
     async def load(self) -> None:
-        """Load in a thread. A model that is missing is remembered, not raised: others may serve."""
-        try:
-            engine = await asyncio.to_thread(self._load, self._native_model)
-        except ModelMissing as error:
-            self.missing = error
-            return
-        self._executor = ThreadPoolExecutor(engine.workers, thread_name_prefix="asr-local")
-        self._room = engine.workers * (1 + _QUEUED_PER_WORKER)
-        self._engine = engine
+        """Load in a thread, once. A model that is missing is remembered, not raised: others may serve."""
+        async with self._loading:
+            if self._engine:
+                return
+            try:
+                engine = await asyncio.to_thread(self._load, self._native_model)
+            except ModelMissing as error:
+                self.missing = error
+                return
+            self._executor = ThreadPoolExecutor(engine.workers, thread_name_prefix="asr-local")
+            self._room = engine.workers * (1 + _QUEUED_PER_WORKER)
+            self._engine, self.missing = engine, None
 
     async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
         """Return the transcript. Raises ProviderError only."""
@@ -73,35 +85,55 @@ class LocalModel:
         if self._engine is None or self._executor is None:
             raise ProviderUnavailable(NAME, str(self.missing or "the model is still loading"))
         if self._waiting >= self._room:
-            raise RateLimited(NAME, "the local queue is full", retry_after_s=self._wait_s())
+            raise RateLimited(NAME, "the local queue is full", retry_after_s=self._wait_s(self._engine))
         self._waiting += 1
-        loop = asyncio.get_running_loop()
-        started, abandoned = loop.time(), threading.Event()
+        abandoned = threading.Event()
         try:
             async with asyncio.timeout_at(deadline):
-                return await loop.run_in_executor(self._executor, _work, self._engine, job, abandoned)
+                heard, job_s = await self._in_a_worker(self._engine, self._executor, job, abandoned)
         except TimeoutError as error:
             raise AttemptTimedOut(NAME, "still working at the deadline") from error
         finally:
             abandoned.set()  # a worker that is still at it stops after its current window
             self._waiting -= 1
-            self._recent_s += 0.2 * (loop.time() - started - self._recent_s)
+        self._job_s += 0.2 * (job_s - self._job_s)
+        return heard
 
     def close(self) -> None:
-        """Let running work end; drop what waits."""
-        if self._executor:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+        """Let running work end; drop what waits. Blocking."""
+        executor, self._executor, self._engine = self._executor, None, None
+        self.missing = ModelMissing("the local model is shut down")
+        if executor:
+            executor.shutdown(wait=True, cancel_futures=True)
 
-    def _wait_s(self) -> float:
-        return max(1.0, self._recent_s)
+    @staticmethod
+    async def _in_a_worker(
+        engine: Engine, executor: ThreadPoolExecutor, job: TranscriptionJob, abandoned: threading.Event
+    ) -> tuple[Transcript, float]:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(executor, _work, engine, job, abandoned)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            raise ProviderUnavailable(NAME, "shutting down") from error  # `close` dropped it, nobody cancelled us
+
+    def _wait_s(self, engine: Engine) -> float:
+        """Return when what waits now will be done."""
+        return max(1.0, self._job_s * self._waiting / engine.workers)
 
 
-def _work(engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> Transcript:
+def _work(engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> tuple[Transcript, float]:
+    """Return the transcript and the seconds it took. Raises ProviderError only."""
+    started = time.monotonic()
     try:
-        return engine.transcribe(job, abandoned.is_set)
+        return engine.transcribe(job, abandoned.is_set), time.monotonic() - started
+    except ProviderError:
+        raise
     except UnreadableAudio as error:
         raise JobRejected(NAME, str(error)) from error
     except AudioTooLong as error:
         raise JobUnsupported(NAME, str(error)) from error
-    except ValueError as error:  # faster-whisper's word for a prompt and max_new_tokens that exceed 448 together
-        raise JobUnsupported(NAME, "the prompt and max_new_tokens are too long together") from error
+    except Exception as error:  # out of memory, or a fault in the engine: neither is the caller's, another may do it
+        raise ProviderUnavailable(NAME, "the local model failed") from error

@@ -190,9 +190,8 @@ def memory(url: str, pid: int) -> None:
     """Print the gateway's peak memory under eight large uploads at once."""
     before = peak_bytes(pid) / 1e6
     asyncio.run(eight_large(url))
-    print(
-        f"eight {LARGE_BYTES // 1_000_000} MB uploads at once: peak {peak_bytes(pid) / 1e6:.0f} MB, before {before:.0f} MB"
-    )
+    peak = peak_bytes(pid) / 1e6
+    print(f"eight {LARGE_BYTES // 1_000_000} MB uploads at once: peak {peak:.0f} MB, before {before:.0f} MB")
 
 
 def main() -> None:
