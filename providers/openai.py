@@ -1,0 +1,127 @@
+"""OpenAI, recorded audio: Whisper and the models that follow it.
+
+Source: openai-openapi 2.3.0 (2026-08-21), openai 3.54.0, the speech-to-text guide and the deprecations page (2026-11);
+limits and refusals as users report them (speakr 42 and 168, vercel/ai 8214, litellm 18125).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field
+
+from providers import openai_form
+from providers.authorize import bearer
+from providers.bodies import multipart
+from providers.errors import JobUnsupported
+from providers.provider import Provider, ProviderOptions, one_call
+from providers.types import Capabilities, Container, Deployment, Task, Timestamps, option_values
+
+if TYPE_CHECKING:
+    from providers.exchange import Exchange, HttpRequest
+    from providers.types import Moment, Transcript, TranscriptionJob
+
+NAME = "openai"
+_RETIRES = date(2027, 2, 26)  # announced 2026-08-26, with the translations route
+
+_PLAIN: Final = Capabilities(
+    generation=frozenset({"temperature"}),
+    prompt=True,
+    containers=frozenset({Container.FLAC, Container.MP3, Container.MP4, Container.OGG, Container.WAV, Container.WEBM}),
+    max_bytes=25 * 1024 * 1024 - openai_form.FORM_BYTES,
+)
+_GPT_4O: Final = replace(_PLAIN, max_duration_s=1400.0, retires_on=_RETIRES)
+_WHISPER: Final = replace(
+    _PLAIN,
+    timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
+    tasks=frozenset(Task),
+    retires_on=_RETIRES,
+)
+_DIARIZES: Final = "gpt-4o-transcribe-diarize"
+_NAMES_LANGUAGES: Final = "gpt-transcribe"
+_MODELS: Final = {
+    "whisper-1": _WHISPER,
+    _NAMES_LANGUAGES: _PLAIN,
+    "gpt-4o-transcribe": _GPT_4O,
+    "gpt-4o-mini-transcribe": _GPT_4O,
+    "gpt-4o-mini-transcribe-2025-12-15": _GPT_4O,
+    "gpt-4o-mini-transcribe-2025-03-20": replace(_GPT_4O, retires_on=date(2027, 1, 20)),
+    _DIARIZES: replace(_GPT_4O, prompt=False, diarize=True, timestamps=frozenset({Timestamps.SEGMENT})),
+}
+
+
+class ServerVad(ProviderOptions):
+    """Where the audio is cut, by loudness."""
+
+    type: Literal["server_vad"]
+    prefix_padding_ms: int | None = Field(default=None, ge=0)
+    silence_duration_ms: int | None = Field(default=None, ge=0)
+    threshold: float | None = Field(default=None, ge=0, le=1)
+
+
+_Term = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class OpenAIOptions(ProviderOptions):
+    """What a caller may set besides the job; which model knows which is for OpenAI to say."""
+
+    chunking_strategy: Literal["auto"] | ServerVad | None = None
+    keywords: list[_Term] | None = Field(default=None, max_length=100)  # gpt-transcribe
+    languages: list[_Term] | None = Field(default=None, min_length=1, max_length=100)  # gpt-transcribe
+    known_speaker_names: list[_Term] | None = Field(default=None, max_length=4)  # gpt-4o-transcribe-diarize
+
+
+def capabilities(to: Deployment) -> Capabilities:
+    """Return what the model can do; of one not in the table, what all of them can."""
+    return _MODELS.get(to.native_model, _PLAIN)
+
+
+def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
+    """Send the form: text parts first, as the SDK does."""
+    del deadline
+    options = option_values(job, NAME)
+    form = _FORMS.get(to.native_model, openai_form.fields)(openai_form.honoured(job, capabilities(to)), to)
+    if "languages" in options:  # the caller's list stands for the one language too
+        form = [(name, text) for name, text in form if name != "languages[]"]
+    if to.native_model == _DIARIZES:
+        options = {"chunking_strategy": "auto", **options}  # refused without one
+    return multipart(openai_form.url(job, to), [*form, *openai_form.option_fields(options)], job.audio)
+
+
+def _diarized_fields(job: TranscriptionJob, to: Deployment) -> list[tuple[str, str]]:
+    """Ask for diarized_json, which has the times too, where speakers or times are wanted."""
+    timed = replace(job, timestamps=Timestamps.SEGMENT) if job.diarize else job
+    return openai_form.fields(timed, to, timed="diarized_json", granularities=None)
+
+
+def _fields_with_languages(job: TranscriptionJob, to: Deployment) -> list[tuple[str, str]]:
+    """Name the language as gpt-transcribe wants it: in a list."""
+    return [("languages[]" if name == "language" else name, text) for name, text in openai_form.fields(job, to)]
+
+
+_FORMS: Final = {_DIARIZES: _diarized_fields, _NAMES_LANGUAGES: _fields_with_languages}
+
+_call = one_call(build_request, partial(openai_form.parse_reply, NAME), partial(openai_form.classify_error, NAME))
+
+
+def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+    """Refuse what OpenAI would refuse only after the upload, or answer with less than was asked."""
+    if (job.generation.temperature or 0) > 1:
+        raise JobUnsupported(NAME, "a temperature above 1 is refused there")
+    if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
+        raise JobUnsupported(NAME, "a translation has no word times there")
+    return (yield from _call(job, to, deadline))
+
+
+OPENAI = Provider(
+    name=NAME,
+    base_urls={"api": "https://api.openai.com/v1"},
+    key_variable="OPENAI_API_KEY",
+    authorize=bearer,
+    capabilities=capabilities,
+    transcribe=transcribe,
+    options=OpenAIOptions,
+)

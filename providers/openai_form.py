@@ -1,0 +1,272 @@
+"""The form of OpenAI's audio API, which a dozen services took over, each with slips of its own.
+
+Source: openai 3.54.0 (`types/audio`, `_base_client.py`), openai-openapi 2.3.0 (2026-08-21); the slips: speaches
+(2026-03-26), vLLM, whisper.cpp and LocalAI (2026-08-22), Groq, Together and DeepInfra as their documents show them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
+
+from providers.errors import JobRejected, JobUnsupported, MalformedReply, QuotaExhausted, by_status
+from providers.languages import code_of
+from providers.provider import retry_after_s
+from providers.types import Segment, Task, Timestamps, Transcript, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from providers.errors import ProviderError
+    from providers.exchange import HttpReply
+    from providers.types import Capabilities, Deployment, TranscriptionJob
+
+FORM_BYTES: Final = 64 * 1024
+"""What is kept free where a limit is the whole body's: room for the text parts, of which a prompt is the longest."""
+
+# --- what is sent
+
+
+def url(job: TranscriptionJob, to: Deployment) -> str:
+    """Return where the job goes: translation is a route of its own."""
+    route = "translations" if job.task is Task.TRANSLATE else "transcriptions"
+    return f"{to.account.base_urls['api']}/audio/{route}"
+
+
+def honoured(job: TranscriptionJob, can: Capabilities) -> TranscriptionJob:
+    """Return the job without the prompt and the times its model has no field for: asking would be a 400."""
+    return replace(
+        job,
+        prompt=job.prompt if can.prompt else None,
+        timestamps=job.timestamps if job.timestamps in can.timestamps else Timestamps.NONE,
+    )
+
+
+def fields(
+    job: TranscriptionJob,
+    to: Deployment,
+    *,
+    timed: str = "verbose_json",
+    granularities: str | None = "timestamp_granularities[]",
+) -> list[tuple[str, str]]:
+    """Return the form's text parts. A reply with times is asked for where they are wanted only.
+
+    timed: the response format that has times. granularities: the name of that part, or None where there is none;
+    a translation has none and no language.
+    """
+    with_times = job.timestamps is not Timestamps.NONE
+    form = [("model", to.native_model), ("response_format", timed if with_times else "json")]
+    if job.language and job.task is Task.TRANSCRIBE:
+        form.append(("language", language(job.language)))
+    if job.prompt:
+        form.append(("prompt", job.prompt))
+    if job.generation.temperature is not None:
+        form.append(("temperature", text_of(job.generation.temperature)))
+    if granularities and job.task is Task.TRANSCRIBE:
+        form += [(granularities, level) for level in _LEVELS[job.timestamps]]
+    return form
+
+
+# Segments come free beside words, and whoever wants verbose_json or subtitles with words needs them.
+_LEVELS: Final = {Timestamps.NONE: (), Timestamps.SEGMENT: ("segment",), Timestamps.WORD: ("segment", "word")}
+
+
+def option_fields(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Write options as OpenAI's SDK does: a list as repeated `name[]`, an object as `name[key]`."""
+    form: list[tuple[str, str]] = []
+    for name, value in values.items():
+        match value:
+            case list():
+                form += [(f"{name}[]", text_of(each)) for each in value]
+            case dict():
+                form += [(f"{name}[{key}]", text_of(each)) for key, each in value.items()]
+            case _:
+                form.append((name, text_of(value)))
+    return form
+
+
+def text_of(value: object) -> str:
+    """Return a form part's text: booleans as JSON writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def language(code: str) -> str:
+    """Return the two-letter code these services know; the caller's own where it is none of Whisper's."""
+    return code_of(code) or code
+
+
+# --- what comes back
+
+Seconds: TypeAlias = FiniteFloat | None  # vLLM writes them as strings
+Speaker: TypeAlias = Annotated[str | None, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+class ReplyWord(BaseModel):
+    """A word as it was sent, with the space around it."""
+
+    text: str = Field(validation_alias=AliasChoices("word", "text"))
+    start: Seconds = None
+    end: Seconds = None
+    speaker: Speaker = Field(default=None, validation_alias=AliasChoices("speaker", "speaker_id"))
+    probability: Seconds = None
+
+
+class ReplySegment(BaseModel):
+    """A segment as it was sent; whisper.cpp and LocalAI put the words in here."""
+
+    text: str
+    start: Seconds = None
+    end: Seconds = None
+    speaker: Speaker = Field(default=None, validation_alias=AliasChoices("speaker", "speaker_id"))
+    words: list[ReplyWord] | None = None
+
+
+class _Language(BaseModel):
+    code: str
+
+
+class Reply(BaseModel):
+    """A 200 of json, verbose_json or diarized_json: only the fields we read, and null in any of them but text."""
+
+    text: str
+    language: str | None = None  # "en" or "english"
+    languages: list[_Language] | None = None  # gpt-transcribe
+    duration: Seconds = None
+    segments: list[ReplySegment] | None = None
+    words: list[ReplyWord] | None = None
+
+
+def parse_reply(provider: str, reply: HttpReply) -> Transcript:
+    """Read a 200 reply. Raises MalformedReply, and nothing else."""
+    return transcript(read_reply(provider, reply), reply)
+
+
+def read_reply(provider: str, reply: HttpReply) -> Reply:
+    """Check a 200 reply's shape. Raises MalformedReply."""
+    try:
+        return Reply.model_validate_json(reply.body)
+    except ValidationError as error:
+        raise MalformedReply(provider, "a 200 without a transcription's JSON") from error
+
+
+def transcript(heard: Reply, reply: HttpReply) -> Transcript:
+    """Return what was heard. Words inside segments count where there are none at the top."""
+    segments = heard.segments or []
+    words = heard.words or [word for segment in segments for word in segment.words or ()]
+    named = heard.language or next((each.code for each in heard.languages or ()), None)
+    return Transcript(
+        text=heard.text.strip(),
+        segments=tuple(_segment(segment) for segment in segments),
+        words=tuple(_word(word) for word in words if word.text.strip()),
+        language=code_of(named) if named else None,
+        duration_s=heard.duration if heard.duration is not None and heard.duration >= 0 else None,
+        request_id=reply.headers.get("x-request-id"),
+    )
+
+
+def _segment(given: ReplySegment) -> Segment:
+    start_s = max(0.0, given.start or 0.0)
+    end_s = None if given.end is None else max(start_s, given.end)
+    return Segment(text=given.text, start_s=start_s, end_s=end_s, speaker=given.speaker)
+
+
+def _word(given: ReplyWord) -> Word:
+    start_s = max(0.0, given.start or 0.0)
+    known = given.probability is not None and 0 <= given.probability <= 1
+    return Word(
+        text=given.text.strip(),
+        start_s=start_s,
+        end_s=max(start_s, given.end or 0.0),
+        speaker=given.speaker,
+        confidence=given.probability if known else None,
+    )
+
+
+# --- what went wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiError:
+    """What an error reply says of itself; "" where it does not. For deciding by, never for showing."""
+
+    message: str = ""
+    type: str = ""
+    code: str = ""
+
+
+_CAUSES: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), error, reason)
+    for pattern, error, reason in (
+        ("insufficient_quota|billing_hard_limit|billing_not_active", QuotaExhausted, "the account is out of credit"),
+        ("audio_too_short|audio file is too short", JobRejected, "the audio is too short to hear anything in"),
+        ("audio_too_long|longer than [0-9.]+ seconds", JobUnsupported, "the audio is longer than its model takes"),
+        (
+            "invalid file format|could not be decoded|corrupted or unsupported",
+            JobUnsupported,
+            "it cannot read this kind of file",
+        ),
+        ("model_not_found|not installed locally", JobUnsupported, "it has no such model"),
+    )
+)
+
+
+def classify_error(provider: str, reply: HttpReply) -> ProviderError:
+    """Name a reply that is not 2xx."""
+    given = read_error(reply)
+    if 400 <= reply.status < 500 and reply.status not in {401, 403}:
+        said = f"{given.code} {given.type} {given.message}"
+        for pattern, error, reason in _CAUSES:
+            if pattern.search(said):
+                return error(provider, reason)
+    return by_status(provider, reply.status, f"status {reply.status}", retry_after_s=wait_s(reply))
+
+
+def read_error(reply: HttpReply) -> ApiError:
+    """Read `{"error": {...}}`, `{"error": "text"}`, `{"detail": ...}`, the bare object of old vLLM, or any text."""
+    try:
+        given = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return ApiError(message=reply.body[:1000].decode(errors="replace"))
+    for key in ("detail", "error"):  # in this order: the one may hold the other
+        if isinstance(given, dict) and given.get(key):
+            given = given[key]
+    if isinstance(given, list):  # FastAPI: one object for each field it refused
+        given = next(iter(given), None)
+    if not isinstance(given, dict):
+        return ApiError(message=given if isinstance(given, str) else "")
+    message, kind, code = (_text(given.get(key)) for key in ("message", "type", "code"))
+    return ApiError(message=message or _text(given.get("msg")), type=kind, code=code)
+
+
+def _text(value: object) -> str:
+    """Return a string; a numeric code as digits; "" for anything else."""
+    return str(value) if isinstance(value, str | int) else ""
+
+
+def wait_s(reply: HttpReply) -> float | None:
+    """Return the seconds to wait: what `retry-after` asks, or until the spent allowance is full again."""
+    if (asked_s := retry_after_s(reply)) is not None:
+        return asked_s
+    resets_s = {
+        family: go_duration_s(reply.headers.get(f"x-ratelimit-reset-{family}", "")) for family in ("requests", "tokens")
+    }
+    spent = [family for family in resets_s if reply.headers.get(f"x-ratelimit-remaining-{family}") == "0"]
+    return max((wait for family in spent or resets_s if (wait := resets_s[family]) is not None), default=None)
+
+
+_UNIT_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_GO_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|us|µs|ns|m|s)", re.ASCII)
+
+
+def go_duration_s(text: str) -> float | None:
+    """Read a Go duration (time.ParseDuration) such as `20ms`, `1.2s` or `6m0s`; None for anything else."""
+    parts = _GO_PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    total_s = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    return total_s if math.isfinite(total_s) else None
