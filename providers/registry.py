@@ -14,14 +14,14 @@ from providers.replicate import REPLICATE
 from providers.together import TOGETHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiohttp import web
 
     from providers.emulators.ear import Emulation
     from providers.provider import Provider
 
-PROVIDERS: Final = {
+PROVIDERS: Final[Mapping[str, Provider]] = {
     provider.name: provider
     for provider in (DEEPINFRA, FAL_AI, HF_INFERENCE, OPENAI, OPENAI_COMPATIBLE, REPLICATE, TOGETHER)
 }
@@ -31,6 +31,3 @@ def emulator_of(name: str) -> Callable[[Emulation], web.Application]:
     """Return what builds the provider's emulator: `build_app` of the module that bears its name."""
     module = import_module(f"providers.emulators.{name.replace('-', '_')}")
     return cast("Callable[[Emulation], web.Application]", module.build_app)
-
-
-__all__ = ["PROVIDERS", "Provider", "emulator_of"]

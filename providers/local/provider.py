@@ -50,6 +50,7 @@ class LocalModel:
         self._room = 0
         self._job_s = 1.0  # what a job has lately taken a worker
         self._loading = asyncio.Lock()
+        self._tried = asyncio.Event()
         self.missing: ModelMissing | None = None
 
     @property
@@ -75,9 +76,15 @@ class LocalModel:
             except ModelMissing as error:
                 self.missing = error
                 return
+            finally:
+                self._tried.set()
             self._executor = ThreadPoolExecutor(engine.workers, thread_name_prefix="asr-local")
             self._room = engine.workers * (1 + _QUEUED_PER_WORKER)
             self._engine, self.missing = engine, None
+
+    async def wait_loaded(self) -> None:
+        """Return when the model is ready, or known to be missing."""
+        await self._tried.wait()
 
     async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
         """Return the transcript. Raises ProviderError only."""
@@ -103,6 +110,7 @@ class LocalModel:
         """Let running work end; drop what waits. Blocking."""
         executor, self._executor, self._engine = self._executor, None, None
         self.missing = ModelMissing("the local model is shut down")
+        self._tried.set()
         if executor:
             executor.shutdown(wait=True, cancel_futures=True)
 

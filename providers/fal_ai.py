@@ -1,0 +1,455 @@
+"""fal.ai: one synchronous call for a short utterance, the queue for a longer one, its storage for a large one.
+
+Source: fal-client 1.0.3, @fal-ai/client 1.10.1 `types/endpoints.d.ts`, fal.ai/docs "Queue" and "Model errors" (2026),
+huggingface_hub 2.4.0 and @huggingface/inference 4.13.30 `fal-ai` helpers.
+
+An account may go through the Hugging Face router instead: its key begins `hf_`, and its "api" and "queue" URLs are
+both `https://router.huggingface.co/fal-ai`. Where they are one, `?_subdomain=queue` tells the queue from the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+
+from providers.audio.containers import file_name
+from providers.authorize import bearer, key_header
+from providers.bodies import AUDIO, json_body, json_with_audio
+from providers.errors import (
+    JobUnsupported,
+    MalformedReply,
+    ProviderUnavailable,
+    QuotaExhausted,
+    by_status,
+)
+from providers.exchange import Base64, HttpReply, HttpRequest, IfAbandoned, Wait
+from providers.languages import code_of
+from providers.provider import Provider, ProviderOptions, retry_after_s, succeeded
+from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word, option_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from providers.errors import ProviderError
+    from providers.exchange import Body, Exchange
+    from providers.types import Account, Audio, Deployment, Moment, TranscriptionJob
+
+T = TypeVar("T", bound=BaseModel)
+
+NAME = "fal-ai"
+_SYNC_BYTES = 2 * 1024 * 1024  # beyond it a dropped connection costs more than the queue's second call
+_URI_BYTES = 10 * 1024 * 1024  # of base64; fal asks for storage above about that
+_UPLOAD_BYTES = 100 * 1024 * 1024  # the SDK sends more in parts
+_UPLOAD_LIVES_S = 3600  # storage has no delete call: the upload is told to expire
+_TO_QUEUE: Final = "_subdomain=queue"
+_TRANSIENT: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
+
+_LABELS: Final = {
+    # Truthful names, but fal's own for them: audio/wav, audio/webm and audio/mp4 are refused (huggingface.js#2230).
+    Container.MP3: "audio/mpeg",
+    Container.MP4: "video/mp4",
+    Container.WAV: "audio/x-wav",
+    Container.WEBM: "video/webm",
+}
+
+
+class FalOptions(ProviderOptions):
+    """Fields of fal's schemas that no job has a word for. Each goes only to the endpoints that know it."""
+
+    batch_size: int | None = Field(default=None, ge=1, le=64)
+    num_speakers: int | None = Field(default=None, ge=1, le=32)
+    max_segment_len: int | None = Field(default=None, ge=10, le=29)  # seconds
+    merge_chunks: bool | None = None
+    keyterms: list[Annotated[str, Field(min_length=1, max_length=50)]] | None = Field(default=None, max_length=100)
+    tag_audio_events: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Endpoint:
+    """What one endpoint can do, and how its schema says it."""
+
+    capabilities: Capabilities
+    fields: Callable[[TranscriptionJob], dict[str, object]]  # besides audio_url and options
+    options: frozenset[str] = frozenset()
+
+
+def _whisper_fields(job: TranscriptionJob) -> dict[str, object]:
+    fields: dict[str, object] = {"task": job.task.value, "chunk_level": _chunk_level(job, frozenset(Timestamps))}
+    if job.language:
+        fields["language"] = code_of(job.language) or job.language
+    if job.prompt:
+        fields["prompt"] = job.prompt
+    if job.diarize:
+        fields["diarize"] = True
+    return fields
+
+
+def _chunk_level(job: TranscriptionJob, possible: frozenset[Timestamps]) -> str:
+    """Return how finely chunks are cut. A speaker belongs to a chunk, so diarization needs some."""
+    wanted = Timestamps.SEGMENT if job.diarize and job.timestamps is Timestamps.NONE else job.timestamps
+    if wanted is Timestamps.WORD and wanted not in possible:
+        return Timestamps.SEGMENT.value
+    return wanted.value
+
+
+def _wizper_fields(job: TranscriptionJob) -> dict[str, object]:
+    # Language always: left out it means English, null means detect.
+    language = (code_of(job.language) or job.language) if job.language else None
+    return {"task": job.task.value, "language": language}
+
+
+def _scribe_fields(job: TranscriptionJob) -> dict[str, object]:
+    # Both always: left out they are on, and events such as "(laughter)" would stand in the text.
+    fields: dict[str, object] = {"diarize": job.diarize, "tag_audio_events": False}
+    if job.language:
+        fields["language_code"] = job.language
+    return fields
+
+
+def _no_fields(_: TranscriptionJob) -> dict[str, object]:
+    return {}
+
+
+_ANY: Final = Capabilities(
+    containers=frozenset(_LABELS),
+    transcode_to=Container.WAV,  # FLAC is not in the schemas' list
+    max_bytes=_UPLOAD_BYTES,
+)
+_TEXT_ONLY: Final = _Endpoint(capabilities=replace(_ANY, language_hint=False), fields=_no_fields)
+_SCRIBE: Final = _Endpoint(
+    capabilities=replace(_ANY, timestamps=frozenset({Timestamps.WORD}), diarize=True),
+    fields=_scribe_fields,
+    options=frozenset({"tag_audio_events"}),
+)
+_ENDPOINTS: Final = {
+    "fal-ai/whisper": _Endpoint(
+        capabilities=replace(
+            _ANY,
+            timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
+            tasks=frozenset(Task),
+            prompt=True,
+            diarize=True,
+        ),
+        fields=_whisper_fields,
+        options=frozenset({"batch_size", "num_speakers"}),
+    ),
+    "fal-ai/wizper": _Endpoint(
+        capabilities=replace(_ANY, timestamps=frozenset({Timestamps.SEGMENT}), tasks=frozenset(Task)),
+        fields=_wizper_fields,
+        options=frozenset({"max_segment_len", "merge_chunks"}),
+    ),
+    "fal-ai/elevenlabs/speech-to-text": _SCRIBE,
+    "fal-ai/elevenlabs/speech-to-text/scribe-v2": replace(_SCRIBE, options=_SCRIBE.options | {"keyterms"}),
+    "fal-ai/speech-to-text": _TEXT_ONLY,
+    "fal-ai/speech-to-text/turbo": _TEXT_ONLY,
+    "fal-ai/nemotron/asr": _TEXT_ONLY,
+}
+
+
+def _endpoint(native_model: str) -> _Endpoint:
+    """Return what is known of an endpoint; of an unknown one, only that it takes `audio_url`."""
+    return _ENDPOINTS.get(native_model, _TEXT_ONLY)
+
+
+def capabilities(to: Deployment) -> Capabilities:
+    """Return what the endpoint can do. Through the Hugging Face router there is no storage: a data URI must do."""
+    known = _endpoint(to.native_model).capabilities
+    return replace(known, max_bytes=_URI_BYTES // 4 * 3) if _is_routed(to.account) else known
+
+
+def _is_routed(account: Account) -> bool:
+    return account.base_urls["queue"] == account.base_urls["api"]
+
+
+def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+    """Call at once what is short, queue what is long, upload first what is too big for a data URI."""
+    del deadline
+    audio = job.audio
+    fields = build_fields(job, to.native_model)
+    if Base64(audio.content).size_bytes > _URI_BYTES:
+        body = json_body({"audio_url": (yield from _upload(audio, to.account)), **fields})
+    else:
+        body = json_with_audio({"audio_url": AUDIO, **fields}, _labelled(audio), data_uri=True)
+    if audio.size_bytes <= _SYNC_BYTES:
+        reply = succeeded((yield _run(to, "api", body)), classify_error)
+    else:
+        reply = yield from _through_queue(body, to)
+    return parse_reply(reply, job, to.native_model)
+
+
+def build_fields(job: TranscriptionJob, native_model: str) -> dict[str, object]:
+    """Return the endpoint's input, without the audio."""
+    endpoint = _endpoint(native_model)
+    options = {name: value for name, value in option_values(job, NAME).items() if name in endpoint.options}
+    return {**endpoint.fields(job), **options}
+
+
+def _labelled(audio: Audio) -> Audio:
+    return replace(audio, media_type=_LABELS[audio.container]) if audio.container in _LABELS else audio
+
+
+def _run(to: Deployment, base: str, body: Body) -> HttpRequest:
+    """Build the run of an endpoint. fal's own ten retries would hide a failure from ours."""
+    url = f"{to.account.base_urls[base]}/{quote(to.native_model)}"
+    return HttpRequest(
+        method="POST",
+        url=f"{url}?{_TO_QUEUE}" if base == "queue" and _is_routed(to.account) else url,
+        headers={"content-type": "application/json", "x-fal-no-retry": "1"},
+        body=body,
+    )
+
+
+_Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
+
+
+class _Ticket(BaseModel):
+    request_id: str
+    status_url: _Url
+    response_url: _Url
+    cancel_url: _Url
+
+
+class _Status(BaseModel):
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
+
+
+def _through_queue(body: Body, to: Deployment) -> Exchange[HttpReply]:
+    """Submit, ask until it is done, fetch. COMPLETED is not success: only the fetched reply says that."""
+    ticket = _parse(_Ticket, succeeded((yield _run(to, "queue", body)), classify_error))
+    yield IfAbandoned(HttpRequest(method="PUT", url=_given(to, ticket.cancel_url)))
+    pauses = _pauses()
+    status = "IN_QUEUE"
+    while status != "COMPLETED":
+        yield Wait(next(pauses))
+        asked = yield from _ask(HttpRequest(method="GET", url=_given(to, ticket.status_url)))
+        status = _parse(_Status, asked).status
+    fetched = yield from _ask(HttpRequest(method="GET", url=_given(to, ticket.response_url)))
+    return replace(fetched, headers={"x-fal-request-id": ticket.request_id, **fetched.headers})
+
+
+def _given(to: Deployment, url: str) -> str:
+    """Return a URL of the queue's reply; through the router its path there, for fal names its own host."""
+    if not _is_routed(to.account):
+        return url
+    path = url.split("/", 3)[3].partition("?")[0]
+    return f"{to.account.base_urls['queue']}/{path}?{_TO_QUEUE}"
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between polls: the HF client's half a second at first, growing to two."""
+    return chain((0.5, 0.5, 0.75, 1.0, 1.5), repeat(2.0))
+
+
+def _ask(request: HttpRequest) -> Exchange[HttpReply]:
+    """Read something of a job. Two failed readings are forgiven: the job itself runs on and is paid for."""
+    for pause_s in (1.0, 2.0):
+        reply = yield request
+        if reply is None or reply.status not in _TRANSIENT or _never_again(reply):
+            return succeeded(reply, classify_error)
+        yield Wait(pause_s)
+    return succeeded((yield request), classify_error)
+
+
+class _Token(BaseModel):
+    token: Annotated[str, Field(pattern=r"^[!-~]+$")]
+
+
+class _Uploaded(BaseModel):
+    access_url: _Url
+
+
+def _upload(audio: Audio, account: Account) -> Exchange[str]:
+    """Put the audio into fal's storage for an hour; return where it is."""
+    reply = yield HttpRequest(
+        method="POST",
+        url=f"{account.base_urls['storage']}/storage/auth/token?storage_type=fal-cdn-v3",
+        headers={"content-type": "application/json"},
+        body=json_body({}),
+    )
+    token = _parse(_Token, succeeded(reply, classify_error))
+    lifecycle = json.dumps({"expiration_duration_seconds": _UPLOAD_LIVES_S})
+    reply = yield HttpRequest(
+        method="POST",
+        url=f"{account.base_urls['cdn']}/files/upload",
+        headers={
+            "authorization": f"Bearer {token.token}",
+            "content-type": audio.media_type,
+            "x-fal-file-name": file_name(audio.container),
+            "x-fal-object-lifecycle": lifecycle,
+            "x-fal-object-lifecycle-preference": lifecycle,  # the SDK sends both names
+        },
+        body=(audio.content,),
+        anonymous=True,  # the token above is this host's credential; the key stays at home
+    )
+    return _parse(_Uploaded, succeeded(reply, classify_error)).access_url
+
+
+def _parse(model: type[T], reply: HttpReply) -> T:
+    try:
+        return model.model_validate_json(reply.body)
+    except ValidationError as error:
+        raise MalformedReply(NAME, f"a {reply.status} that is no {model.__name__.strip('_').lower()}") from error
+
+
+class _Chunk(BaseModel):
+    text: str
+    timestamp: tuple[FiniteFloat | None, FiniteFloat | None]
+    speaker: str | None = None
+
+
+class _Item(BaseModel):
+    text: str
+    type: str = "word"  # or "spacing", "audio_event"
+    start: FiniteFloat | None = None
+    end: FiniteFloat | None = None
+    speaker_id: str | None = None
+
+
+class _Output(BaseModel):
+    text: str | None = None
+    output: str | None = None
+    chunks: list[_Chunk] | None = None  # Whisper
+    words: list[_Item] | None = None  # ElevenLabs
+    inferred_languages: list[str | None] | None = None  # fal-ai/whisper
+    languages: list[str | None] | None = None  # fal-ai/wizper
+    language_code: str | None = None  # ElevenLabs
+
+
+def parse_reply(reply: HttpReply, job: TranscriptionJob, native_model: str) -> Transcript:
+    """Read a 200 reply. Raises MalformedReply, and nothing else."""
+    heard = _parse(_Output, reply)
+    # One chunk comes with the level "none" too, and nobody asked for it.
+    level = _chunk_level(job, _endpoint(native_model).capabilities.timestamps)
+    chunks = {level: heard.chunks or []}
+    words = [_word(each.text, *each.timestamp, each.speaker) for each in chunks.get("word", [])]
+    if level != "none":
+        words += [_word(each.text, each.start, each.end, each.speaker_id) for each in heard.words or [] if _timed(each)]
+    return Transcript(
+        text=_text(heard).strip(),
+        segments=tuple(map(_segment, chunks.get("segment", []))),
+        words=tuple(words),
+        language=_language(heard),
+        request_id=reply.headers.get("x-fal-request-id"),
+    )
+
+
+def _text(heard: _Output) -> str:
+    """Return the text under either name; ElevenLabs' items hold it too, with the spaces between words."""
+    if heard.text is not None:
+        return heard.text
+    if heard.output is not None:
+        return heard.output
+    if heard.words is not None:
+        return "".join(item.text for item in heard.words if item.type != "audio_event")
+    raise MalformedReply(NAME, "a 200 without text")
+
+
+def _language(heard: _Output) -> str | None:
+    guesses = [heard.language_code, *(heard.inferred_languages or []), *(heard.languages or [])]
+    return next((code for code in map(code_of, filter(None, guesses)) if code), None)
+
+
+def _timed(item: _Item) -> bool:
+    return item.type == "word" and item.start is not None
+
+
+def _segment(chunk: _Chunk) -> Segment:
+    start, end = chunk.timestamp
+    start_s = max(0.0, start or 0.0)
+    return Segment(
+        text=chunk.text,
+        start_s=start_s,
+        end_s=None if end is None else max(start_s, end),
+        speaker=chunk.speaker,
+    )
+
+
+def _word(text: str, start: float | None, end: float | None, speaker: str | None) -> Word:
+    start_s = max(0.0, start or 0.0)
+    return Word(text=text.strip(), start_s=start_s, end_s=max(start_s, end or start_s), speaker=speaker)
+
+
+class _Complaint(BaseModel):
+    type: str = ""
+
+
+class _Error(BaseModel):
+    detail: str | list[_Complaint] = ""
+
+
+_ABOUT_THE_AUDIO: Final = {
+    "unsupported_audio_format": "it does not take this audio format",
+    "file_too_large": "the file is too large for it",
+    "audio_duration_too_long": "the audio is too long for it",
+    "audio_duration_too_short": "the audio is too short for it",
+    "file_download_error": "it could not read the audio it was given",
+}
+_NO_MONEY: Final = re.compile(r"\bbalance\b", re.IGNORECASE)
+
+
+def classify_error(reply: HttpReply) -> ProviderError:
+    """Name a reply that is not 2xx: a model's complaint is a list of types, the platform's a sentence."""
+    try:
+        detail = _Error.model_validate_json(reply.body).detail
+    except ValidationError:
+        detail = ""
+    reason = f"status {reply.status}"
+    if isinstance(detail, str):
+        return _platform_error(reply, detail, reason)
+    said = next((_ABOUT_THE_AUDIO[each.type] for each in detail if each.type in _ABOUT_THE_AUDIO), reason)
+    if _retryable(reply) == "true":
+        return ProviderUnavailable(NAME, f"{said}; it says to try again")
+    if said is not reason or _never_again(reply):
+        return JobUnsupported(NAME, said)
+    return by_status(NAME, reply.status, reason)
+
+
+def _platform_error(reply: HttpReply, detail: str, reason: str) -> ProviderError:
+    match reply.status:
+        case HTTPStatus.FORBIDDEN if _NO_MONEY.search(detail):
+            return QuotaExhausted(NAME, "the account's balance is exhausted")
+        case HTTPStatus.CONFLICT:  # its own SDK tries this again, as it does 408 and 429
+            return ProviderUnavailable(NAME, reason)
+        case HTTPStatus.INTERNAL_SERVER_ERROR if _never_again(reply):
+            return JobUnsupported(NAME, "the model failed on this audio and would again")
+    return by_status(NAME, reply.status, reason, retry_after_s=retry_after_s(reply))
+
+
+def _never_again(reply: HttpReply) -> bool:
+    return _retryable(reply) == "false"
+
+
+def _retryable(reply: HttpReply) -> str:
+    """Return what fal says of trying again: "true", "false", or nothing. The second name is the older."""
+    return (reply.headers.get("x-fal-retryable") or reply.headers.get("x-fal-needs-retry") or "").lower()
+
+
+def authorize(request: HttpRequest, account: Account) -> HttpRequest:
+    """Add `Key <key>`, or `Bearer hf_...` where the account goes through the Hugging Face router."""
+    routed = account.api_key is not None and account.api_key.get_secret_value().startswith("hf_")
+    return bearer(request, account) if routed else _with_key(request, account)
+
+
+_with_key = key_header("authorization", "Key ")
+
+FAL_AI = Provider(
+    name=NAME,
+    base_urls={
+        "api": "https://fal.run",
+        "queue": "https://queue.fal.run",
+        "storage": "https://rest.fal.ai",
+        "cdn": "https://v3.fal.media",
+    },
+    key_variable="FAL_KEY",
+    authorize=authorize,
+    capabilities=capabilities,
+    transcribe=transcribe,
+    options=FalOptions,
+)

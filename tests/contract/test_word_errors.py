@@ -1,0 +1,53 @@
+"""The whole way from file to text makes no mistake on the bundled English speech.
+
+The clips are well known: this proves the pipeline, not what the error rate on new audio is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from providers.types import TranscriptionJob
+from tests.conftest import AUDIO, sample_audio, whisper
+
+# Spellings that openai-whisper's English normaliser holds to be equal.
+SAME = {"mr": "mister", "drafty": "draughty", "he'll": "he will", "schoolrooms": "school rooms"}
+SPOKEN = [
+    pytest.param(each["file"], each["text"], id=each["file"])
+    for each in json.loads((AUDIO / "manifest.json").read_text())["samples"]
+    if each["language"] == "en" and each["file"] != "digits_8k.wav"  # "one zero" and "10" are a normaliser of their own
+]
+
+
+def words(text: str) -> list[str]:
+    """Return the words as they sound: no case, no punctuation, one spelling."""
+    plain = re.sub(r"[^\w\s']", " ", text.lower().replace("\u2019", "'"))
+    return " ".join(SAME.get(word, word) for word in plain.split()).split()
+
+
+def errors(said: list[str], heard: list[str]) -> int:
+    """Return the least number of words to change, drop or add (Levenshtein)."""
+    row = list(range(len(heard) + 1))
+    for number, word in enumerate(said, 1):
+        above, row[0] = row[0], number
+        for at, other in enumerate(heard, 1):
+            above, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, above + (word != other))
+    return row[-1]
+
+
+def test_errors_are_counted_as_they_are_made() -> None:
+    said = "we are sure that one war is enough".split()
+    assert errors(said, said) == 0
+    assert errors(said, "we're sure that one war is enough now".split()) == 3
+    assert errors(said, []) == len(said)
+    assert words("Mr. Dashwood, in DRAFTY school-rooms!") == ["mister", "dashwood", "in", "draughty", "school", "rooms"]
+
+
+@pytest.mark.parametrize(("name", "text"), SPOKEN)
+def test_no_word_is_heard_wrong(name: str, text: str) -> None:
+    heard = whisper().transcribe(TranscriptionJob(model="m", audio=sample_audio(name)), lambda: False)
+
+    assert errors(words(text), words(heard.text)) == 0, heard.text

@@ -1,0 +1,159 @@
+"""Whisper on this machine: the real tiny.en on real speech, and on what is none."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from providers.audio.decode import UnreadableAudio
+from providers.emulators.ear import as_audio
+from providers.errors import JobUnsupported
+from providers.local.faster_whisper import HONOURED, Abandoned, FasterWhisper, _best_type, _options
+from providers.local.models import ModelMissing
+from providers.types import GenerationParameters, Task, Timestamps, Transcript, TranscriptionJob
+from tests.conftest import encoded, sample_audio, tone, whisper
+
+SHORT = TranscriptionJob(model="m", audio=sample_audio("sb_spk2_snt1.flac"))
+
+
+def hear(job: TranscriptionJob = SHORT, **generation: float | bool) -> Transcript:  # noqa: FBT001 - they have names
+    asked = replace(job, generation=GenerationParameters(**generation))  # type: ignore[arg-type] # fields of many types
+    return whisper().transcribe(asked, lambda: False)
+
+
+def test_hears_what_was_said() -> None:
+    heard = hear()
+
+    assert heard.text == "We are sure that one war is enough."
+    assert (heard.language, heard.model_version) == ("en", "tiny.en")
+    assert heard.duration_s == pytest.approx(2.01)
+    assert heard.words == ()
+
+
+@pytest.mark.parametrize("name", ["jfk.flac", "two_cities.flac"])
+def test_times_go_forward_and_stay_inside_the_audio(name: str) -> None:
+    heard = hear(TranscriptionJob(model="m", audio=sample_audio(name), timestamps=Timestamps.WORD))
+    assert heard.duration_s
+    starts = [word.start_s for word in heard.words]
+
+    assert " ".join(word.text for word in heard.words) == heard.text
+    assert starts == sorted(starts)
+    for each in (*heard.words, *heard.segments):
+        assert each.end_s is not None
+        assert 0 <= each.start_s <= each.end_s <= heard.duration_s
+    for before, after in itertools.pairwise(heard.segments):
+        assert before.end_s is not None
+        assert before.end_s <= after.start_s + 0.01
+    assert all(word.confidence is not None and 0 <= word.confidence <= 1 for word in heard.words)
+    assert "".join(segment.text for segment in heard.segments).strip() == heard.text
+
+
+def noise(seconds: float) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
+    return np.random.default_rng(0).integers(-8_000, 8_000, (1, round(seconds * 16_000)), np.int16)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros((1, 80_000), np.int16), noise(5), tone(5, 16_000), np.zeros((1, 1), np.int16), noise(0.01)],
+    ids=["silence", "white noise", "tone", "one sample", "a click"],
+)
+def test_what_is_no_speech_is_no_words(samples: np.ndarray[tuple[int, int], np.dtype[np.int16]]) -> None:
+    """Whisper alone hears "You" in silence."""
+    heard = hear(TranscriptionJob(model="m", audio=as_audio(encoded(samples, 16_000, "wav", "pcm_s16le"))))
+
+    assert (heard.text, heard.segments, heard.words) == ("", (), ())
+    assert heard.duration_s == pytest.approx(samples.shape[1] / 16_000)
+
+
+def test_fewer_tokens_are_fewer_words() -> None:
+    """The limit holds for each window of 30 s."""
+    whole, few = hear(), hear(max_new_tokens=5)
+
+    assert 0 < len(few.text.split()) < len(whole.text.split())
+    assert whole.text.startswith(few.text[:10])
+
+
+def test_more_beams_hear_it_too() -> None:
+    assert hear(num_beams=5).text == "We are sure that one war is enough."
+
+
+def test_a_high_temperature_draws_by_lot() -> None:
+    """Without sampling the answer is always the same; with it, at 2.0, twice the same is as good as impossible."""
+    assert len({hear(temperature=0.0).text for _ in range(2)}) == 1
+    assert len({hear(temperature=2.0, max_new_tokens=40).text for _ in range(3)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("generation", "temperature"),
+    [
+        ({}, 0.0),
+        ({"temperature": 0.0}, 0.0),
+        ({"temperature": 0.7}, 0.7),
+        ({"do_sample": True}, 1.0),
+        ({"do_sample": True, "temperature": 0.3}, 0.3),
+        ({"do_sample": False, "temperature": 0.7}, 0.0),
+    ],
+)
+def test_sampling_is_a_temperature_above_nothing(generation: dict[str, float], temperature: float) -> None:
+    options = _options(replace(SHORT, generation=GenerationParameters(**generation)))  # type: ignore[arg-type] # as above
+
+    assert options["temperature"] == temperature
+    assert options["best_of"] == 1
+
+
+def test_a_prompt_and_a_limit_that_do_not_fit_together_may_fit_elsewhere() -> None:
+    long = replace(SHORT, prompt="word " * 300)
+    with pytest.raises(JobUnsupported, match="too long together"):
+        hear(long, max_new_tokens=440)
+
+
+def test_a_prompt_is_heard_with() -> None:
+    assert "enough" in hear(replace(SHORT, prompt="About war.")).text
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_job_that_nobody_waits_for_stops(calls: int) -> None:
+    """Before the model is asked, and after each window."""
+    asked = itertools.count()
+    with pytest.raises(Abandoned):
+        whisper().transcribe(SHORT, lambda: next(asked) >= calls)
+
+
+def test_what_is_no_audio_says_so() -> None:
+    with pytest.raises(UnreadableAudio):
+        hear(TranscriptionJob(model="m", audio=as_audio(b"no audio")))
+
+
+def test_tells_what_it_can_do() -> None:
+    can = whisper().capabilities
+
+    assert can.generation == HONOURED
+    assert can.timestamps == {Timestamps.SEGMENT, Timestamps.WORD}
+    assert can.tasks == {Task.TRANSCRIBE}
+    assert can.languages == {"en"}
+
+
+def test_a_folder_that_holds_no_model_is_a_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match=r"no model\.bin"):
+        FasterWhisper(str(tmp_path))
+    (tmp_path / "model.bin").write_bytes(b"not a model")
+    with pytest.raises(ModelMissing, match="cannot be loaded"):
+        FasterWhisper(str(tmp_path))
+
+
+def test_small_models_get_the_arithmetic_they_need(tmp_path: Path) -> None:
+    """Eight bits cost tiny.en four words of 289, and a large model none."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    for folder, size in ((small, 75_000_000), (large, 800_000_000)):
+        folder.mkdir()
+        with (folder / "model.bin").open("wb") as weights:
+            weights.truncate(size)
+
+    assert _best_type(str(small), on_gpu=False) == "float32"
+    assert _best_type(str(large), on_gpu=False) == "int8"
+    assert _best_type(str(small), on_gpu=True) == "float16"
+    assert _best_type("Systran/faster-whisper-large-v3", on_gpu=False) == "int8"

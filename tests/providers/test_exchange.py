@@ -1,0 +1,327 @@
+"""The one loop that grants an adapter what it asks for: driven by hand, with a clock that only moves when told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from providers.audio.content import MemoryContent
+from providers.errors import AttemptTimedOut, MalformedReply, ProviderError, ProviderUnavailable
+from providers.exchange import (
+    CLEANUP_S,
+    Afterwards,
+    Base64,
+    Exchange,
+    HttpReply,
+    HttpRequest,
+    IfAbandoned,
+    Wait,
+    run,
+)
+from providers.types import Moment
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+DEADLINE = Moment(100.0)
+
+
+def get(path: str) -> HttpRequest:
+    return HttpRequest(method="GET", url=f"https://provider.example/{path}")
+
+
+CANCEL, DELETE = get("cancel"), get("delete")
+
+
+@dataclass
+class Network:
+    """Answers 200 with the path, unless told otherwise for a path; notes what was sent, when, and until when."""
+
+    answers: dict[str, Callable[[], Awaitable[HttpReply]]] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+    now: float = 0.0
+
+    async def send(self, request: HttpRequest, deadline: Moment) -> HttpReply:
+        path = request.url.rpartition("/")[2]
+        self.sent.append(path)
+        self.deadlines.append(deadline)
+        if path in self.answers:
+            return await self.answers[path]()
+        return HttpReply(status=200, body=path.encode())
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+    async def run(self, exchange: Exchange[str], deadline: Moment = DEADLINE) -> str:
+        return await run(exchange, self.send, provider="p", deadline=deadline, clock=lambda: self.now, sleep=self.sleep)
+
+
+def failing(error: Exception) -> Callable[[], Awaitable[HttpReply]]:
+    async def answer() -> HttpReply:
+        raise error
+
+    return answer
+
+
+def job(*, polls: int = 0, every_s: float = 1.0) -> Exchange[str]:
+    """Upload, ask for both kinds of clean-up, poll, fetch."""
+    yield Afterwards(DELETE)
+    started = yield get("start")
+    assert started is not None
+    nothing = yield IfAbandoned(CANCEL)
+    assert nothing is None
+    for number in range(polls):
+        assert (yield Wait(every_s)) is None
+        assert (yield get(f"poll{number}")) is not None
+    result = yield get("result")
+    assert result is not None
+    return result.body.decode()
+
+
+async def test_requests_and_waits_are_granted_in_order() -> None:
+    network = Network()
+
+    assert await network.run(job(polls=2)) == "result"
+    assert network.sent == ["start", "poll0", "poll1", "result", "delete"]
+    assert network.slept == [1.0, 1.0]
+
+
+async def test_every_request_stands_under_the_deadline_and_clean_up_under_its_own() -> None:
+    network = Network(now=7.0)
+    await network.run(job())
+
+    assert network.deadlines == [DEADLINE, DEADLINE, 7.0 + CLEANUP_S]
+
+
+async def test_a_wait_that_would_end_after_the_deadline_is_not_begun() -> None:
+    network = Network(now=90.0)
+    with pytest.raises(AttemptTimedOut, match="p: still working"):
+        await network.run(job(polls=5, every_s=6.0))
+
+    assert network.slept == [6.0]
+    assert network.sent == ["start", "poll0", "cancel", "delete"]
+
+
+async def test_a_wait_up_to_the_deadline_is_allowed() -> None:
+    network = Network()
+
+    assert await network.run(job(polls=1, every_s=100.0)) == "result"
+
+
+async def test_an_attempt_that_ran_out_of_time_is_cancelled_there() -> None:
+    network = Network({"result": failing(AttemptTimedOut("p"))})
+    with pytest.raises(AttemptTimedOut):
+        await network.run(job())
+
+    assert network.sent == ["start", "result", "cancel", "delete"]
+
+
+@pytest.mark.parametrize("error", [ProviderUnavailable("p"), MalformedReply("p")])
+async def test_a_job_that_was_lost_sight_of_is_cancelled(error: ProviderError) -> None:
+    """The network failed, the job there still runs and costs: a retry would pay for a second one."""
+    network = Network({"result": failing(error)})
+    with pytest.raises(type(error)) as caught:
+        await network.run(job())
+
+    assert caught.value is error
+    assert network.sent == ["start", "result", "cancel", "delete"]
+
+
+async def test_a_job_that_the_provider_ended_is_not_cancelled() -> None:
+    """The adapter read in a reply that it failed: there is nothing left to stop."""
+
+    def exchange() -> Exchange[str]:
+        yield Afterwards(DELETE)
+        yield IfAbandoned(CANCEL)
+        yield get("status")
+        raise ProviderUnavailable("p", "the job failed there")
+
+    network = Network()
+    with pytest.raises(ProviderUnavailable, match="failed there"):
+        await network.run(exchange())
+
+    assert network.sent == ["status", "delete"]
+
+
+async def test_nothing_is_promised_before_it_was_asked_for() -> None:
+    network = Network({"start": failing(AttemptTimedOut("p"))})
+    with pytest.raises(AttemptTimedOut):
+        await network.run(job())
+
+    assert network.sent == ["start", "delete"]
+
+
+async def test_a_fault_of_the_adapter_leaves_no_job_running() -> None:
+    def faulty() -> Exchange[str]:
+        yield IfAbandoned(CANCEL)
+        raise KeyError("ours")
+
+    network = Network()
+    with pytest.raises(KeyError):
+        await network.run(faulty())
+
+    assert network.sent == ["cancel"]
+
+
+async def test_a_clean_up_that_fails_costs_nobody_an_answer() -> None:
+    network = Network({"delete": failing(ProviderUnavailable("p"))})
+
+    assert await network.run(job()) == "result"
+
+
+async def test_a_clean_up_that_fails_does_not_stop_the_next() -> None:
+    network = Network({"cancel": failing(MalformedReply("p")), "result": failing(AttemptTimedOut("p", "first"))})
+    with pytest.raises(AttemptTimedOut, match="first"):
+        await network.run(job())
+
+    assert network.sent == ["start", "result", "cancel", "delete"]
+
+
+class Gate:
+    """An answer that is there when it is opened."""
+
+    def __init__(self) -> None:
+        self.reached, self._opened = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> HttpReply:
+        self.reached.set()
+        await self._opened.wait()
+        return HttpReply(status=200)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+async def test_a_caller_who_leaves_is_cleaned_up_after_before_the_cancellation_goes_on() -> None:
+    poll = Gate()
+    network = Network({"poll0": poll})
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(network.run(job(polls=3)))
+        await poll.reached.wait()
+        task.cancel("the caller left")
+    assert task.cancelled()
+    assert network.sent == ["start", "poll0", "cancel", "delete"]
+
+
+async def test_a_caller_who_leaves_while_waiting_is_cleaned_up_after() -> None:
+    waiting = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    network = Network()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(
+            run(job(polls=1), network.send, provider="p", deadline=DEADLINE, clock=lambda: 0.0, sleep=sleep)
+        )
+        await waiting.wait()
+        task.cancel()
+    assert network.sent == ["start", "cancel", "delete"]
+
+
+async def test_cancelling_again_and_again_does_not_lose_the_clean_up() -> None:
+    """The second cancellation comes from the server that shuts down: a paid job must still be stopped."""
+    poll, cancel = Gate(), Gate()
+    network = Network({"poll0": poll, "cancel": cancel})
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(network.run(job(polls=1)))
+        await poll.reached.wait()
+        task.cancel()
+        await cancel.reached.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
+        cancel.open()
+    assert task.cancelled()
+    assert network.sent == ["start", "poll0", "cancel", "delete"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_caller_who_leaves_during_the_last_clean_up_is_gone() -> None:
+    delete = Gate()
+    network = Network({"delete": delete})
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(network.run(job()))
+        await delete.reached.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        delete.open()
+    assert task.cancelled()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_deadline_around_it_still_sees_its_own_timeout() -> None:
+    """`asyncio.timeout` counts cancellations: none may be swallowed, none invented."""
+    network = Network({"result": Gate()})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await network.run(job())
+
+    assert network.sent[-2:] == ["cancel", "delete"]
+    task = asyncio.current_task()
+    assert task
+    assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize("ends", ["returned", "failed", "cancelled"])
+async def test_the_generator_is_closed_before_the_clean_up(ends: str) -> None:
+    network = Network({"delete": failing(ProviderUnavailable("p"))})
+    order = network.sent
+
+    def exchange() -> Exchange[str]:
+        try:
+            yield Afterwards(DELETE)
+            yield get("start")
+            if ends == "failed":
+                raise MalformedReply("p")
+            if ends == "cancelled":
+                raise asyncio.CancelledError
+            return "done"
+        finally:
+            order.append("closed")
+
+    if ends == "returned":
+        assert await network.run(exchange()) == "done"
+    else:
+        with pytest.raises(MalformedReply if ends == "failed" else asyncio.CancelledError):
+            await network.run(exchange())
+    assert order == ["start", "closed", "delete"]
+
+
+async def test_an_exchange_of_nothing_returns() -> None:
+    def nothing() -> Exchange[str]:
+        return "at once"
+        yield get("never")
+
+    assert await Network().run(nothing()) == "at once"
+
+
+async def test_an_abandoned_exchange_closes_its_generator() -> None:
+    closed = []
+
+    def exchange() -> Exchange[str]:
+        try:
+            yield get("start")
+        except GeneratorExit:
+            closed.append("closed")
+            raise
+        return cast("str", None)
+
+    with pytest.raises(ProviderUnavailable):
+        await Network({"start": failing(ProviderUnavailable("p"))}).run(exchange())
+
+    assert closed == ["closed"]
+
+
+@pytest.mark.parametrize(("size", "encoded"), [(0, 0), (1, 4), (2, 4), (3, 4), (4, 8), (300, 400)])
+def test_the_size_of_base64_is_known_before_it_is_made(size: int, encoded: int) -> None:
+    assert Base64(MemoryContent(bytes(size))).size_bytes == encoded
