@@ -15,6 +15,7 @@ from providers.together import TOGETHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from aiohttp import web
 
@@ -29,5 +30,14 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
 
 def emulator_of(name: str) -> Callable[[Emulation], web.Application]:
     """Return what builds the provider's emulator: `build_app` of the module that bears its name."""
-    module = import_module(f"providers.emulators.{name.replace('-', '_')}")
-    return cast("Callable[[Emulation], web.Application]", module.build_app)
+    return cast("Callable[[Emulation], web.Application]", _emulator(name).build_app)
+
+
+def emulated_urls(name: str, root: str) -> Mapping[str, str]:
+    """Return an account's base URLs where the provider's emulator runs at root: its `base_urls`, or root for all."""
+    own = getattr(_emulator(name), "base_urls", None)
+    return own(root) if own else dict.fromkeys(PROVIDERS[name].base_urls or ("api",), root)
+
+
+def _emulator(name: str) -> ModuleType:
+    return import_module(f"providers.emulators.{name.replace('-', '_')}")

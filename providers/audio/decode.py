@@ -116,8 +116,6 @@ def frames(
         decoded_any = False
         for frame in _tolerant(container, stream):
             budget.take(frame)
-            if not frame.samples:
-                continue
             decoded_any = True
             frame.pts = None  # gaps and jumps in a broken file's clock would become silence or errors further on
             yield frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import os
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pybase64
 import pytest
 from aiohttp import web
@@ -28,8 +30,6 @@ from providers.types import Account, Capabilities, Deployment, Moment, Transcrip
 from tests.conftest import sample_audio, serve
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from providers.exchange import Body
 
 KEY = "sk-secret"
@@ -354,6 +354,22 @@ async def test_a_deadline_that_has_passed_is_a_timeout(session: aiohttp.ClientSe
     url = await raw(silent)
     with pytest.raises(AttemptTimedOut):
         await send(session, provider(), account(url), HttpRequest(method="GET", url=url), soon(-1))
+
+
+async def test_a_host_that_does_not_answer_the_call_is_unavailable_not_slow() -> None:
+    """The attempt's time is not over, and another may try: nobody has accepted, so nothing was billed."""
+    with contextlib.ExitStack() as sockets:
+        full = sockets.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # more than its queue holds
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)  # noqa: FBT003 - the socket's own signature
+            waiting.connect_ex(full.getsockname())
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=0.1)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            with pytest.raises(ProviderUnavailable, match="no connection in time"):
+                await fetch(session, f"http://127.0.0.1:{full.getsockname()[1]}")
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

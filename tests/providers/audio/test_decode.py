@@ -310,6 +310,14 @@ def test_a_file_cut_off_still_holds_most_of_what_was_said(kind: str, long_ones: 
     assert seconds_of(body[: len(body) * 3 // 4]) == pytest.approx(whole * 3 / 4, rel=0.1)
 
 
+def test_an_mp4_in_fragments_may_be_cut_off_too() -> None:
+    """What browsers record: its index comes first, in pieces."""
+    body = encoded(tone(20, 16_000), 16_000, "mp4", "aac", options={"movflags": "frag_keyframe+empty_moov"})
+
+    assert body.index(b"moov") < body.index(b"mdat")
+    assert seconds_of(body[: len(body) // 2]) == pytest.approx(10, abs=1)
+
+
 @pytest.mark.parametrize(("kind", "kept"), [("flac", 0.8), ("mp3", 0.9), ("aac", 0.9), ("amr", 0.9), ("ogg", 0.7)])
 def test_a_file_with_flipped_bits_still_holds_most_of_what_was_said(
     kind: str, kept: float, long_ones: dict[str, bytes]

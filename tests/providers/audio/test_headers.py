@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 
 import numpy as np
@@ -286,6 +287,26 @@ def test_mp3_with_a_forged_frame_count_is_left_to_others(count: int) -> None:
     claimed = claimed_s(bytes(body))
 
     assert claimed is None or (count == 0 and claimed == pytest.approx(20, abs=0.2))
+
+
+def test_mp3_with_a_xing_header_but_no_padding_told_is_a_little_longer() -> None:
+    body = mp3(tone(20, 16_000))
+
+    assert claimed_s(body) == 20.0
+    assert claimed_s(re.sub(b"Lav[cf]|LAME", b"XXXX", body)) == pytest.approx(20.1, abs=0.1)
+
+
+def test_mp3_with_fraunhofers_header_is_known() -> None:
+    """VBRI stands at a fixed place; its frame count is 14 bytes further."""
+    body = bytearray(mp3(tone(20, 16_000), write_xing="0"))
+    body[36:40], body[50:54] = b"VBRI", struct.pack(">I", 556)
+
+    assert claimed_s(bytes(body)) == pytest.approx(556 * 576 / 16_000)
+
+
+def test_mp3_whose_first_frame_is_none_is_left_to_others() -> None:
+    assert duration_s(MemoryContent(b"ID3\x03" + bytes(400)), Container.MP3) is None
+    assert duration_s(MemoryContent(b"\xff\xeb\x90\x64" + bytes(400)), Container.MP3) is None
 
 
 def test_mp3_cut_to_its_first_frame_is_left_to_others() -> None:

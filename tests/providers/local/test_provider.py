@@ -216,6 +216,21 @@ async def test_a_model_that_is_missing_says_why_and_may_come_later() -> None:
     local.close()
 
 
+async def test_waiting_for_a_model_ends_when_it_is_there_or_known_to_be_missing() -> None:
+    def missing(_: str) -> Engine:
+        raise ModelMissing("no")
+
+    for load in (missing, lambda _: Engine()):
+        local = LocalModel("m", load)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(local.wait_loaded())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            await local.load()
+        assert local.ready or local.missing
+        local.close()
+
+
 async def test_a_model_is_loaded_once() -> None:
     loaded: list[str] = []
 
@@ -239,7 +254,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
+    def transcribe(self, *_: object) -> Transcript:
         raise self._error
 
 
