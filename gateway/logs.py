@@ -6,76 +6,126 @@ A line is a fixed event name and fields. Audio, transcripts, prompts and credent
 from __future__ import annotations
 
 import logging
-import logging.handlers
-import queue
 import sys
+import threading
+import traceback
+from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
 
 if TYPE_CHECKING:
     from gateway.observe import Observed
 
 LOG = logging.getLogger("asr_gateway")
-_WAITING_LINES = 10_000  # beyond this lines are dropped rather than requests held
+HTTP = LOG.getChild("http")  # for aiohttp's own server
+_WAITING_LINES = 10_000
+_EVERY_S = 0.1
 
 
-class _Queue(logging.handlers.QueueHandler):
-    """Drops a line where the writer cannot keep up."""
+class Writer(logging.Handler):
+    """Keeps records and writes them in batches from a thread of its own.
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self.dropped = getattr(self, "dropped", 0) + 1
+    Waking that thread for each line costs a request more than everything else the log does; ten times a second costs
+    nothing. Lines beyond what may wait are dropped, the oldest first.
+    """
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record  # formatted in the writer's thread
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines = formatter
+        self._waiting: deque[logging.LogRecord] = deque(maxlen=_WAITING_LINES)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="asr-log", daemon=True)
+        self._thread.start()
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """Have none: a deque's append needs no lock."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._waiting.append(record)
+
+    def stop(self) -> None:
+        """Write what still waits, and end."""
+        self._ended.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._ended.wait(_EVERY_S):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        batch = []
+        while self._waiting:
+            batch.append(self._lines.format(self._waiting.popleft()) + "\n")
+        if batch:
+            with suppress(OSError, ValueError):  # nobody reads the log any more: serving goes on
+                self._stream.write("".join(batch))
+                self._stream.flush()
 
 
 class _Json(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return msgspec.json.encode(_fields(record, self)).decode()
+        return msgspec.json.encode(_fields(record)).decode()
 
 
 class _Text(logging.Formatter):
     """A line for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = _fields(record, self)
+        fields = _fields(record)
         traceback = fields.pop("traceback", None)
         time, level, event = fields.pop("time"), fields.pop("level"), fields.pop("event")
         line = f"{time[11:23]} {level:7} {event} " + " ".join(f"{name}={value}" for name, value in fields.items())
         return f"{line}\n{traceback}" if traceback else line
 
 
-def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "event": record.getMessage(),
         **getattr(record, "fields", {}),
     }
-    if record.exc_info:
-        fields["traceback"] = formatter.formatException(record.exc_info)
+    if record.exc_info and record.exc_info[1]:
+        fields["traceback"] = _trace(record.exc_info[1])
     return fields
 
 
-def start(format_: str, level: str) -> logging.handlers.QueueListener:
-    """Begin writing to stderr. Stop the listener that is returned when everything else has ended."""
+def _trace(error: BaseException) -> str:
+    """Say what kind of error it is and where it came from. Its message is left out: it may quote a caller."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return "\n".join([*([_trace(before)] if before else []), type(error).__name__, *lines])
+
+
+def _name_what_is_no_http(record: logging.LogRecord) -> bool:
+    """Turn aiohttp's traceback for a malformed request, which quotes it, into an event."""
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.msg, record.args, record.exc_info = "not_http", (), None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
+
+
+HTTP.addFilter(_name_what_is_no_http)
+
+
+def start(format_: str, level: str) -> Writer:
+    """Begin writing to stderr. Stop the writer that is returned when everything else has ended."""
     as_text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
-    writer = logging.StreamHandler(sys.stderr)
-    writer.setFormatter(_Text() if as_text else _Json())
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(_WAITING_LINES)
-    LOG.handlers = [_Queue(lines)]
+    writer = Writer(sys.stderr, _Text() if as_text else _Json())
+    LOG.handlers = [writer]
     LOG.setLevel(level.upper())
     LOG.propagate = False
-    listener = logging.handlers.QueueListener(lines, writer)
-    listener.start()
-    return listener
+    return writer
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:
@@ -98,6 +148,7 @@ def request_done(observed: Observed, status: str, seconds: float, path: str) -> 
         audio_s=round(observed.audio_s, 3) if observed.audio_s is not None else None,
         status=status,
         problem=observed.problem,
+        **({"cause": observed.cause} if observed.cause else {}),
         seconds=round(seconds, 4),
         path=path,
     )
