@@ -1,9 +1,8 @@
 # Few verbs; each creates and uses .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-AUDIO := tests/audio/jfk.flac
 
-.PHONY: install run check test bench fmt clean apt-tools
+.PHONY: install demo run check test bench fmt clean
 
 install: .venv/.installed
 demo: .venv/.demo
@@ -37,6 +36,7 @@ check: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python tests/system_tools.py
+	npm ci --prefix tests/clients/js --no-audit --no-fund --silent
 	$(BIN)/python -m pytest -n auto --dist loadscope
 
 bench: .venv/.installed
