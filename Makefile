@@ -1,6 +1,7 @@
 # Few verbs; each creates and uses .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+JS := tests/clients/js
 
 .PHONY: install demo run check test bench fmt clean
 
@@ -21,6 +22,10 @@ demo: .venv/.demo
 	$(BIN)/python -m pip install --quiet --upgrade --no-warn-conflicts --target .venv/huggingface_hub-0.36 "huggingface_hub==0.36.*"
 	@touch $@ .venv/.demo
 
+# After the system's tools: node may be among what they install.
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
+	cd $(JS) && npm ci --no-audit --no-fund --silent
+
 run: .venv/.demo
 	$(BIN)/asr-gateway serve --demo
 
@@ -36,11 +41,11 @@ check: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python tests/system_tools.py
-	npm ci --prefix tests/clients/js --no-audit --no-fund --silent
+	$(MAKE) --no-print-directory $(JS)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest -n auto --dist loadscope
 
 bench: .venv/.installed
 	$(BIN)/python -m tests.bench.relay
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv $(JS)/node_modules build dist .pytest_cache .mypy_cache .ruff_cache

@@ -25,6 +25,7 @@ class Catalog(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: Mapping[str, Mapping[str, str]]  # canonical name -> adapter -> native id
+    other_ids: Mapping[str, Mapping[str, str]]  # adapter -> native id -> canonical name
     prices: Mapping[str, Mapping[str, Price]]  # adapter -> native id -> price
 
     def price(self, adapter: str, native_model: str) -> float | None:
@@ -33,8 +34,14 @@ class Catalog(BaseModel):
         return price.usd_per_minute if price else None
 
     def canonical(self, adapter: str, native_model: str) -> str | None:
-        """Return the canonical name of a provider's own id."""
-        return next((name for name, ids in self.models.items() if ids.get(adapter) == native_model), None)
+        """Return the canonical name of a provider's own id; of `owner/name:version`, either half will do."""
+        ids = {ids[adapter]: name for name, ids in self.models.items() if adapter in ids}
+        known = {**ids, **self.other_ids.get(adapter, {})}
+        return next((name for native_id, name in known.items() if _is_meant(native_id, native_model)), None)
+
+
+def _is_meant(native_id: str, given: str) -> bool:
+    return bool(given) and given in {native_id, *native_id.split(":")}
 
 
 def load_catalog() -> Catalog:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
-from config.units import Bytes, Seconds
+from config.units import Bytes, Seconds, SecondsOrNone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 ENV_PREFIX = "ASR_GATEWAY_"
 MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
+# Entries of these are named by the operator; an environment variable's name has lost its case and slashes.
+NOT_FROM_ENVIRONMENT: Final = frozenset({"models", "providers"})
 
 
 class BadConfiguration(ValueError):
@@ -58,7 +70,7 @@ class Server(_Section):
     body_timeout: Seconds = 20.0  # without a byte of the body
     body_min_rate: Bytes = ByteSize(1024)  # bytes a second, after body_timeout
     keep_alive: Seconds = 620.0  # above what clients and load balancers keep, so that they close first
-    drain: Seconds = 30.0  # what is in flight may finish after SIGTERM
+    drain: SecondsOrNone = 30.0  # what is in flight may finish after SIGTERM
 
 
 class AuthMode(StrEnum):
@@ -91,16 +103,18 @@ class Auth(_Section):
         return self
 
 
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")]  # no @: a credential has a key of its own
+
+
 class AccountSettings(_Section):
-    """One account at a provider, or one local engine."""
+    """One account at a provider, or the models on this machine."""
 
     adapter: str
     api_key: SecretStr | None = None
     api_key_file: Path | None = None
-    base_url: str | None = Field(None, pattern=r"^https?://[^\s?#]+$")
-    base_urls: dict[str, Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]] = {}
-    options: dict[str, str] = {}
-    engine: Literal["faster-whisper"] = "faster-whisper"  # adapter: local
+    base_url: BaseUrl | None = None
+    base_urls: dict[str, BaseUrl] = {}  # where one adapter needs several, by its own names
+    options: dict[str, str] = {}  # what one adapter needs more, by its own names
     device: Literal["auto", "cpu", "cuda"] = "auto"  # adapter: local
     compute_type: str = "default"  # adapter: local; a CTranslate2 type such as int8 or float16
 
@@ -112,12 +126,18 @@ class AccountSettings(_Section):
 
     def secret(self) -> SecretStr | None:
         """Return the key, from its file where one is named. Raises BadConfiguration."""
-        if self.api_key_file is None:
-            return self.api_key
-        try:
-            return SecretStr(self.api_key_file.read_text().strip())
-        except OSError as error:
-            raise BadConfiguration(f"api_key_file {self.api_key_file} cannot be read: {error.strerror}") from error
+        secret = self.api_key if self.api_key_file is None else _read_secret(self.api_key_file)
+        if secret and not re.fullmatch("[!-~]*", secret.get_secret_value()):
+            raise BadConfiguration("api_key: a key is printable ASCII without spaces; this one is not")
+        return secret
+
+
+def _read_secret(file: Path) -> SecretStr:
+    try:
+        return SecretStr(file.read_text().strip())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadConfiguration(f"api_key_file: {file} cannot be read: {reason}") from None
 
 
 class Target(_Section):
@@ -125,7 +145,6 @@ class Target(_Section):
 
     target: str = Field(pattern=r"^[\w.-]+(/.*)?$")
     substitute: bool = False  # it is another model than the one asked for, and the operator knows
-    usd_per_minute: float | None = Field(None, ge=0)
 
     @property
     def account(self) -> str:
@@ -150,7 +169,7 @@ def _as_target(value: object) -> object:
 class Route(_Section):
     """One model's ways, best first."""
 
-    targets: tuple[Annotated[Target, Field()], ...] = Field(min_length=1)
+    targets: tuple[Target, ...] = Field(min_length=1)
     on_unsupported: OnUnsupported = OnUnsupported.REJECT
 
     @model_validator(mode="before")
@@ -168,6 +187,7 @@ def _model_name(name: str) -> str:
 
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
+AccountName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the first segment of a target, and of a path
 
 
 class Logs(_Section):
@@ -187,12 +207,9 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
     )
-    # Entries of these are named by the operator; an environment variable's name has lost its case and slashes.
-    not_from_environment: ClassVar = frozenset({"models", "providers", "not_from_environment"})
-
     server: Server = Server()
     auth: Auth = Auth()
-    providers: dict[str, AccountSettings] = {}
+    providers: dict[AccountName, AccountSettings] = {}
     models: dict[ModelName, Route] = {}
     default_model: ModelName | None = None  # of `POST /` and `/predict`
     logs: Logs = Logs()
@@ -209,6 +226,15 @@ class Settings(BaseSettings):
                 if target.account not in self.providers:
                     near = _nearest(target.account, self.providers)
                     raise ValueError(f"models.{name}: target {target.target} names no account{near}")
+        return self
+
+    @model_validator(mode="after")
+    def _default_is_a_model(self) -> Settings:
+        """Check the default against the models, where there are any: a start without them finds its own."""
+        if self.default_model and self.models and not {self.default_model, "*"} & self.models.keys():
+            raise ValueError(
+                f"default_model: {self.default_model} is not among models{_nearest(self.default_model, self.models)}"
+            )
         return self
 
     @classmethod
@@ -228,7 +254,7 @@ class _FixedKeys(EnvSettingsSource):
     """Environment variables, which override fixed keys only."""
 
     def __call__(self) -> dict[str, Any]:
-        return {key: value for key, value in super().__call__().items() if key not in Settings.not_from_environment}
+        return {key: value for key, value in super().__call__().items() if key not in NOT_FROM_ENVIRONMENT}
 
 
 def load(path: Path | None) -> Settings:
@@ -238,6 +264,8 @@ def load(path: Path | None) -> Settings:
         return Settings(**_with_variables(document, "", os.environ))
     except ValidationError as error:
         raise BadConfiguration(explain(error)) from None
+    except SettingsError as error:
+        raise BadConfiguration(f"{error}: in the environment, a section or list is written as JSON") from None
 
 
 def explain(error: ValidationError) -> str:
@@ -256,25 +284,50 @@ def refuse_open_door(settings: Settings) -> None:
 
 def is_loopback(host: str) -> bool:
     """Tell whether a bind address is reachable from this machine alone."""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would keep the last, and its reader may believe the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), _Loader) or {}  # noqa: S506 - it is a SafeLoader
     except OSError as error:
         raise BadConfiguration(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"{path} is not YAML: {error}") from error
-    if not isinstance(document or {}, dict):
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise BadConfiguration(f"{path} cannot be read as YAML: {_fault(error)}") from None
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise BadConfiguration(f"{path}: expected keys such as server, providers and models")
-    return document or {}
+    for key in document.keys() - Settings.model_fields.keys():  # those that begin with _ have a meaning to pydantic
+        raise BadConfiguration(f"{key}: unknown key{_nearest(key, Settings.model_fields)}")
+    return document
+
+
+def _fault(error: Exception) -> str:
+    """Say what is wrong and where, without the line itself, which PyYAML would print: it may hold a secret."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
+    return "it is not text" if isinstance(error, UnicodeDecodeError) else type(error).__name__
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def _with_variables(value: Any, where: str, environ: Any) -> Any:  # noqa: ANN401 - any YAML value
+def _with_variables(value: Any, where: str, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - any YAML value
     """Replace ${VAR} in strings, at any depth. Raises BadConfiguration where one is not set."""
     match value:
         case dict():
@@ -296,24 +349,27 @@ def _line(location: tuple[int | str, ...], kind: str, message: str) -> str:
     return f"{where}: {message.removeprefix('Value error, ')}" if where else message.removeprefix("Value error, ")
 
 
-def _names_at(location: tuple[int | str, ...]) -> tuple[str, ...]:
+def _names_at(location: tuple[int | str, ...]) -> Iterable[str]:
     """Return the keys that are valid at a place in the file."""
-    model: Any = Settings
-    for step in location:
-        fields = getattr(model, "model_fields", {})
-        if isinstance(step, str) and step in fields:
-            model = _model_in(fields[step].annotation)
-    return tuple(getattr(model, "model_fields", {}))
+    section: type[BaseModel] | None = Settings
+    steps = iter(location)
+    for step in steps:
+        if section is None or not isinstance(step, str) or step not in section.model_fields:
+            continue
+        annotation = section.model_fields[step].annotation
+        section = _section_in(annotation)
+        if get_origin(annotation) is dict:
+            next(steps, None)  # the operator's own name for the entry
+    return section.model_fields if section else ()
 
 
-def _model_in(annotation: Any) -> Any:  # noqa: ANN401 - typing's own objects
+def _section_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - typing's own objects
     """Return the section inside dict[str, X], tuple[X, ...] or Annotated[X, ...]."""
-    arguments = getattr(annotation, "__args__", ())
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not arguments:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for each in reversed(arguments) if (found := _model_in(each)) is not None), None)
+    return next((found for each in reversed(get_args(annotation)) if (found := _section_in(each))), None)
 
 
-def _nearest(name: str, valid: Any) -> str:  # noqa: ANN401 - any iterable of names
+def _nearest(name: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; valid are: {', '.join(sorted(valid))}"

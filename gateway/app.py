@@ -122,7 +122,7 @@ def add_routes(router: web.UrlDispatcher, routes: Routes) -> None:
     _add_ops(router)
     for path, task in (("transcriptions", Task.TRANSCRIBE), ("translations", Task.TRANSLATE)):
         router.add_post(f"/v1/audio/{path}", endpoint(OpenAI(task)))
-    hf.add_routes(router, endpoint(hf.HuggingFace()), accounts)
+    hf.add_routes(router, accounts)
     router.add_post("/fal-ai/{model:.+}", endpoint(FalAi()))
     replicate = endpoint(Replicate())
     router.add_post("/replicate/v1/predictions", replicate)
@@ -142,7 +142,6 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/api/{rest:.*}", hub.nothing_else)
     # Where the container of an Inference Endpoint answers its own probes.
     router.add_get("/health", ops.live)
-    router.add_route("OPTIONS", "/{any:.*}", ops.live)  # answered before it gets here
 
 
 def _body_limits(settings: Settings) -> BodyLimits:

@@ -14,8 +14,10 @@ import click
 from config.catalog import load_catalog
 from config.settings import BadConfiguration, Settings, load, refuse_open_door
 from gateway import logs
-from gateway.defaults import DEMO_MODEL, check_adapters, demonstration, from_environment
-from providers.registry import PROVIDERS, emulator_of
+from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
+from gateway.dispatch.routes import WILDCARD
+from gateway.fleet import build_routes
+from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,16 +47,16 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(0, 65_535), help="Where to listen; 0 picks a free port.")
 def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int | None) -> None:
     """Run the gateway."""
+    from gateway.serve import CannotListen  # noqa: PLC0415 - other commands need no server
     from gateway.serve import serve as run_server  # noqa: PLC0415 - other commands need no server
 
     settings = _settings(config_file, demo=demo, host=host, port=port)
     listener = logs.start(settings.logs.format, settings.logs.level)
     try:
         _run(run_server(settings, partial(_announce, settings)))
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {settings.server.host}:{settings.server.port}: {error}"
-        ) from error
+    except CannotListen as error:
+        address = f"{settings.server.host}:{settings.server.port}"
+        raise click.ClickException(f"cannot listen on {address}: {error}") from error
     finally:
         listener.stop()
 
@@ -80,10 +82,21 @@ def models(config_file: Path | None, *, demo: bool) -> None:
 @click.argument("audio", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_CONFIG
 @_DEMO
-@click.option("--model", help="A model of the configuration; its default otherwise.")
-@click.option("--timestamps", type=click.Choice(["none", "segment", "word"]), default="none", show_default=True)
+@click.option("--model", help="A model of the configuration; otherwise its default_model, or its first.")
 @click.option(
-    "--format", "format_", type=click.Choice(["text", "json", "srt", "vtt"]), default="text", show_default=True
+    "--timestamps",
+    type=click.Choice(["none", "segment", "word"]),
+    default="none",
+    show_default=True,
+    help="How finely; the answer is JSON then, unless it is subtitles.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "srt", "vtt"]),
+    default="text",
+    show_default=True,
+    help="What to write; subtitles have their times anyway.",
 )
 def transcribe(
     audio: Path, config_file: Path | None, *, demo: bool, model: str | None, timestamps: str, format_: str
@@ -92,7 +105,7 @@ def transcribe(
     from gateway.transcribe import transcribe_file  # noqa: PLC0415 - other commands need none of it
 
     settings = _settings(config_file, demo=demo)
-    click.echo(_run(transcribe_file(settings, audio, model or settings.default_model, timestamps, format_)))
+    click.echo(_run(transcribe_file(settings, audio, model or _first_model(settings), timestamps, format_)))
 
 
 @main.command()
@@ -101,10 +114,13 @@ def transcribe(
 @click.option("--key", default="emulated-key", show_default=True, help="The one credential it accepts.")
 @click.option("--digest", is_flag=True, help="Answer with the audio's digest instead of a transcript.")
 def emulate(provider: str, *, port: int, key: str, digest: bool) -> None:
-    """Serve an emulation of PROVIDER on loopback, to try a configuration without a key."""
+    """Serve an emulation of PROVIDER on loopback, to try a configuration without a key.
+
+    What to configure for it is written to standard output: asr-gateway emulate fal-ai > emulated.yaml
+    """
     from gateway.emulate import serve_emulator  # noqa: PLC0415 - other commands need none of it
 
-    _run(serve_emulator(emulator_of(provider), provider, port=port, key=key, digest=digest))
+    _run(serve_emulator(provider, port=port, key=key, digest=digest))
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
@@ -129,6 +145,7 @@ def _settings(
         settings = _listening_at(load(config_file), host, port)
         settings = demonstration(settings, catalog) if demo else from_environment(settings, catalog, os.environ)
         check_adapters(settings)
+        build_routes(settings, catalog)
     except BadConfiguration as error:
         click.echo(f"The configuration cannot be used:\n{error}", err=True)
         sys.exit(2)
@@ -148,15 +165,25 @@ def _listening_at(settings: Settings, host: str | None, port: int | None) -> Set
 
 def _announce(settings: Settings, gateway: Gateway, port: int) -> None:
     """Say where it listens, what it serves, and a line to paste."""
-    url = f"http://{settings.server.host}:{port}"
+    host = settings.server.host
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if gateway.fleet.missing and not any(model.ready for model in gateway.fleet.local.values()):
         click.echo("\n".join(gateway.fleet.missing), err=True)
-    model = settings.default_model or next(iter(settings.models), DEMO_MODEL)
+    model = _first_model(settings)
     click.echo(f"asr-gateway listens on {url} with {len(settings.models)} models.", err=True)
-    if any(target.substitute for route in settings.models.values() for target in route.targets):
+    if _is_demonstration(settings):
         click.echo("Demonstration: Whisper tiny.en (small, English only) answers every model name.", err=True)
     header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
     click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
+
+
+def _is_demonstration(settings: Settings) -> bool:
+    targets = [target for route in settings.models.values() for target in route.targets]
+    return any(each.substitute for each in targets) and {each.target for each in targets} == {DEMO_TARGET}
+
+
+def _first_model(settings: Settings) -> str:
+    return settings.default_model or next((name for name in settings.models if name != WILDCARD), DEMO_MODEL)
 
 
 def _sample() -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from config.settings import AccountSettings, BadConfiguration, Route, Settings, Target
+from config.settings import AccountSettings, AuthMode, BadConfiguration, Route, Settings, Target
 from gateway.dispatch.routes import WILDCARD
 from providers.local.models import EMBEDDED
 from providers.local.provider import NAME as LOCAL
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from config.catalog import Catalog
+    from providers.provider import Provider
 
 DEMO_MODEL = "openai/whisper-tiny.en"
+DEMO_TARGET = f"{LOCAL}/{EMBEDDED}"
 _HF = "hf-inference"
 
 
@@ -48,8 +50,9 @@ def from_environment(settings: Settings, catalog: Catalog, environ: Mapping[str,
 
 def demonstration(settings: Settings, catalog: Catalog) -> Settings:
     """Let the embedded model answer every catalog name; each answer says which model it really was."""
-    target = f"{LOCAL}/{EMBEDDED}"
-    models = {name: Route(targets=(Target(target=target, substitute=name != DEMO_MODEL),)) for name in catalog.models}
+    models = {
+        name: Route(targets=(Target(target=DEMO_TARGET, substitute=name != DEMO_MODEL),)) for name in catalog.models
+    }
     return settings.model_copy(
         update={
             "providers": {LOCAL: AccountSettings(adapter=LOCAL)},
@@ -64,20 +67,40 @@ def check_adapters(settings: Settings) -> None:
 
     Raises BadConfiguration.
     """
+    own_keys = settings.auth.mode is not AuthMode.PASSTHROUGH
     for name, account in settings.providers.items():
-        if account.adapter == LOCAL:
-            continue
-        provider = PROVIDERS.get(account.adapter)
-        if provider is None:
-            known = ", ".join(sorted((*PROVIDERS, LOCAL)))
-            raise BadConfiguration(f"providers.{name}.adapter: {account.adapter!r} is not one of {known}")
-        if "api" not in provider.base_urls and not account.base_url:
-            raise BadConfiguration(f"providers.{name}.base_url: missing; {account.adapter} has no address of its own")
-        if unknown := set(account.base_urls) - set(provider.base_urls):
-            raise BadConfiguration(
-                f"providers.{name}.base_urls: {min(unknown)} is not one of {', '.join(provider.base_urls)}"
-            )
-        if provider.key_required and not account.secret() and settings.auth.mode != "passthrough":
-            raise BadConfiguration(
-                f"providers.{name}.api_key: missing; set it to ${{{provider.key_variable}}} or name an api_key_file"
-            )
+        try:
+            _check_account(account, needs_key=own_keys)
+        except BadConfiguration as error:
+            raise BadConfiguration(f"providers.{name}.{error}") from error
+
+
+def _check_account(account: AccountSettings, *, needs_key: bool) -> None:
+    provider = PROVIDERS.get(account.adapter)
+    if provider is None and account.adapter != LOCAL:
+        known = ", ".join(sorted((*PROVIDERS, LOCAL)))
+        raise BadConfiguration(f"adapter: {account.adapter!r} is not one of {known}")
+    unread = {name for name in (_OF_LOCAL if provider else _OF_PROVIDERS) if _is_set(account, name)}
+    if unread:
+        raise BadConfiguration(f"{min(unread)}: means nothing to the adapter {account.adapter}")
+    if provider:
+        _check_provider_account(account, provider, needs_key=needs_key)
+
+
+def _is_set(account: AccountSettings, name: str) -> bool:
+    """Tell by the value: settings built from objects, not from a file, count every field as set."""
+    return bool(getattr(account, name) != AccountSettings.model_fields[name].default)
+
+
+_OF_LOCAL = frozenset({"device", "compute_type"})
+_OF_PROVIDERS = frozenset({"api_key", "api_key_file", "base_url", "base_urls", "options"})
+
+
+def _check_provider_account(account: AccountSettings, provider: Provider, *, needs_key: bool) -> None:
+    if "api" not in provider.base_urls and not account.base_url:
+        raise BadConfiguration(f"base_url: missing; {provider.name} has no address of its own")
+    if unknown := set(account.base_urls) - set(provider.base_urls):
+        known = ", ".join(provider.base_urls) or "none; use base_url"
+        raise BadConfiguration(f"base_urls.{min(unknown)}: is not one that {provider.name} has: {known}")
+    if not account.secret() and provider.key_required and needs_key:
+        raise BadConfiguration(f"api_key: missing; set it to ${{{provider.key_variable}}} or name an api_key_file")

@@ -6,7 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.dispatch.routes import Route, Routes
+from config.settings import BadConfiguration
+from gateway.dispatch.routes import NAME_HERE, WILDCARD, Route, Routes
 from providers.local.models import EMBEDDED
 from providers.local.provider import NAME as LOCAL
 from providers.local.provider import LocalModel
@@ -15,7 +16,7 @@ from providers.transport import HttpProvider
 from providers.types import Account, Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from aiohttp import ClientSession
 
@@ -45,6 +46,15 @@ class Fleet:
             return self.local[deployment.name].capabilities
         return PROVIDERS[deployment.account.adapter].capabilities(deployment)
 
+    async def wait_loaded(self, deployments: Sequence[Deployment]) -> None:
+        """Return when one of them can serve or none is loading any more; at once where one is a provider's."""
+        if any(each.account.adapter != LOCAL for each in deployments):
+            return
+        models = [self.local[each.name] for each in deployments]
+        for model in models:
+            if not any(each.ready for each in models):
+                await model.wait_loaded()
+
     async def load(self) -> None:
         """Load every local model, one after another: together they would only compete for the disk."""
         for model in self.local.values():
@@ -65,9 +75,9 @@ class Fleet:
 
 
 def build_routes(settings: Settings, catalog: Catalog) -> Routes:
-    """Return every route of the configuration."""
+    """Return every route of the configuration. Raises BadConfiguration where a target cannot be one."""
     accounts = {name: _account(name, each) for name, each in settings.providers.items()}
-    by_model = {name: _route(route, accounts, catalog) for name, route in settings.models.items()}
+    by_model = {name: _route(name, route, accounts, catalog) for name, route in settings.models.items()}
     return Routes(by_model=by_model, default_model=settings.default_model)
 
 
@@ -91,19 +101,42 @@ def _account(name: str, settings: AccountSettings) -> Account:
     provider = PROVIDERS.get(settings.adapter)
     urls = dict(provider.base_urls) if provider else {}
     if settings.base_url:
-        urls["api"] = settings.base_url.rstrip("/")
+        # All of them: a key or an upload meant for that address must not go to the provider's own.
+        urls = dict.fromkeys(urls or ("api",), settings.base_url.rstrip("/"))
     urls |= {key: url.rstrip("/") for key, url in settings.base_urls.items()}
     return Account(
         name=name, adapter=settings.adapter, base_urls=urls, api_key=settings.secret(), options=settings.options
     )
 
 
-def _route(settings: RouteSettings, accounts: Mapping[str, Account], catalog: Catalog) -> Route:
-    deployments = tuple(_deployment(target, accounts[target.account], catalog) for target in settings.targets)
+def _route(name: str, settings: RouteSettings, accounts: Mapping[str, Account], catalog: Catalog) -> Route:
+    deployments = tuple(_deployment(name, each, accounts[each.account], catalog) for each in settings.targets)
     return Route(deployments=deployments, on_unsupported=settings.on_unsupported)
 
 
-def _deployment(target: Target, account: Account, catalog: Catalog) -> Deployment:
+def _deployment(name: str, target: Target, account: Account, catalog: Catalog) -> Deployment:
     native = target.native_model or (EMBEDDED if account.adapter == LOCAL else "")
-    price = target.usd_per_minute if target.usd_per_minute is not None else catalog.price(account.adapter, native)
-    return Deployment(account=account, native_model=native, usd_per_minute=price)
+    if name != WILDCARD:
+        native = native.replace(NAME_HERE, name)
+    deployment = Deployment(account=account, native_model=native, usd_per_minute=catalog.price(account.adapter, native))
+    if fault := _fault(name, target, deployment, catalog):
+        raise BadConfiguration(f"models.{name}: target {target.target} {fault}")
+    return deployment
+
+
+def _fault(name: str, target: Target, deployment: Deployment, catalog: Catalog) -> str | None:
+    """Say why a target cannot stand on a route. A name means that model, unless the operator says otherwise."""
+    adapter, native = deployment.account.adapter, deployment.native_model
+    if adapter == LOCAL and NAME_HERE in native:
+        return "is loaded at the start, so it must be named"
+    if name == WILDCARD and NAME_HERE not in native and not target.substitute:
+        return f"would answer for every name: put {NAME_HERE} into it, or say substitute: true"
+    really = catalog.canonical(adapter, native)
+    if name in catalog.models and really not in {None, name} and not target.substitute:
+        return f"is another model, {really}: say substitute: true if it may answer"
+    try:
+        if adapter != LOCAL:
+            PROVIDERS[adapter].capabilities(deployment)
+    except ValueError as error:
+        return f"does not fit: {error}"
+    return None

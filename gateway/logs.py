@@ -59,10 +59,17 @@ class Writer(logging.Handler):
             self._write()
         self._write()
 
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self._lines.format(record)
+        except (TypeError, ValueError):  # half a surrogate pair, or what is no JSON: the thread must outlive it
+            record.fields = {}
+            return self._lines.format(record)
+
     def _write(self) -> None:
         batch = []
         while self._waiting:
-            batch.append(self._lines.format(self._waiting.popleft()) + "\n")
+            batch.append(self._line(self._waiting.popleft()) + "\n")
         if batch:
             with suppress(OSError, ValueError):  # nobody reads the log any more: serving goes on
                 self._stream.write("".join(batch))

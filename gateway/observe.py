@@ -23,6 +23,7 @@ class Observed:
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
+    cause: str = ""  # of a 5xx, in our own words: a line for each attempt
 
     def answered(self, answer: Answer) -> None:
         self.deployment = answer.deployment.name

@@ -5,11 +5,17 @@ Each API renders these in its own shape, with the same status and wording. The t
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+
+_BRIEF = reprlib.Repr()  # of what callers sent, however long or deep
+_BRIEF.maxstring = 60
+_LONGEST_NAME = 80
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -43,11 +49,18 @@ def unsupported_media(message: str) -> Problem:
 
 def invalid_parameter(name: str, value: object, allowed: str) -> Problem:
     """Name a parameter out of range or of the wrong type."""
-    shown = repr(value)
+    shown, name = _BRIEF.repr(value), name[:_LONGEST_NAME]
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return Problem(
         status=422, type="invalid-parameter", message=f"{name}: {shown} is not allowed; expected {allowed}", param=name
     )
+
+
+def unknown_parameter(name: str, known: Iterable[str]) -> Problem:
+    """Name a parameter that no provider has a meaning for."""
+    name = name[:_LONGEST_NAME]
+    message = f"{name}: not a parameter known here; known are: {', '.join(known)}"
+    return Problem(status=422, type="invalid-parameter", message=message, param=name)
 
 
 def url_input_disabled(param: str) -> Problem:

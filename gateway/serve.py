@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from gateway.app import Gateway
-from gateway.logs import event
+from gateway.logs import HTTP, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
 
+_LINGER_S = 3.0  # reading on after an early answer: a connection reset at once would take the answer along
 _CUT_GRACE_S = 2.0  # for the answers of requests that were cut off
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class HeaderGuard(asyncio.Protocol):
     """A connection that must finish its headers in time; aiohttp has no such limit of its own."""
 
-    def __init__(self, inner: Any, limit_s: float) -> None:  # noqa: ANN401 - aiohttp's RequestHandler
+    def __init__(self, inner: Any, limit_s: float, connections: set[HeaderGuard]) -> None:  # noqa: ANN401 - aiohttp's RequestHandler
         self._inner = inner
         self._limit_s = limit_s
+        self._connections = connections  # while it is open, this is among them
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # a TCP server's transport
+        self._connections.add(self)
         self._inner.connection_made(transport)
         self._start()
 
@@ -47,6 +51,7 @@ class HeaderGuard(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._connections.discard(self)
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -55,9 +60,18 @@ class HeaderGuard(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._inner.resume_writing()
 
+    def close_if_idle(self) -> None:
+        """Close a connection that is kept alive between two requests."""
+        if self._transport is not None and self._timer is None and not self._is_reading_a_request():
+            self._transport.close()
+
     def _is_reading_a_request(self) -> bool:
-        """Tell whether headers have been read to their end; aiohttp says so nowhere in public."""
-        return self._inner._current_request is not None or bool(self._inner._messages)  # noqa: SLF001
+        """Tell whether headers have been read to their end, and the answer is still to come.
+
+        aiohttp says so nowhere in public: it keeps a future while it waits for headers.
+        """
+        waiter = self._inner._waiter  # noqa: SLF001 - see above
+        return self._inner._request_count > 0 and (waiter is None or waiter.done())  # noqa: SLF001 - see above
 
     def _start(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._limit_s, self._too_late)
@@ -86,10 +100,13 @@ class Server:
             handle_signals=False,
             handler_cancellation=True,
             auto_decompress=False,
+            logger=HTTP,
+            lingering_time=_LINGER_S,
             keepalive_timeout=server.keep_alive,
             shutdown_timeout=_CUT_GRACE_S,
         )
         self._listener: asyncio.Server | None = None
+        self._connections: set[HeaderGuard] = set()
 
     async def start(self) -> int:
         """Listen; return the port."""
@@ -99,7 +116,10 @@ class Server:
         if inner is None:
             raise RuntimeError("the runner was set up and has no server")
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: HeaderGuard(inner(), server.header_timeout), server.host, server.port, backlog=1024
+            lambda: HeaderGuard(inner(), server.header_timeout, self._connections),
+            server.host,
+            server.port,
+            backlog=1024,
         )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
@@ -110,20 +130,33 @@ class Server:
         drain.is_draining = True
         if self._listener is not None:
             self._listener.close()
+        for connection in tuple(self._connections):
+            connection.close_if_idle()  # the others end with their answer
         await drain.wait(drain_s)
         drain.cut_all()
         await self._runner.cleanup()
         await self.gateway.close()
 
 
+class CannotListen(RuntimeError):
+    """The address is taken, not ours, or none; the message is the system's word for it."""
+
+
 async def serve(settings: Settings, announce: Callable[[Gateway, int], None]) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends at once. announce: called with the port, models loaded."""
+    """Serve until SIGTERM or SIGINT; a second one ends at once. Raises CannotListen.
+
+    announce: called with the port, models loaded.
+    """
     gateway = Gateway(settings)
     server = Server(gateway)
     asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _stop_or_die, asked_to_stop)
-    port = await server.start()
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, _stop, asked_to_stop)
+    try:
+        port = await server.start()
+    except OSError as error:
+        await server.stop(0)
+        raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
     await gateway.fleet.load()
     for sentence in gateway.fleet.missing:
         event("model_missing", 40, reason=sentence)
@@ -133,7 +166,7 @@ async def serve(settings: Settings, announce: Callable[[Gateway, int], None]) ->
     await server.stop(settings.server.drain)
 
 
-def _stop_or_die(asked: asyncio.Event) -> None:
-    if asked.is_set():
-        sys.exit(130)
+def _stop(asked: asyncio.Event) -> None:
     asked.set()
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)  # the next one ends the process, whatever its threads are at

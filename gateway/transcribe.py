@@ -10,7 +10,6 @@ import click
 import msgspec
 
 from gateway.api.hf import chunks
-from gateway.api.parameters import Parameters
 from gateway.api.subtitles import render_subtitles
 from gateway.app import Gateway
 from gateway.intake.measure import measure
@@ -31,16 +30,18 @@ _READ_BYTES = 1 << 20
 _LONG_BYTES = 50 << 20  # a progress bar for less would only flash by
 
 
-async def transcribe_file(settings: Settings, path: Path, model: str | None, timestamps: str, format_: str) -> str:
+async def transcribe_file(settings: Settings, path: Path, model: str, timestamps: str, format_: str) -> str:
     """Return the transcript in a format. Raises ClickException where there is none."""
     wanted = Timestamps.SEGMENT if format_ in {"srt", "vtt"} else Timestamps(timestamps)
     gateway = Gateway(settings)
     try:
         await gateway.fleet.load()
+        for sentence in gateway.fleet.missing:
+            click.echo(sentence, err=True)
         upload = await _read(gateway, path)
         try:
             audio = await measure(upload, gateway.demuxer, max_duration_s=settings.server.max_duration)
-            job = TranscriptionJob(model=model or "", audio=audio, timestamps=wanted)
+            job = TranscriptionJob(model=model, audio=audio, timestamps=wanted)
             answer = await gateway.dispatcher.transcribe(job, gateway.routes.resolve(job.model))
             return _rendered(answer, audio, wanted, format_)
         finally:
@@ -78,7 +79,6 @@ def _rendered(answer: Answer, audio: Audio, wanted: Timestamps, format_: str) ->
     heard = answer.transcript
     if format_ in {"srt", "vtt"}:
         return render_subtitles(heard, heard.duration_s or audio.duration_s, format_).rstrip()
-    if format_ == "json" or wanted is not Timestamps.NONE:
-        body = {"text": heard.text, "chunks": chunks(heard, Parameters(timestamps=wanted), audio)}
-        return msgspec.json.encode(body if wanted is not Timestamps.NONE else {"text": heard.text}).decode()
-    return heard.text
+    if wanted is not Timestamps.NONE:
+        return msgspec.json.encode({"text": heard.text, "chunks": chunks(heard, wanted, audio)}).decode()
+    return msgspec.json.encode({"text": heard.text}).decode() if format_ == "json" else heard.text

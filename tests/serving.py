@@ -7,15 +7,23 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from config.catalog import load_catalog
 from config.settings import AccountSettings, Route, Settings, Target
 from config.settings import Server as ServerSettings
 from gateway.app import Gateway
 from gateway.defaults import demonstration
 from gateway.serve import Server
+from providers.emulators.ear import DigestEar, Emulation
+from providers.registry import emulated_urls, emulator_of
+from tests.conftest import KEY, serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from aiohttp.web import AppRunner
 
 
 def demo_settings(**server: object) -> Settings:
@@ -33,8 +41,17 @@ def routed(model: str, accounts: dict[str, AccountSettings], *targets: str, **se
     return Settings(
         server=ServerSettings.model_validate({"port": 0, **server}),
         providers=accounts,
-        models={model: Route(targets=tuple(Target(target=each) for each in targets))},
+        # substitute: a test may call its model what it likes.
+        models={model: Route(targets=tuple(Target(target=each, substitute=True) for each in targets))},
         default_model=model,
+    )
+
+
+def emulated_account(adapter: str, root: str, *, key: str = KEY, **options: str) -> AccountSettings:
+    """Return an account at the adapter's emulator, which runs at root."""
+    urls = dict(emulated_urls(adapter, root))
+    return AccountSettings(
+        adapter=adapter, api_key=SecretStr(key), base_url=urls.pop("api"), base_urls=urls, options=options
     )
 
 
@@ -51,15 +68,39 @@ async def running(settings: Settings, *, drain_s: float = 1.0) -> AsyncIterator[
         await server.stop(drain_s)
 
 
-@contextmanager
-def running_in_a_thread(settings: Settings) -> Iterator[str]:
+@asynccontextmanager
+async def digesting(model: str, **server: object) -> AsyncIterator[str]:
+    """Serve a model that answers with the audio's digest: for what is about the audio's way, not about hearing."""
+    runners: list[AppRunner] = []
+    emulator = emulator_of("hf-inference")(Emulation(ear=DigestEar(), key=KEY))
+    hub = emulated_account("hf-inference", await serve(emulator, runners))
+    try:
+        async with running(routed(model, {"hub": hub}, f"hub/{model}", **server)) as (url, _):
+            yield url
+    finally:
+        await runners[0].cleanup()
+
+
+@asynccontextmanager
+async def _url_of(settings: Settings) -> AsyncIterator[str]:
+    async with running(settings) as (url, _):
+        yield url
+
+
+def running_in_a_thread(settings: Settings) -> AbstractContextManager[str]:
     """Serve in a thread; give the URL. For SDKs that block, and for programs started by a test."""
+    return in_a_thread(lambda: _url_of(settings))
+
+
+@contextmanager
+def in_a_thread(serving: Callable[[], AbstractAsyncContextManager[str]]) -> Iterator[str]:
+    """Serve in a thread whatever gives its URL."""
     ready: list[str] = []
     started = threading.Event()
     stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def main() -> None:
-        async with running(settings) as (url, _):
+        async with serving() as url:
             ready.append(url)
             asked = asyncio.Event()
             stop.append((asyncio.get_running_loop(), asked))

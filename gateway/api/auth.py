@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 from pydantic import SecretStr
+from yarl import URL
 
 from config.settings import AuthMode
-from gateway.problems import forbidden, unauthorized
+from gateway.problems import bad_request, forbidden, unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from config.settings import Auth, Key
 
 # `Bearer x`, fal's `Key x`, Replicate's old `Token x`, and `Bearer: x` as the specification page prints it.
-_SCHEME = re.compile(r"(?:bearer|key|token)\s*:?\s+", re.IGNORECASE)
+_TOKEN = re.compile(r"(?:(?:bearer|key|token)(?: *:? +| *:? *$))?([!-~]*)", re.IGNORECASE)
+_CREDENTIAL_NAMES: Final = frozenset({"api_key", "apikey", "key", "token", "access_token", "authorization", "hf_token"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ ANONYMOUS = Caller(name="anonymous", role="admin")  # mode none: loopback only
 
 
 def authenticate(request: web.BaseRequest, auth: Auth) -> Caller:
-    """Return the caller. Raises Problem 401."""
+    """Return the caller. Raises Problem 401, with the same words for every wrong key."""
     if auth.mode is AuthMode.NONE:
         return ANONYMOUS
     token = _token(request)
@@ -66,9 +69,29 @@ def check_origin(request: web.BaseRequest, allowed: Sequence[str]) -> None:
         raise forbidden("requests from other sites are not allowed; see server.cors_origins", "origin-not-allowed")
 
 
-def _own_origins(request: web.BaseRequest) -> tuple[str, str]:
+def refuse_key_in_url(request: web.BaseRequest) -> None:
+    """Refuse a credential where logs and histories keep it. Raises Problem 400."""
+    for name in request.query:
+        if name.lower() in _CREDENTIAL_NAMES:
+            raise bad_request(f"{name}: a credential does not belong in a URL, where logs keep it", param=name)
+
+
+def _own_origins(request: web.BaseRequest) -> tuple[str, ...]:
+    """Return the origins of a page this server itself gave out.
+
+    Host is believed where it is an address or localhost. Any other name can be made to lead here by whoever owns it
+    (DNS rebinding), so that it must be listed.
+    """
     host = request.headers.get(hdrs.HOST, "")
-    return f"http://{host}", f"https://{host}"
+    return (f"http://{host}", f"https://{host}") if _is_address(host) else ()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        name = URL(f"http://{host}").host or ""
+        return name == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _token(request: web.BaseRequest) -> str:
@@ -77,7 +100,10 @@ def _token(request: web.BaseRequest) -> str:
         raise unauthorized("more than one Authorization header")
     if not given:
         raise unauthorized("a key is needed: Authorization: Bearer <key>")
-    return _SCHEME.sub("", given[0].strip(), count=1).strip()
+    match = _TOKEN.fullmatch(given[0].strip())
+    if match is None or not match[1]:
+        raise unauthorized("the Authorization header is not: Bearer <key>")
+    return match[1]
 
 
 def _by_key(token: str, keys: Sequence[Key]) -> Caller:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from aiohttp import hdrs, web
 
-from gateway.api.auth import CALLER, authenticate, check_origin
+from gateway.api.auth import CALLER, authenticate, check_origin, refuse_key_in_url
 from gateway.api.front import OBSERVED
 from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
@@ -25,10 +25,16 @@ if TYPE_CHECKING:
     from gateway.drain import Drain
     from gateway.metrics import Metrics
 
-PUBLIC: Final = ("/health/", "/api/models/", "/api/tasks")
-_REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}")
-_EXPOSED = "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model"
-_ALLOWED = "authorization, content-type, x-hf-bill-to, user-agent, x-use-cache, x-wait-for-model"
+# Routes that want no key, to read. A 404 for the rest of the Hub's API is among them, or clients think it private.
+PUBLIC: Final = frozenset(
+    {"/health", "/health/live", "/health/ready", "/api/models/{model}", "/api/tasks", "/api/{rest}"}
+)
+_REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}", re.ASCII)
+_EXPOSED = (
+    "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model, "
+    "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters"
+)
+_ALLOWED = "authorization, content-type"  # where a preflight names none
 _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
 
 
@@ -65,21 +71,20 @@ class Edge:
             return _told(request, problem, observed)
         except web.HTTPException as known:
             return _told(request, _http_problem(request, known), observed)
-        except TimeoutError:
-            if not self._drain.is_cutting:
-                raise
-            return _told(request, _cut_off(), observed)
-        except Exception:  # noqa: BLE001 - the one place where a mistake of ours becomes a 500, logged with its cause
+        except Exception as error:  # noqa: BLE001 - the one place where a mistake of ours becomes a 500, logged with its cause
+            if isinstance(error, TimeoutError) and self._drain.is_cutting:
+                return _told(request, _cut_off(), observed)
             LOG.exception("unexpected", extra={"fields": {"request_id": observed.request_id}})
             return _told(
                 request, Problem(status=500, type="internal", message="an error of the gateway's own"), observed
             )
 
     async def _admitted(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
+        check_origin(request, self._settings.server.cors_origins)
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204)  # a preflight carries no key
-        check_origin(request, self._settings.server.cors_origins)
-        if not request.path.startswith(PUBLIC):
+        refuse_key_in_url(request)
+        if _route_name(request) not in PUBLIC:
             request[CALLER] = authenticate(request, self._settings.auth)
             observed.caller = request[CALLER].name
         async with self._drain.cut():
@@ -91,11 +96,14 @@ class Edge:
         headers = response.headers
         headers["X-Request-Id"] = observed.request_id
         headers["X-Compute-Time"] = f"{seconds:.3f}"
+        if self._drain.is_draining:
+            response.force_close()
         origin = request.headers.get(hdrs.ORIGIN)
         if origin and origin in self._settings.server.cors_origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = _EXPOSED
-            headers["Access-Control-Allow-Headers"] = _ALLOWED
+            # A listed origin may send what it likes: SDKs add headers of their own.
+            headers["Access-Control-Allow-Headers"] = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, _ALLOWED)
             headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
             headers["Vary"] = hdrs.ORIGIN
 
@@ -113,10 +121,13 @@ def middleware(edge: Edge) -> Middleware:
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
     observed.problem = problem.type
-    front = _OPENAI if request.path.startswith("/v1/") else _HF
+    front = _OPENAI if request.path.rstrip("/").startswith("/v1/") else _HF
     response = front.render_problem(problem, observed.request_id)
-    if request.can_read_body and not request.content.at_eof():
-        response.force_close()  # the rest of the body would be read for nothing
+    if problem.status >= 500:
+        observed.cause = problem.message
+    unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
+    if unread or hdrs.CONNECTION in problem.headers:
+        response.force_close()
     return response
 
 

@@ -139,14 +139,14 @@ def _checked_options(given: Mapping[str, Any]) -> Mapping[str, BaseModel]:
             checked[name] = provider.options.model_validate(options)
         except ValidationError as error:
             fault = error.errors(include_input=False)[0]
-            where = ".".join(map(str, ("provider_options", name, *fault["loc"])))
+            where = ".".join(("provider_options", name, *map(str, fault["loc"][:1])))
             allowed = ", ".join(provider.options.model_fields) or "nothing"
             raise invalid_parameter(where, "(value)", f"{fault['msg']} (options are: {allowed})") from error
     return checked
 
 
 def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
-    ignored = (*asked.parameters.without_effect, *answer.ignored)
+    ignored = (*asked.parameters.without_effect, *answer.ignored, *_unread_options(asked, answer))
     duration_s = answer.transcript.duration_s
     return {
         "X-Gateway-Provider": answer.deployment.account.name,
@@ -156,3 +156,9 @@ def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
         **({"X-Gateway-Ignored-Parameters": ", ".join(ignored)} if ignored else {}),
         **({"X-Audio-Duration": f"{duration_s:.3f}"} if duration_s is not None else {}),
     }
+
+
+def _unread_options(asked: Asked, answer: Answer) -> list[str]:
+    """Return the options meant for other providers than the one that answered."""
+    given = asked.parameters.provider_options
+    return [name for adapter in given if adapter != answer.deployment.account.adapter for name in given[adapter]]

@@ -6,15 +6,16 @@ Source: @huggingface/tasks 0.21.54 (ASR specification), requests recorded from h
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
-from gateway.api.front import SERVICE, Asked
-from gateway.api.parameters import Parameters, from_text, read_parameters
+from gateway.api.front import SERVICE, Asked, endpoint
+from gateway.api.parameters import from_fields, read_parameters
 from gateway.intake.upload import Shape
-from gateway.problems import Problem, bad_request, invalid_parameter, not_found
+from gateway.problems import Problem, bad_request, not_found, unknown_parameter
 from providers.types import Timestamps
 
 if TYPE_CHECKING:
@@ -25,34 +26,43 @@ if TYPE_CHECKING:
     from providers.types import Audio, Transcript
 
 PIPELINE = "/pipeline/automatic-speech-recognition"
+HF_INFERENCE = "hf-inference"
 _JSON = msgspec.json.Encoder()
+_BESIDE_THE_AUDIO = frozenset({"parameters", "options", "model", "provider_options"})
 # Query parameters that are no parameter of the model; `_subdomain` is the router's own.
 _NOT_PARAMETERS = frozenset({"_subdomain"})
-_CREDENTIAL_NAMES = frozenset({"api_key", "apikey", "key", "token", "access_token", "authorization", "hf_token"})
 
 
 class HuggingFace:
-    """The specification's own dialect."""
+    """The specification's own dialect. account: the one its path pins; adapter: whose token its path is called with."""
 
     name = "hf"
     shape = Shape(json_path=("inputs",), form_parts=("file", "audio", "inputs"))
 
+    def __init__(self, *, account: str | None = None, adapter: str | None = None) -> None:
+        self._account = account
+        self._adapter = adapter
+
     def read(self, request: web.Request, upload: Upload) -> Asked:
-        document = upload.document
-        unknown = set(document) - {"parameters", "options", "model", "provider_options"}
-        if unknown:
-            name = min(unknown)
-            raise invalid_parameter(name, document[name], "inputs, parameters and options only")
+        for name, value in upload.document.items():
+            if name not in _BESIDE_THE_AUDIO and value is not None:
+                raise unknown_parameter(name, ("inputs", *sorted(_BESIDE_THE_AUDIO)))
+        given = {**query_parameters(request), **from_fields(upload.fields), **upload.document}
+        model = _model(request, given.pop("model", None))
+        given.pop("options", None)  # wait_for_model, use_cache: of a server that had to load its models
+        nested = as_object(given.pop("parameters", None), "parameters")
         return Asked(
-            model=_model(request, document.get("model")),
-            account=request.match_info.get("account"),
-            parameters=read_parameters(_given(request, upload)),
+            model=model,
+            account=self._account,
+            native_adapter=self._adapter,
+            # The body's parameters win over the form's, and these over the query's: they are the most deliberate.
+            parameters=read_parameters({**given, **nested}),
         )
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
         body: dict[str, Any] = {"text": answer.transcript.text}
         if asked.parameters.timestamps is not Timestamps.NONE:
-            body["chunks"] = chunks(answer.transcript, asked.parameters, audio)
+            body["chunks"] = chunks(answer.transcript, asked.parameters.timestamps, audio)
         return json_response(body)
 
     def render_problem(self, problem: Problem, request_id: str) -> web.Response:
@@ -62,12 +72,12 @@ class HuggingFace:
         return json_response(body, problem.status, problem.headers)
 
 
-def chunks(transcript: Transcript, wanted: Parameters, audio: Audio) -> list[dict[str, Any]]:
+def chunks(transcript: Transcript, level: Timestamps, audio: Audio) -> list[dict[str, Any]]:
     """Return the specification's chunks; every end is a number, the audio's own where the model left it open."""
     last_s = transcript.duration_s or audio.duration_s or 0.0
-    pieces = transcript.words if wanted.timestamps is Timestamps.WORD else transcript.segments
-    if not pieces and transcript.text and wanted.timestamps is Timestamps.SEGMENT:
-        return [{"text": transcript.text, "timestamp": [0.0, last_s]}]
+    pieces = (transcript.words if level is Timestamps.WORD else ()) or transcript.segments
+    if not pieces and transcript.text:
+        return [{"text": transcript.text, "timestamp": [0.0, round(last_s, 3)]}]
     return [
         _chunk(each.text, each.start_s, each.end_s if each.end_s is not None else last_s, each.speaker)
         for each in pieces
@@ -84,39 +94,49 @@ def json_response(body: object, status: int = 200, headers: Mapping[str, str] | 
     return web.Response(body=_JSON.encode(body), status=status, headers=headers, content_type="application/json")
 
 
-def _given(request: web.Request, upload: Upload) -> dict[str, Any]:
-    """Join parameters from the body, the form and the query, the body's winning: it is the most deliberate."""
-    parameters = upload.document.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise bad_request("parameters: expected an object", param="parameters")
-    form = {name: from_text(value) for name, value in upload.fields if name != "model"}
-    return {**query_parameters(request), **form, **parameters}
+def as_object(value: object, name: str) -> dict[str, Any]:
+    """Read a member that is an object, or not there. Raises Problem 400."""
+    if value is not None and not isinstance(value, dict):
+        raise bad_request(f"{name}: expected an object", param=name)
+    return value or {}
 
 
 def query_parameters(request: web.Request) -> dict[str, Any]:
-    """Read `?return_timestamps=word`: the only channel a JS client has. Raises Problem 400 for a key in a URL."""
-    for name in request.query:
-        if name.lower() in _CREDENTIAL_NAMES:
-            raise bad_request(f"{name}: a credential does not belong in a URL, where logs keep it", param=name)
-    return {name: from_text(value) for name, value in request.query.items() if name not in _NOT_PARAMETERS}
+    """Read `?return_timestamps=word`: the only channel a JS client has."""
+    return from_fields((name, value) for name, value in request.query.items() if name not in _NOT_PARAMETERS)
 
 
 def _model(request: web.Request, named: object) -> str:
-    """Return the model of the path, of the body, or the default one."""
+    """Return the model of the path, of the body, or the default one. Raises Problem."""
     model = request.match_info.get("model", "").removesuffix("/").removesuffix(PIPELINE).strip("/")
-    if model or isinstance(named, str):
-        return model or str(named)
-    default = request.config_dict[SERVICE].routes.default_model
+    if model:
+        return model
+    if named is not None and not isinstance(named, str):
+        raise bad_request("model: expected a string", param="model")
+    default = named or request.config_dict[SERVICE].routes.default_model
     if default is None:
         raise not_found("the path names no model and there is no default_model: POST /models/{model}", "unknown-model")
     return str(default)
 
 
-def add_routes(router: web.UrlDispatcher, handler: Any, accounts: Mapping[str, str]) -> None:  # noqa: ANN401
-    """Add every path under which HF clients post audio. accounts: path segment -> account name."""
-    for segment in accounts:
-        router.add_post(f"/{{account:{segment}}}/models/{{model:.+}}", handler)
-    for prefix in ("/models", "/hf-inference/models", PIPELINE):
-        router.add_post(f"{prefix}/{{model:.+}}", handler)
-    for path in ("/", "/predict", "/predict/"):
-        router.add_post(path, handler)
+def pinned_paths(accounts: Mapping[str, str]) -> dict[str, str]:
+    """Return path segment -> account: each by its own name, and by its adapter's where no other has that adapter.
+
+    accounts: name -> adapter. `hf-inference` pins nothing: it is the path of every HF client that names no provider.
+    """
+    count = Counter(accounts.values())
+    by_adapter = {adapter: name for name, adapter in accounts.items() if count[adapter] == 1}
+    by_name = {name: name for name in accounts}
+    return {segment: name for segment, name in (by_adapter | by_name).items() if segment != HF_INFERENCE}
+
+
+def add_routes(router: web.UrlDispatcher, accounts: Mapping[str, str]) -> None:
+    """Add every path under which HF clients post audio. accounts: name -> adapter."""
+    for segment, account in pinned_paths(accounts).items():
+        router.add_post(f"/{segment}/models/{{model:.+}}", endpoint(HuggingFace(account=account)))
+    router.add_post(f"/{HF_INFERENCE}/models/{{model:.+}}", endpoint(HuggingFace(adapter=HF_INFERENCE)))
+    anywhere = endpoint(HuggingFace())
+    for prefix in ("/models", PIPELINE):
+        router.add_post(f"{prefix}/{{model:.+}}", anywhere)
+    for path in ("/", "/predict", "/predict/", "/v1", "/v1/"):  # a base_url may end in /v1: to speech it means nothing
+        router.add_post(path, anywhere)

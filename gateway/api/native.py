@@ -7,18 +7,19 @@ The job behind is routed like any other. Source: requests recorded from huggingf
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from gateway.api.front import CATALOG, SERVICE, Asked
-from gateway.api.hf import HuggingFace, chunks, json_response, query_parameters
-from gateway.api.parameters import Parameters, from_text, read_parameters
+from gateway.api.hf import HuggingFace, as_object, chunks, json_response, query_parameters
+from gateway.api.parameters import boolean, from_fields, read_parameters
 from gateway.intake.upload import Shape
 from gateway.problems import Problem, bad_request, invalid_parameter
+from providers.registry import PROVIDERS
 from providers.types import Timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aiohttp import web
 
@@ -27,35 +28,35 @@ if TYPE_CHECKING:
     from providers.types import Audio
 
 
+T = TypeVar("T")
+
+# The providers' own words for what the specification calls otherwise.
+_FAL_LEVELS: Final = {"none": False, "segment": True, "word": "word"}
+_REPLICATE_LEVELS: Final = {"chunk": True, "word": "word"}
+_IS_VERBOSE: Final = {"json": False, "verbose_json": True}
+_LEVELS: Final = {"segment": True, "word": "word"}
+
+
 class FalAi:
     """`POST /fal-ai/{id}`: JSON with a data URI in `audio_url`, flat fields or nested `parameters`."""
 
     name = "fal-ai"
     shape = Shape(json_path=("audio_url",), raw=False)
-    # fal's own words for what the specification calls otherwise.
-    _LEVELS: ClassVar = {"none": False, "segment": True, "word": "word"}
-    _OWN = frozenset({"batch_size", "num_speakers", "version", "max_segment_len", "merge_chunks"})
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **upload.document}
-        fields.update(_object(fields.pop("parameters", None), "parameters"))
-        level = fields.pop("chunk_level", None)
-        if level is not None:
-            if level not in self._LEVELS:
-                raise invalid_parameter("chunk_level", level, ", ".join(self._LEVELS))
-            fields.setdefault("return_timestamps", self._LEVELS[level])
-        options = {name: fields.pop(name) for name in self._OWN & fields.keys()}
-        return _asked(request, self.name, request.match_info["model"], fields, options)
+        fields.update(as_object(fields.pop("parameters", None), "parameters"))
+        if (level := fields.pop("chunk_level", None)) is not None:
+            fields.setdefault("return_timestamps", _choice("chunk_level", level, _FAL_LEVELS))
+        return _asked(request, self.name, request.match_info["model"], fields)
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
-        # fal returns chunks by default: a client that reads them must not find the field missing.
-        wanted = asked.parameters
-        heard = answer.transcript
-        language = heard.language
+        level, heard = asked.parameters.timestamps, answer.transcript
         body = {
             "text": heard.text,
-            "chunks": chunks(heard, wanted, audio) if wanted.timestamps is not Timestamps.NONE else [],
-            "inferred_languages": [language] if language else [],
+            # Always there, as from fal: a client that reads them must not find the field missing.
+            "chunks": chunks(heard, level, audio) if level is not Timestamps.NONE else [],
+            "inferred_languages": [heard.language] if heard.language else [],
         }
         return json_response(body)
 
@@ -72,22 +73,20 @@ class Replicate:
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **upload.document}
-        model = request.match_info.get("model") or fields.pop("version", None)
+        version = fields.pop("version", None)
+        model = request.match_info.get("model") or version
         if not isinstance(model, str):
             raise bad_request("version: missing; expected the model's version", param="version")
         for name in ("webhook", "webhook_events_filter", "stream"):
-            if name in fields:
+            if fields.pop(name, None):
                 raise invalid_parameter(name, "(value)", "nothing: the answer comes with this reply")
-        if (translate := fields.pop("translate", None)) is not None:
-            fields["task"] = "translate" if translate is True else "transcribe"
-        fields.pop("version", None)
-        return _asked(request, self.name, model, fields, {})
+        return _asked(request, self.name, model, _without_replicates_words(fields))
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
         heard = answer.transcript
         output: dict[str, Any] = {"transcription": heard.text, "detected_language": heard.language}
         if asked.parameters.timestamps is not Timestamps.NONE:
-            output["chunks"] = chunks(heard, asked.parameters, audio)
+            output["chunks"] = chunks(heard, asked.parameters.timestamps, audio)
         body = {"id": uuid4().hex, "model": asked.model, "status": "succeeded", "error": None, "output": output}
         return json_response(body, 201)
 
@@ -104,24 +103,29 @@ class OpenAILike:
         self.name = name
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
-        fields: dict[str, Any] = {}
-        for name, value in upload.fields:
-            fields[name.removesuffix("[]")] = from_text(value)
+        fields = {**query_parameters(request), **from_fields(upload.fields)}
         model = fields.pop("model", None)
         if not isinstance(model, str):
             raise bad_request("model: missing", param="model")
-        wanted = fields.pop("timestamp_granularities", None)
-        if fields.pop("response_format", "json") == "verbose_json" or wanted:
-            fields.setdefault("return_timestamps", wanted or True)
-        return _asked(request, self.name, model, fields, {})
+        wanted = _granularities(fields.pop("timestamp_granularities", None))
+        if _choice("response_format", fields.pop("response_format", "json"), _IS_VERBOSE) or wanted:
+            fields.setdefault("return_timestamps", "word" if "word" in wanted else True)
+        return replace(_asked(request, self.name, model, fields), rendering={"words": "word" in wanted})
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
-        body: dict[str, Any] = {"text": answer.transcript.text}
-        if asked.parameters.timestamps is not Timestamps.NONE:
-            pieces = chunks(answer.transcript, asked.parameters, audio)
+        """Answer with `segments` when times were asked for, which the HF clients call chunks.
+
+        `return_timestamps="word"` makes each of them a word; `timestamp_granularities` with "word" adds `words`.
+        """
+        heard, level = answer.transcript, asked.parameters.timestamps
+        body: dict[str, Any] = {"text": heard.text}
+        if asked.rendering["words"]:
+            level = Timestamps.SEGMENT
+            body["words"] = [{"word": each.text, "start": each.start_s, "end": each.end_s} for each in heard.words]
+        if level is not Timestamps.NONE:
             body["segments"] = [
                 {"id": at, "text": each["text"], "start": each["timestamp"][0], "end": each["timestamp"][1]}
-                for at, each in enumerate(pieces)
+                for at, each in enumerate(chunks(heard, level, audio))
             ]
         return json_response(body)
 
@@ -129,29 +133,48 @@ class OpenAILike:
         return HuggingFace().render_problem(problem, request_id)
 
 
-def _asked(
-    request: web.Request, adapter: str, native: str, fields: Mapping[str, Any], options: Mapping[str, Any]
-) -> Asked:
-    parameters = read_parameters(fields)
-    if options:
-        parameters = _with_options(parameters, adapter, options)
+def _granularities(value: object) -> Sequence[str]:
+    """Read one name, or a list of them. Raises Problem 422."""
+    names: list[Any] = value if isinstance(value, list) else [] if value is None else [value]
+    for name in names:
+        _choice("timestamp_granularities", name, _LEVELS)
+    return names
+
+
+def _without_replicates_words(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Call inputs of the Whisper models there what the specification calls them. Raises Problem 422."""
+    renamed = {name: value for name, value in fields.items() if value is not None}
+    if (translate := renamed.pop("translate", None)) is not None:
+        renamed["task"] = "translate" if boolean("translate", translate) else "transcribe"
+    if (level := renamed.pop("timestamp", None)) is not None:
+        renamed.setdefault("return_timestamps", _choice("timestamp", level, _REPLICATE_LEVELS))
+    if (diarize := renamed.pop("diarise_audio", None)) is not None:
+        renamed["diarize"] = diarize
+    return renamed
+
+
+def _choice(name: str, value: object, meanings: Mapping[str, T]) -> T:
+    """Return what a word means. Raises Problem 422."""
+    if not isinstance(value, str) or value not in meanings:
+        raise invalid_parameter(name, value, ", ".join(meanings))
+    return meanings[value]
+
+
+def _asked(request: web.Request, adapter: str, native: str, fields: Mapping[str, Any]) -> Asked:
+    """Read the fields: parameters of the specification, and options that only this provider knows."""
+    own = PROVIDERS[adapter].options.model_fields.keys() & fields.keys()
+    parameters = read_parameters({name: value for name, value in fields.items() if name not in own})
+    if own:
+        options = {adapter: {name: fields[name] for name in own}}
+        parameters = replace(parameters, provider_options={**parameters.provider_options, **options})
     return Asked(model=_canonical(request, adapter, native), parameters=parameters, native_adapter=adapter)
-
-
-def _with_options(parameters: Parameters, adapter: str, options: Mapping[str, Any]) -> Parameters:
-    return replace(parameters, provider_options={**parameters.provider_options, adapter: options})
 
 
 def _canonical(request: web.Request, adapter: str, native: str) -> str:
     """Return the model meant by a provider's id: our own Hub look-alike hands out names, the real one native ids."""
     native = native.strip("/")
-    routes = request.config_dict[SERVICE].routes
-    if native in routes.by_model:
+    if native in request.config_dict[SERVICE].routes.by_model:
         return native
-    return request.config_dict[CATALOG].canonical(adapter, native) or native
-
-
-def _object(value: object, name: str) -> dict[str, Any]:
-    if value is not None and not isinstance(value, dict):
-        raise bad_request(f"{name}: expected an object", param=name)
-    return value or {}
+    known = request.config_dict[CATALOG].canonical
+    # fal's own paths begin with `fal-ai/`: whoever replaces its origin by ours sends what follows.
+    return known(adapter, native) or known(adapter, f"{adapter}/{native}") or native

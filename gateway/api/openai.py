@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.api.front import Asked
-from gateway.api.hf import json_response, query_parameters
+from gateway.api.hf import json_response
 from gateway.api.parameters import (
     GENERATION,
     Parameters,
@@ -28,11 +28,14 @@ from providers.languages import name_of
 from providers.types import GenerationParameters, Task, Timestamps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.dispatch.attempts import Answer
     from gateway.intake.upload import Upload
     from providers.types import Audio, Segment, Transcript
 
 _FORMATS: Final = ("json", "text", "srt", "vtt", "verbose_json", "diarized_json")
+_TRANSLATION_FORMATS: Final = _FORMATS[:-1]  # who spoke is not told of a translation
 _TIMED: Final = frozenset({"srt", "vtt", "verbose_json"})
 _GRANULARITIES: Final = ("segment", "word")
 # Fields of the current SDK that shape a stream, bias or extra output no part of a job stands for.
@@ -41,6 +44,8 @@ _REFUSED: Final = {
     "include": "logprobs are not returned by this gateway; leave include out",
     "known_speaker_references": "speaker references are not taken; leave them out",
 }
+# What planning refuses by the specification's names, in this API's own.
+_OWN_NAMES: Final = {"return_timestamps": "response_format", "diarize": "response_format", "task": "model"}
 
 
 class OpenAI:
@@ -53,9 +58,9 @@ class OpenAI:
         self._task = task
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
-        query_parameters(request)
-        fields = _Fields(upload.fields)
-        format_ = fields.choice("response_format", _FORMATS, "json")
+        fields = _Fields([*upload.fields, *request.query.items()])
+        formats = _FORMATS if self._task is Task.TRANSCRIBE else _TRANSLATION_FORMATS
+        format_ = fields.choice("response_format", formats, "json")
         granularities = fields.choices("timestamp_granularities", _GRANULARITIES)
         if granularities and format_ != "verbose_json":
             raise _refused("timestamp_granularities", "only response_format verbose_json has a place for timestamps")
@@ -63,7 +68,7 @@ class OpenAI:
         generation = fields.generation()
         parameters = Parameters(
             task=self._task,
-            language=fields.read("language", read_language) if self._task is Task.TRANSCRIBE else None,
+            language=fields.language() if self._task is Task.TRANSCRIBE else None,
             prompt=fields.read("prompt", read_prompt),
             timestamps=_timestamps(format_, granularities),
             generation=generation,
@@ -90,21 +95,40 @@ class OpenAI:
                     text=render_subtitles(heard, duration_s, "vtt"), content_type="text/vtt", charset="utf-8"
                 )
             case "verbose_json":
-                return json_response(_verbose(heard, duration_s, self._task, asked.rendering["granularities"]))
+                return json_response(self._verbose(asked, heard, duration_s))
             case "diarized_json":
                 return json_response(_diarized(heard, duration_s))
         return json_response({"text": heard.text, **_usage(duration_s)})
 
     def render_problem(self, problem: Problem, request_id: str) -> web.Response:
         kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+        param = _own_name(problem)
         error = {
-            "message": problem.message,
+            "message": _in_own_words(problem, param),
             "type": "rate_limit_error" if problem.status == 429 else kind,
-            "param": problem.param,
+            "param": param,
             "code": problem.type,
             "request_id": request_id,
         }
         return json_response({"error": error}, problem.status, problem.headers)
+
+    def _verbose(self, asked: Asked, heard: Transcript, duration_s: float | None) -> dict[str, Any]:
+        levels = asked.rendering["granularities"] or ("segment",)
+        spoken = heard.language or asked.parameters.language or ""
+        body: dict[str, Any] = {
+            "task": self._task.value,
+            "language": "english" if self._task is Task.TRANSLATE else name_of(spoken),
+            "duration": round(duration_s or 0.0, 3),
+            "text": heard.text,
+        }
+        if "segment" in levels:
+            body["segments"] = [_segment(at, segment) for at, segment in enumerate(heard.segments)]
+        if "word" in levels:
+            body["words"] = [
+                {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
+                for word in heard.words
+            ]
+        return body | _usage(duration_s)
 
 
 class _Fields:
@@ -139,9 +163,15 @@ class _Fields:
                 raise _refused(name, f"{value[:40]!r} is not one of {', '.join(allowed)}")
         return values
 
-    def read(self, name: str, reader: Any) -> Any:  # noqa: ANN401 - what the reader gives
+    def read(self, name: str, reader: Callable[[str, Any], str | None]) -> str | None:
         value = self._one(name)
         return None if value is None else reader(name, value)
+
+    def language(self) -> str | None:
+        """Read the one language, whichever field it came in: gpt-transcribe knows `languages` only."""
+        if len(self._left.get("languages", ())) == 1 and "language" not in self._left:
+            return read_language("languages", self._left.pop("languages")[0])
+        return self.read("language", read_language)
 
     def flag(self, name: str) -> bool:
         value = self._one(name)
@@ -195,6 +225,20 @@ class _Fields:
         return values[0] if values else None
 
 
+def _own_name(problem: Problem) -> str | None:
+    """Return what the field at fault is called here."""
+    if problem.param is None or problem.type != "unsupported-parameter":
+        return problem.param and problem.param.removeprefix("provider_options.openai.")
+    return _OWN_NAMES.get(problem.param, problem.param)
+
+
+def _in_own_words(problem: Problem, param: str | None) -> str:
+    """Return the message with the field called by the name the caller gave it."""
+    if problem.param is None or param == problem.param:
+        return problem.message
+    return problem.message.replace(f"{problem.param}: ", f"{param}: ", 1)
+
+
 def _refused(name: str, reason: str) -> Problem:
     return Problem(status=400, type="unsupported-value", message=f"{name}: {reason}", param=name)
 
@@ -208,20 +252,6 @@ def _timestamps(format_: str, granularities: tuple[str, ...]) -> Timestamps:
 def _usage(duration_s: float | None) -> dict[str, Any]:
     """Return what was heard in whole seconds, as OpenAI's duration-billed models say it."""
     return {} if duration_s is None else {"usage": {"type": "duration", "seconds": -int(-duration_s // 1)}}
-
-
-def _verbose(heard: Transcript, duration_s: float | None, task: Task, granularities: tuple[str, ...]) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "task": task.value,
-        "language": "english" if task is Task.TRANSLATE else name_of(heard.language or ""),
-        "duration": round(duration_s or 0.0, 3),
-        "text": heard.text,
-    }
-    if "segment" in granularities or not granularities:
-        body["segments"] = [_segment(at, segment) for at, segment in enumerate(heard.segments)]
-    if "word" in granularities:
-        body["words"] = [{"word": w.text, "start": round(w.start_s, 3), "end": round(w.end_s, 3)} for w in heard.words]
-    return body | _usage(duration_s)
 
 
 def _segment(at: int, segment: Segment) -> dict[str, Any]:

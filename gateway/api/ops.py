@@ -11,6 +11,7 @@ from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
 from gateway.metrics import METRICS
+from gateway.problems import forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,8 @@ async def models(request: web.Request) -> web.Response:
 async def model(request: web.Request) -> web.Response:
     """Answer OpenAI's `GET /v1/models/{model}`."""
     name = request.match_info["model"]
-    request.config_dict[SERVICE].routes.resolve(name)
+    if not request[CALLER].may_use(name):
+        raise forbidden(f"this key may not use the model {name!r}", "model-not-allowed")
     return json_response(_model(request, name))
 
 

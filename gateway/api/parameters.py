@@ -6,13 +6,14 @@ them, or should (it answers with TypeError, ZeroDivisionError and RuntimeError a
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gateway.problems import invalid_parameter
+import msgspec
+
+from gateway.problems import invalid_parameter, unknown_parameter
 from providers.languages import code_of
 from providers.types import GenerationParameters, Task, Timestamps
 
@@ -43,8 +44,8 @@ def number(low: float, high: float, *, above: bool = False, below: bool = False)
     allowed = f"a number {'>' if above else 'from'} {low:g} {'and <' if below else 'to'} {high:g}"
 
     def read(name: str, value: Any) -> float:  # noqa: ANN401 - a caller may send anything
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not fits or not low <= value <= high or (above and value == low) or (below and value == high):
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        if not fits or (above and value == low) or (below and value == high):
             raise invalid_parameter(name, value, allowed)
         return float(value)
 
@@ -118,7 +119,7 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
         elif name in _OTHERS:
             read = replace(read, **_OTHERS[name](where, value))
         else:
-            raise invalid_parameter(where, value, f"one of {', '.join((*_OTHERS, *_GENERATION_NAMES))}")
+            raise unknown_parameter(where, (*_OTHERS, *GENERATION))
     parameters = GenerationParameters(**generation)
     check_together(parameters)
     return replace(read, generation=parameters)
@@ -161,7 +162,7 @@ def read_prompt(name: str, value: Any) -> str | None:  # noqa: ANN401 - a caller
 
 def read_task(name: str, value: Any) -> Task:  # noqa: ANN401 - a caller may send anything
     """Read transcribe or translate. Raises Problem 422."""
-    if value not in {"transcribe", "translate"}:
+    if not isinstance(value, str) or value not in {"transcribe", "translate"}:
         raise invalid_parameter(name, value, '"transcribe" or "translate"')
     return Task(value)
 
@@ -213,14 +214,27 @@ def check_together(asked: GenerationParameters) -> None:
         )
 
 
-def from_text(value: str) -> Any:  # noqa: ANN401 - the point of it
-    """Read a query string's or form field's value as the JSON it stands for: 2, 0.5, true, else text."""
-    lowered = value.strip().lower()
-    if lowered in {"true", "false"}:
-        return lowered == "true"
-    for read in (int, float):
-        try:
-            return read(value)
-        except ValueError:
-            continue
-    return value
+# Fields whose text is text, even where it would do as JSON: a prompt may be "1984".
+_TEXT = frozenset({"model", "language", "task", "prompt", "response_format"})
+
+
+def from_fields(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Read a form's fields, or a query's, as values by name; `x[]`, or a name given more than once, is a list."""
+    given: dict[str, list[Any]] = {}
+    lists: set[str] = set()
+    for name, text in fields:
+        bare = name.removesuffix("[]")
+        given.setdefault(bare, []).append(text if bare in _TEXT else from_text(text))
+        if name != bare:
+            lists.add(bare)
+    return {name: values if name in lists or len(values) > 1 else values[0] for name, values in given.items()}
+
+
+def from_text(text: str) -> Any:  # noqa: ANN401 - the point of it
+    """Read a query string's or form field's value as the JSON it stands for: 2, 0.5, true, [1], else the text."""
+    if text.strip().lower() in {"true", "false"}:
+        return text.strip().lower() == "true"
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text

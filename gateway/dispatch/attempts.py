@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.dispatch.plan import times_for
@@ -15,16 +17,22 @@ from providers.errors import (
     AttemptTimedOut,
     JobRejected,
     JobUnsupported,
+    MalformedReply,
     ProviderError,
     ProviderUnavailable,
     RateLimited,
 )
+from providers.types import Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.dispatch.plan import Candidate
     from providers.types import Audio, Container, Deployment, Moment, Transcript, TranscriptionJob
+
+
+class TooMuch(JobUnsupported):
+    """More audio than a deployment takes, known only once it was transcoded."""
 
 
 class Backend(Protocol):
@@ -110,8 +118,9 @@ class Attempts:
         outcome, reason = "cancelled", ""
         try:
             times = times_for(self._job, candidate.capabilities) or self._job.timestamps
-            job = replace(self._job, audio=await self._audio_for(candidate), timestamps=times)
+            job = replace(self._job, audio=await self._audio_for(candidate, deadline), timestamps=times)
             transcript = await self._backend_of(deployment).transcribe(job, deployment, deadline)
+            check_times(transcript, job, deployment.account.adapter)
             outcome = "ok"
         except ProviderError as error:
             outcome, reason = error.outcome, error.reason
@@ -125,29 +134,54 @@ class Attempts:
             self.made.append(attempt)
             self._on_attempt(deployment, attempt)
 
-    async def _audio_for(self, candidate: Candidate) -> Audio:
+    async def _audio_for(self, candidate: Candidate, deadline: Moment) -> Audio:
         """Return the audio in a container the deployment takes, transcoded once for all attempts that need it."""
         can, audio = candidate.capabilities, self._job.audio
         if can.containers is None or audio.container in can.containers:
             return audio
-        wanted = can.transcode_to
+        wanted, adapter = can.transcode_to, candidate.deployment.account.adapter
         if wanted not in self._transcoded:
-            self._transcoded[wanted] = await self._transcode(audio, wanted, candidate.deployment.account.adapter)
+            self._transcoded[wanted] = await self._transcode(audio, wanted, adapter, deadline)
         if can.max_bytes is not None and self._transcoded[wanted].size_bytes > can.max_bytes:
-            raise JobUnsupported(candidate.deployment.account.adapter, f"takes at most {can.max_bytes} bytes")
+            raise TooMuch(adapter, f"takes at most {can.max_bytes} bytes")
         return self._transcoded[wanted]
 
-    async def _transcode(self, audio: Audio, wanted: Container, adapter: str) -> Audio:
+    async def _transcode(self, audio: Audio, wanted: Container, adapter: str, deadline: Moment) -> Audio:
+        work = partial(transcode, audio, wanted, max_duration_s=self._max_duration_s)
+        making = asyncio.get_running_loop().run_in_executor(None, work)
         try:
-            made = await asyncio.to_thread(transcode, audio, wanted, max_duration_s=self._max_duration_s)
+            async with asyncio.timeout_at(deadline):
+                made = await asyncio.shield(making)
+        except TimeoutError as error:
+            raise AttemptTimedOut(adapter, "still transcoding at the deadline") from error
         except UnreadableAudio as error:
             raise JobRejected(adapter, str(error)) from error
         except AudioTooLong as error:
-            raise JobUnsupported(adapter, str(error)) from error
+            raise TooMuch(adapter, str(error)) from error
         except OSError as error:
             raise ProviderUnavailable(adapter, "no room to transcode the audio") from error
+        finally:
+            if not making.done():  # a thread cannot be stopped; what it makes is nobody's any more
+                making.add_done_callback(_discard)
         self._cleanup.callback(made.content.close)
         return made
+
+
+def _discard(made: asyncio.Future[Audio]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.result().content.close()
+
+
+def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:
+    """Raise MalformedReply where a text came without the times asked for: to its reader it would look whole."""
+    lacking = {
+        Timestamps.NONE: job.diarize and not (heard.segments or heard.words),
+        Timestamps.SEGMENT: not (heard.segments or heard.words),
+        Timestamps.WORD: not heard.words,
+    }[job.timestamps]
+    if lacking and heard.text.strip():
+        wanted = "speakers" if job.timestamps is Timestamps.NONE else f"{job.timestamps} times"
+        raise MalformedReply(adapter, f"answered without the {wanted} it was asked for")
 
 
 def problem_of(errors: Sequence[ProviderError], attempts: Sequence[Attempt], *, past_deadline: bool) -> Problem:
@@ -161,6 +195,8 @@ def problem_of(errors: Sequence[ProviderError], attempts: Sequence[Attempt], *, 
         return Problem(status=504, type="deadline", message=f"no answer before the deadline: {lines}", headers=final)
     if errors and all(isinstance(each, RateLimited) for each in errors):
         return _all_limited([each for each in errors if isinstance(each, RateLimited)], lines)
+    if errors and all(isinstance(each, TooMuch) for each in errors):
+        return Problem(status=413, type="too-large", message=f"no deployment takes this much: {lines}")
     if errors and all(isinstance(each, JobUnsupported) for each in errors):
         return Problem(status=422, type="unsupported-job", message=f"no deployment takes this job: {lines}")
     return Problem(status=502, type="all-failed", message=f"every deployment failed: {lines}", headers=final)
@@ -168,7 +204,7 @@ def problem_of(errors: Sequence[ProviderError], attempts: Sequence[Attempt], *, 
 
 def _all_limited(errors: Sequence[RateLimited], lines: str) -> Problem:
     waits = [each.retry_after_s for each in errors if each.retry_after_s is not None]
-    wait_s = max(1, min(3600, round(min(waits, default=1.0) + 0.5)))
+    wait_s = max(1, min(3600, math.ceil(min(waits, default=1.0))))
     return Problem(
         status=429,
         type="rate-limited",

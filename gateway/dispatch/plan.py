@@ -146,14 +146,14 @@ def _nobody(job: TranscriptionJob, refusals: Sequence[Refusal]) -> Problem:
     params = {each.param for each in refusals}
     if params <= {"size", "duration"}:
         return Problem(status=413, type="too-large", message=f"no deployment of {job.model!r} takes this much: {lines}")
-    if params == {"model"}:
+    param = next((each.param for each in refusals if each.param not in {"size", "duration", "model"}), None)
+    if param is None:
         return Problem(
             status=502,
             type="no-deployment",
             message=f"no deployment of {job.model!r} can serve: {lines}",
             headers={"x-should-retry": "false"},
         )
-    param = next(each.param for each in refusals if each.param not in {"size", "duration", "model"})
     return Problem(
         status=422,
         type="unsupported-parameter",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from providers.types import Deployment
 
 WILDCARD = "*"
+NAME_HERE = "{model}"  # in a target: the name that was asked for
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
 _LONGEST_NAME = 200
 
@@ -44,7 +45,7 @@ class Routes:
     def resolve(self, model: str) -> Route:
         """Return the route of a model. Raises Problem 404 with the nearest known names."""
         route = self.by_model.get(model)
-        if route:
+        if route and model != WILDCARD:
             return route
         if not _NAME.fullmatch(model) or ".." in model or len(model) > _LONGEST_NAME:
             raise not_found(f"{model[:80]!r} is not a model name", "unknown-model")
@@ -82,4 +83,4 @@ class Routes:
 
 
 def _named(deployment: Deployment, model: str) -> Deployment:
-    return replace(deployment, native_model=deployment.native_model.replace("{model}", model))
+    return replace(deployment, native_model=deployment.native_model.replace(NAME_HERE, model))

@@ -23,7 +23,7 @@ def settled(transcript: Transcript, duration_s: float | None) -> Transcript:
     duration_s: what the headers said, used where the provider did not measure.
     """
     length_s = transcript.duration_s or duration_s
-    segments = transcript.segments or tuple(from_words(transcript.words))
+    segments = transcript.segments or tuple(from_words(transcript.words, transcript.text))
     starts = [each.start_s for each in segments[1:]]
     ends = [*starts, length_s]
     closed = tuple(_closed(segment, after) for segment, after in zip(segments, ends, strict=False))
@@ -35,32 +35,54 @@ def _closed(segment: Segment, after_s: float | None) -> Segment:
     return replace(segment, end_s=max(segment.start_s, end_s if end_s is not None else segment.start_s))
 
 
-def from_words(words: Sequence[Word]) -> Iterator[Segment]:
-    """Yield segments cut at pauses, sentence ends, changes of speaker, and before they grow too long to read."""
+def without_speakers(transcript: Transcript) -> Transcript:
+    """Drop the speakers that a model which always names them names unasked."""
+    return replace(
+        transcript,
+        segments=tuple(replace(each, speaker=None) for each in transcript.segments),
+        words=tuple(replace(each, speaker=None) for each in transcript.words),
+    )
+
+
+def from_words(words: Sequence[Word], text: str) -> Iterator[Segment]:
+    """Yield segments cut at pauses, sentence ends, changes of speaker, and before they grow too long to read.
+
+    text: all that was said, where the words stand with their punctuation, and with spaces if the language has them.
+    """
     kept: list[Word] = []
-    for word in words:
-        if kept and _begins_anew(kept, word):
-            yield _joined(kept)
-            kept = []
+    said = ""
+    for word, piece in zip(words, _pieces(words, text), strict=True):
+        if kept and _begins_anew(kept, said, word):
+            yield _joined(kept, said)
+            kept, said = [], ""
         kept.append(word)
+        said += piece
     if kept:
-        yield _joined(kept)
+        yield _joined(kept, said)
 
 
-def _begins_anew(kept: Sequence[Word], word: Word) -> bool:
+def _pieces(words: Sequence[Word], text: str) -> list[str]:
+    """Return for each word the part of the text up to the next; the words and a space where they are not all in it."""
+    cuts: list[int] = []
+    end = 0
+    for word in words:
+        start = text.find(word.text, end)
+        if start < 0:
+            return [f"{each.text} " for each in words]
+        cuts.append(start if cuts else 0)
+        end = start + len(word.text)
+    return [text[start:stop] for start, stop in zip(cuts, [*cuts[1:], len(text)], strict=False)]
+
+
+def _begins_anew(kept: Sequence[Word], said: str, word: Word) -> bool:
     last = kept[-1]
     return (
         word.speaker != last.speaker
         or word.start_s - last.end_s > _PAUSE_S
-        or last.text.endswith(_SENTENCE_ENDS)
+        or said.rstrip().endswith(_SENTENCE_ENDS)
         or word.end_s - kept[0].start_s > _LONGEST_S
     )
 
 
-def _joined(words: Sequence[Word]) -> Segment:
-    return Segment(
-        text=" ".join(word.text for word in words),
-        start_s=words[0].start_s,
-        end_s=words[-1].end_s,
-        speaker=words[0].speaker,
-    )
+def _joined(words: Sequence[Word], said: str) -> Segment:
+    return Segment(text=said.strip(), start_s=words[0].start_s, end_s=words[-1].end_s, speaker=words[0].speaker)

@@ -2,34 +2,38 @@
 
 A large document is read through a memory map and its audio decoded slice by slice: neither the document nor the audio
 is ever whole in memory. A string is data. It is never a path, and an address in it is refused, not fetched.
+
+White space inside base64 is skipped, as MIME (RFC 2045, section 6.8) and `base64` on a command line break lines; any
+other character outside the alphabet of RFC 4648, section 4, is refused.
 """
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import contextlib
 import mmap
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pybase64
 
-from gateway.intake.spool import Spool
-from gateway.problems import bad_request, url_input_disabled
+from gateway.intake.spool import INLINE_BYTES, Spool
+from gateway.intake.threads import to_the_end
+from gateway.problems import bad_request, too_large, url_input_disabled
 from providers.audio.content import Content, FileContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.intake.spool import SpoolBudget
 
-_SLICE_CHARACTERS = 1 << 20  # a multiple of 4
-_INLINE_BYTES = 512 * 1024  # decoding this much takes 0.2 ms; more goes to a thread
+_SLICE_CHARACTERS = 1 << 20
+_ESCAPE_CHARACTERS = 6  # \u002b
 _DATA_URI = re.compile(rb"data:[\w.+/-]*(?:;[\w.+-]+=(?:[\w.+-]+|\"[^\"]*\"))*(;base64)?,", re.IGNORECASE)
-_WHITE = re.compile(rb"\s+")
+_WHITE = b" \t\r\n"
 MAX_DOCUMENT_BYTES = 1 << 20  # of everything beside the audio
 
 
@@ -43,39 +47,57 @@ class Decoded:
     digest: str
 
 
-async def decode_document(content: Content, path: tuple[str, ...], budget: SpoolBudget) -> Decoded:
-    """Read a JSON object whose member at `path` is the audio as base64 or data URI. Raises Problem."""
-    if content.size_bytes <= _INLINE_BYTES:
-        return _decode_document(content, path, budget)
-    return await asyncio.to_thread(_decode_document, content, path, budget)
+async def decode_document(content: Content, path: tuple[str, ...], budget: SpoolBudget, max_bytes: int) -> Decoded:
+    """Read a JSON object whose member at `path` is the audio as base64 or data URI. Raises Problem.
+
+    max_bytes: of audio.
+    """
+    return await _decode(content, partial(_decode_document, path=path, max_bytes=max_bytes), budget)
 
 
-async def decode_text(content: Content, budget: SpoolBudget) -> Decoded:
-    """Read a body that is base64 or a data URI as a whole. Raises Problem."""
-    return await asyncio.to_thread(_decode_text, content, budget)
+async def decode_text(content: Content, budget: SpoolBudget, max_bytes: int) -> Decoded:
+    """Read a body that is base64 or a data URI as a whole. Raises Problem. max_bytes: of audio."""
+    return await _decode(content, partial(_decode_text, max_bytes=max_bytes), budget)
 
 
 def looks_like_text(head: bytes) -> bool:
     """Tell whether a body that is no known container may be base64 or a data URI."""
-    return bool(re.fullmatch(rb"data:.*|[A-Za-z0-9+/=\s]+", head, re.DOTALL))
+    return bool(re.fullmatch(rb"(?i:data:).*|[A-Za-z0-9+/=\s]+", head, re.DOTALL))
 
 
-def _decode_document(content: Content, path: tuple[str, ...], budget: SpoolBudget) -> Decoded:
-    with _mapped(content) as whole:
-        document, raw = _take(whole, path)
-        text = memoryview(raw)
-        try:
-            spool, audio, digest = _decode(_string(text, ".".join(path)), ".".join(path), budget)
-        finally:
-            text.release()
-            del raw
+def looks_like_address(head: bytes) -> bool:
+    """Tell whether a string says where audio is, instead of holding it."""
+    return head[:8].lower().startswith((b"http://", b"https://"))
+
+
+async def _decode(content: Content, work: Callable[[Content, Spool], dict[str, Any]], budget: SpoolBudget) -> Decoded:
+    """Decode into a new spool: here while that takes no time, else in a thread, which has ended before this does."""
+    spool = Spool(budget)
+    try:
+        if content.size_bytes <= INLINE_BYTES:
+            document = work(content, spool)
+        else:
+            document = await to_the_end(partial(work, content, spool))
+        audio, digest = await spool.finish()
+    except BaseException:
+        spool.close()
+        raise
     return Decoded(document, spool, audio, digest)
 
 
-def _decode_text(content: Content, budget: SpoolBudget) -> Decoded:
-    whole = b"".join(_WHITE.sub(b"", piece) for piece in content.slices())
-    spool, audio, digest = _decode(memoryview(whole), "the body", budget)
-    return Decoded({}, spool, audio, digest)
+def _decode_document(content: Content, spool: Spool, *, path: tuple[str, ...], max_bytes: int) -> dict[str, Any]:
+    where = ".".join(path)
+    with _mapped(content) as whole:
+        document, raw = _take(whole, path)
+        with memoryview(raw) as text:
+            _write_audio(_string_pieces(text, where), where, spool, max_bytes)
+        del raw
+    return document
+
+
+def _decode_text(content: Content, spool: Spool, *, max_bytes: int) -> dict[str, Any]:
+    _write_audio(content.slices(), "the body", spool, max_bytes)
+    return {}
 
 
 class _mapped:  # noqa: N801 - used as a function
@@ -131,36 +153,52 @@ def _decoded(members: dict[str, msgspec.Raw]) -> dict[str, Any]:
         raise bad_request(f"the body is not JSON: {error}") from error
 
 
-def _string(raw: memoryview, where: str) -> memoryview:
-    """Return what is between the quotes; some encoders write a slash with a backslash before it."""
+def _string_pieces(raw: memoryview, where: str) -> Iterator[bytes]:
+    """Yield what is between the quotes: some encoders write a slash, others a plus, with a backslash before it."""
     if len(raw) < 2 or raw[0] != 0x22:
         raise bad_request(f"{where}: expected a string of base64", param=where)
-    if _has_backslash(raw):
-        return memoryview(msgspec.json.decode(raw, type=str).encode())
-    return raw[1:-1]
+    at, end = 1, len(raw) - 1
+    while at < end:
+        piece = bytes(raw[at : min(end, at + _SLICE_CHARACTERS)])
+        cut = piece.rfind(b"\\", -_ESCAPE_CHARACTERS)
+        if cut > 0 and at + len(piece) < end:  # an escape may go on in the next piece: let it begin there
+            piece = piece[:cut]
+        at += len(piece)
+        yield _unescaped(piece, where) if b"\\" in piece else piece
 
 
-def _has_backslash(raw: memoryview) -> bool:
-    return any(b"\\" in bytes(raw[at : at + _SLICE_CHARACTERS]) for at in range(0, len(raw), _SLICE_CHARACTERS))
-
-
-def _decode(text: memoryview, where: str, budget: SpoolBudget) -> tuple[Spool, Content, str]:
-    """Decode base64 into a new spool, slice by slice."""
-    encoded = text[_prefix_length(text, where) :]
-    spool = Spool(budget)
+def _unescaped(piece: bytes, where: str) -> bytes:
     try:
-        for piece in _pieces(encoded, where):
-            spool.write_now(piece)
-        content, digest = spool.finish_now()
-    except BaseException:
-        spool.close()
-        raise
-    return spool, content, digest
+        return msgspec.json.decode(b'"%b"' % piece, type=str).encode()
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise bad_request(f"{where}: not base64: {error}", param=where) from error
 
 
-def _prefix_length(text: memoryview, where: str) -> int:
-    head = bytes(text[:512])
-    if re.match(rb"https?://", head, re.IGNORECASE):
+def _write_audio(pieces: Iterable[bytes], where: str, spool: Spool, max_bytes: int) -> None:
+    """Decode base64, which may begin as a data URI, into the spool."""
+    for audio in _bytes_of(_without_prefix(_without_white(pieces), where), where):
+        spool.write_now(audio)
+        if spool.size_bytes > max_bytes:
+            raise too_large("the audio", f"the limit of {max_bytes} bytes")
+
+
+def _without_white(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        has_white = any(white in piece for white in (b" ", b"\t", b"\r", b"\n"))  # four searches cost less than a copy
+        text = piece.translate(None, _WHITE) if has_white else piece
+        if text:
+            yield text
+
+
+def _without_prefix(pieces: Iterator[bytes], where: str) -> Iterator[bytes]:
+    first = next(pieces, b"")
+    yield first[_prefix_length(first, where) :]
+    yield from pieces
+
+
+def _prefix_length(text: bytes, where: str) -> int:
+    head = text[:512]
+    if looks_like_address(head):
         raise url_input_disabled(where)
     if head[:5].lower() != b"data:":
         return 0
@@ -170,14 +208,23 @@ def _prefix_length(text: memoryview, where: str) -> int:
     return match.end()
 
 
-def _pieces(encoded: memoryview, where: str) -> Iterator[bytes]:
-    for at in range(0, len(encoded), _SLICE_CHARACTERS):
-        piece = encoded[at : at + _SLICE_CHARACTERS]
-        try:
-            decoded = pybase64.b64decode(piece, validate=True)
-        except binascii.Error as error:
-            raise bad_request(f"{where}: not base64: {error}", param=where) from error
+def _bytes_of(pieces: Iterable[bytes], where: str) -> Iterator[bytes]:
+    """Decode pieces of one base64 text, cut anywhere."""
+    rest, padded = b"", False
+    for piece in pieces:
         # Padding ends the text: base64 that goes on after it is two texts, of which only one would be heard.
-        if len(decoded) < len(piece) // 4 * 3 and at + len(piece) < len(encoded):
+        if padded and piece:
             raise bad_request(f"{where}: not base64: padding before the end", param=where)
-        yield decoded
+        text = rest + piece
+        whole = len(text) & ~3
+        yield _decoded_base64(text[:whole], where)
+        rest, padded = text[whole:], text[:whole].endswith(b"=")
+    if rest:
+        raise bad_request(f"{where}: not base64: its length is no multiple of four", param=where)
+
+
+def _decoded_base64(text: bytes, where: str) -> bytes:
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise bad_request(f"{where}: not base64: {error}", param=where) from error

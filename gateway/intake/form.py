@@ -29,10 +29,9 @@ class Form:
 
     async def read(self, chunks: AsyncIterator[bytes], boundary: str, max_upload_bytes: int) -> None:
         """Take the whole form. Raises Problem 400 where it is malformed, 413 where a part is too large."""
-        parser = PushMultipartParser(boundary, max_segment_count=MAX_PARTS)
         part: _Part | None = None
         try:
-            with parser:
+            with PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
                 async for chunk in chunks:
                     for event in parser.parse(chunk):
                         match event:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.intake.spool import INLINE_BYTES
+from gateway.intake.threads import to_the_end
 from gateway.problems import bad_audio, bad_request, too_long, unsupported_media
-from providers.audio.containers import HEAD_BYTES, media_type, name_of_other, sniff
+from providers.audio.containers import HEAD_BYTES, identify, media_type, name_of_other
 from providers.audio.decode import UnreadableAudio
 from providers.audio.headers import duration_s
 from providers.types import Audio
@@ -21,13 +23,10 @@ LOWEST_BYTES_PER_S = 750  # 6 kbit/s, the thinnest Opus: where nothing tells, au
 
 async def measure(upload: Upload, demuxer: Demuxer, *, max_duration_s: float) -> Audio:
     """Return the upload as Audio. Raises Problem: 400 unreadable, 413 too long, 415 no audio at all."""
-    head = upload.content.read_at(0, HEAD_BYTES)
-    container = sniff(head)
+    container = identify(upload.content)
     if container is None:
-        raise _unknown(head)
-    seconds = duration_s(upload.content, container)
-    if seconds is None:
-        seconds = await _demuxed_s(upload, container, demuxer)
+        raise _unknown(upload.content.read_at(0, HEAD_BYTES))
+    seconds = await _duration_s(upload, container, demuxer)
     longest_s = seconds if seconds is not None else upload.content.size_bytes / LOWEST_BYTES_PER_S
     if longest_s > max_duration_s:
         raise too_long(longest_s, max_duration_s)
@@ -40,9 +39,14 @@ async def measure(upload: Upload, demuxer: Demuxer, *, max_duration_s: float) ->
     )
 
 
-async def _demuxed_s(upload: Upload, container: Container, demuxer: Demuxer) -> float | None:
+async def _duration_s(upload: Upload, container: Container, demuxer: Demuxer) -> float | None:
+    """Ask the headers, and a demuxer where they do not tell. Raises Problem 400."""
+    by_headers = partial(duration_s, upload.content, container)
+    seconds = by_headers() if upload.content.size_bytes <= INLINE_BYTES else await to_the_end(by_headers)
+    if seconds is not None:
+        return seconds
     try:
-        return (await asyncio.to_thread(demuxer.probe, upload.content)).duration_s
+        return (await to_the_end(partial(demuxer.probe, upload.content))).duration_s
     except UnreadableAudio as error:
         raise bad_audio(f"{container.value}: {error}") from error
 

@@ -43,9 +43,12 @@ class Body:
         self._stream: StreamReader = request.content
         self._announced = request.content_length
         self._limits = limits
+        self._clock = asyncio.get_running_loop().time
+        self._started = self._clock()
+        self._received = 0
         self._head = b""
 
-    async def head(self, size: int = 64) -> bytes:
+    async def head(self, size: int) -> bytes:
         """Return the first bytes, at least `size` of them unless the body is shorter. They are not consumed."""
         while len(self._head) < size and (chunk := await self._next()):
             self._head += chunk
@@ -55,26 +58,25 @@ class Body:
         """Yield the body as it arrives. Raises Problem 413 as soon as it cannot fit, 408 where it stalls."""
         if self._announced is not None and self._announced > max_bytes:
             raise too_large(what, f"the limit of {max_bytes} bytes")
-        loop = asyncio.get_running_loop()
-        started, received = loop.time(), 0
         chunk = self._head or await self._next()
         self._head = b""
         while chunk:
-            received += len(chunk)
-            if received > max_bytes:
+            if self._received > max_bytes:
                 raise too_large(what, f"the limit of {max_bytes} bytes")
             yield chunk
-            elapsed_s = loop.time() - started
-            if elapsed_s > self._limits.idle_s and received < elapsed_s * self._limits.min_rate:
-                raise stalled(f"the body arrives at less than {self._limits.min_rate} bytes a second")
             chunk = await self._next()
 
     async def _next(self) -> bytes:
-        """Return what has arrived, b"" at the end."""
+        """Return what has arrived, b"" at the end. Raises Problem 408, or 400 where it is no HTTP."""
         try:
             async with asyncio.timeout(self._limits.idle_s):
-                return await self._stream.readany()
+                chunk = await self._stream.readany()
         except TimeoutError as error:
             raise stalled(f"no byte of the body arrived for {self._limits.idle_s:g} s") from error
         except (ClientPayloadError, web.RequestPayloadError) as error:
             raise bad_request("the body is not readable HTTP") from error
+        self._received += len(chunk)
+        elapsed_s = self._clock() - self._started
+        if chunk and elapsed_s > self._limits.idle_s and self._received < elapsed_s * self._limits.min_rate:
+            raise stalled(f"the body arrives at less than {self._limits.min_rate} bytes a second")
+        return chunk

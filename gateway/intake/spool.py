@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from blake3 import blake3
 
+from gateway.intake.threads import to_the_end
 from gateway.problems import spool_full
 from providers.audio.content import Content, FileContent, MemoryContent
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FLUSH_BYTES = 1 << 20  # one hop to a thread for each MiB: a hop costs 50 us, writing and hashing a MiB 500
+_MOST_PIECES = 1024  # kept apart: an object of a few bytes costs forty more
+INLINE_BYTES = 512 * 1024  # hashing or decoding this much takes 0.2 ms; more goes to a thread
 
 
 @dataclass(slots=True)
 class SpoolBudget:
-    """What all uploads of a process may hold together, in bytes."""
+    """What all uploads of a process may hold together, in bytes. Uploads are decoded in threads: every change locks."""
 
     memory_per_upload: int
     memory_total: int
@@ -28,10 +31,30 @@ class SpoolBudget:
     directory: Path | None = None
     memory_used: int = 0
     disk_used: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def take_memory(self, size: int) -> bool:
+        with self._lock:
+            if self.memory_used + size > self.memory_total:
+                return False
+            self.memory_used += size
+            return True
+
+    def take_disk(self, size: int) -> bool:
+        with self._lock:
+            if self.disk_used + size > self.disk_total:
+                return False
+            self.disk_used += size
+            return True
+
+    def give_back(self, *, memory: int = 0, disk: int = 0) -> None:
+        with self._lock:
+            self.memory_used -= memory
+            self.disk_used -= disk
 
 
 class Spool:
-    """One upload on its way in. Close it when nobody needs the content any more."""
+    """One upload on its way in. Used by one thread at a time; close it when nobody needs the content any more."""
 
     __slots__ = (
         "_budget",
@@ -58,47 +81,24 @@ class Spool:
 
     async def write(self, chunk: bytes) -> None:
         """Take a chunk. Raises Problem 507 where neither memory nor disk has room."""
-        self._pending.append(chunk)
-        self._pending_bytes += len(chunk)
-        self.size_bytes += len(chunk)
-        if self._file is None and self._take_memory(len(chunk)):
-            return
-        if self._file is None or self._pending_bytes >= _FLUSH_BYTES:
-            await asyncio.to_thread(self._flush)
+        if not self._keep(chunk):
+            await to_the_end(self._flush)
 
     def write_now(self, chunk: bytes) -> None:
         """Do the same in a thread of the caller's."""
-        self._pending.append(chunk)
-        self._pending_bytes += len(chunk)
-        self.size_bytes += len(chunk)
-        if (self._file is not None or not self._take_memory(len(chunk))) and self._pending_bytes >= _FLUSH_BYTES:
+        if not self._keep(chunk):
             self._flush()
 
     async def finish(self) -> tuple[Content, str]:
-        """Return the content and its blake3, hexadecimal."""
-        if self._file is not None:
-            await asyncio.to_thread(self._flush)
-        return self._finish()
+        """Return the content and its blake3, hexadecimal. Raises Problem 507."""
+        if self._file is None and self.size_bytes <= INLINE_BYTES:
+            return self.finish_now()
+        return await to_the_end(self.finish_now)
 
     def finish_now(self) -> tuple[Content, str]:
         """Do the same in a thread of the caller's."""
         if self._file is not None:
             self._flush()
-        return self._finish()
-
-    def close(self) -> None:
-        """Give back the room. The content is gone after this."""
-        if self._content is not None:
-            self._content.close()
-        elif self._file is not None:
-            self._file.close()
-        self._pending.clear()
-        self._budget.memory_used -= self._memory
-        self._budget.disk_used -= self._disk
-        self._memory = self._disk = 0
-
-    def _finish(self) -> tuple[Content, str]:
-        if self._file is not None:
             self._content = FileContent(self._file, self.size_bytes)
         else:
             for chunk in self._pending:
@@ -107,20 +107,36 @@ class Spool:
             self._pending = []
         return self._content, self._hash.hexdigest()
 
-    def _take_memory(self, size: int) -> bool:
-        budget = self._budget
-        if self.size_bytes > budget.memory_per_upload or budget.memory_used + size > budget.memory_total:
+    def close(self) -> None:
+        """Give back the room. The content is gone after this."""
+        if self._content is not None:
+            self._content.close()
+        elif self._file is not None:
+            self._file.close()
+        self._pending.clear()
+        self._budget.give_back(memory=self._memory, disk=self._disk)
+        self._memory = self._disk = 0
+
+    def _keep(self, chunk: bytes) -> bool:
+        """Take a chunk in; tell whether it may wait in memory."""
+        self._pending.append(chunk)
+        self._pending_bytes += len(chunk)
+        self.size_bytes += len(chunk)
+        if len(self._pending) > _MOST_PIECES:
+            self._pending = [b"".join(self._pending)]
+        bound = self._budget.memory_per_upload if self._file is None else _FLUSH_BYTES
+        if self._pending_bytes > bound or not self._budget.take_memory(len(chunk)):
             return False
-        budget.memory_used += size
-        self._memory += size
+        self._memory += len(chunk)
         return True
 
     def _flush(self) -> None:
         """Move what is pending to the file, through the hash."""
         pending, size = self._pending, self._pending_bytes
         self._pending, self._pending_bytes = [], 0
-        if self._budget.disk_used + size > self._budget.disk_total:
+        if not self._budget.take_disk(size):
             raise spool_full()
+        self._disk += size
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._budget.directory, buffering=0)  # noqa: SIM115 - closed by close()
@@ -129,9 +145,7 @@ class Spool:
                 _write_all(self._file, chunk)
         except OSError as error:
             raise spool_full() from error
-        self._budget.disk_used += size
-        self._disk += size
-        self._budget.memory_used -= self._memory
+        self._budget.give_back(memory=self._memory)
         self._memory = 0
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway.intake.encoded import decode_document, decode_text, looks_like_text
+from aiohttp import hdrs
+
+from gateway.intake.encoded import decode_document, decode_text, looks_like_address, looks_like_text
 from gateway.intake.form import Form
 from gateway.intake.receive import Body, BodyLimits
 from gateway.intake.spool import Spool, SpoolBudget
-from gateway.problems import bad_audio, bad_request, unsupported_media
-from providers.audio.containers import name_of_other, sniff
+from gateway.problems import bad_audio, bad_request, unsupported_media, url_input_disabled
+from providers.audio.containers import HEAD_BYTES, name_of_other, sniff
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from providers.audio.content import Content
+
+# Without quotes too it may hold what RFC 2045 wants quoted: clients write so.
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;]*))', re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -54,7 +60,7 @@ class Intake:
     async def receive(self, request: web.Request, shape: Shape) -> Upload:
         """Read the body to its end. Raises Problem; nothing is left behind then."""
         body = Body(request, self.limits)
-        head = await body.head()
+        head = await body.head(HEAD_BYTES)
         boundary = _boundary(request, head)
         if boundary:
             return await self._form(body, boundary, shape)
@@ -74,7 +80,7 @@ class Intake:
     async def _json(self, body: Body, path: tuple[str, ...]) -> Upload:
         spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
         try:
-            decoded = await decode_document(content, path, self.budget)
+            decoded = await decode_document(content, path, self.budget, self.limits.max_upload_bytes)
         finally:
             spool.close()
         return Upload(decoded.content, decoded.digest, document=decoded.document, spools=[decoded.spool])
@@ -82,7 +88,7 @@ class Intake:
     async def _text(self, body: Body) -> Upload:
         spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
         try:
-            decoded = await decode_text(content, self.budget)
+            decoded = await decode_text(content, self.budget, self.limits.max_upload_bytes)
         finally:
             spool.close()
         return Upload(decoded.content, decoded.digest, spools=[decoded.spool])
@@ -93,6 +99,7 @@ class Intake:
             await form.read(body.chunks(self.limits.max_form_bytes), boundary, self.limits.max_upload_bytes)
             spool = form.file(shape.form_parts[0])
             content, digest = await spool.finish()
+            _refuse_address(content, shape.form_parts[0])
         except BaseException:
             if form.spool is not None:
                 form.spool.close()
@@ -111,11 +118,18 @@ class Intake:
         return spool, content, digest
 
 
+def _refuse_address(content: Content, name: str) -> None:
+    """Refuse a text part that says where the audio is. Raises Problem 422."""
+    if looks_like_address(content.read_at(0, 8)):
+        raise url_input_disabled(name)
+
+
 def _boundary(request: web.Request, head: bytes) -> str | None:
     """Return the form's boundary where the header and the body agree that it is one."""
     if not request.content_type.startswith("multipart/"):
         return None
-    boundary = request.headers["Content-Type"].partition("boundary=")[2].partition(";")[0].strip().strip('"')
+    match = _BOUNDARY.search(request.headers[hdrs.CONTENT_TYPE])
+    boundary = (match[1] or match[2].strip()) if match else ""
     return boundary if boundary and head.lstrip().startswith(b"--") else None
 
 
@@ -128,6 +142,12 @@ def _not_an_upload(request: web.Request, head: bytes, shape: Shape) -> Exception
         return unsupported_media("Content-Type must be multipart/form-data")
     if request.content_type == "application/json":
         return bad_request("the body is neither the JSON object that Content-Type declares nor audio")
+    return _no_audio(head)
+
+
+def _no_audio(head: bytes) -> Exception:
+    if looks_like_address(head):
+        return url_input_disabled("the body")
     if name := name_of_other(head):
         return unsupported_media(f"the body is {name}, not audio")
     return bad_audio("the body is neither audio in a container known here, nor JSON, base64 or a form")

@@ -1,0 +1,96 @@
+"""The catalog against the adapters it speaks of, and its prices against the lists they come from."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from faster_whisper import available_models
+
+from config.catalog import Catalog, load_catalog
+from config.settings import AccountSettings, Route, Settings, Target
+from gateway.fleet import build_routes
+from providers import deepinfra, fal_ai, openai, replicate, together
+from providers.local.provider import NAME as LOCAL
+from providers.registry import PROVIDERS
+
+CATALOG = load_catalog()
+IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
+KNOWN = {
+    "deepinfra": set(deepinfra.MODELS),
+    "fal-ai": set(fal_ai._ENDPOINTS),
+    "openai": set(openai._MODELS),
+    "replicate": set(replicate._MODELS),
+    "together": set(together.MODELS),
+    LOCAL: set(available_models()),
+}
+# US dollars for a minute of audio, as the makers' pages say (2026-11).
+LIST = {
+    ("deepinfra", "openai/whisper-large-v3"): 0.00045,
+    ("deepinfra", "openai/whisper-large-v3-turbo"): 0.00020,
+    ("deepinfra", "distil-whisper/distil-large-v3"): 0.00018,
+    ("deepinfra", "mistralai/Voxtral-Mini-3B-2507"): 0.001,
+    ("together", "openai/whisper-large-v3"): 0.0015,
+    ("openai", "whisper-1"): 0.006,
+    ("openai", "gpt-transcribe"): 0.0045,
+    ("openai", "gpt-4o-transcribe"): 0.006,
+    ("openai", "gpt-4o-mini-transcribe"): 0.003,
+    ("openai", "gpt-4o-transcribe-diarize"): 0.006,
+}
+
+
+@pytest.mark.parametrize(("model", "adapter", "native"), IDS)
+def test_an_adapter_knows_its_ids(model: str, adapter: str, native: str) -> None:
+    """Where an adapter has a table, the catalog's id is in it; every adapter exists."""
+    assert adapter in {*PROVIDERS, LOCAL}
+    assert native.partition(":")[0] in KNOWN.get(adapter, {native})
+    assert CATALOG.canonical(adapter, native) == model
+
+
+def test_names_are_model_names() -> None:
+    settings = Settings(
+        providers={"a": AccountSettings(adapter="hf-inference")},
+        models={name: Route(targets=(Target(target="a/x"),)) for name in CATALOG.models},
+    )
+
+    assert list(settings.models) == list(CATALOG.models)
+
+
+@pytest.mark.parametrize(("adapter", "native"), [(a, n) for a, prices in CATALOG.prices.items() for n in prices])
+def test_a_minute_costs_what_the_list_says(adapter: str, native: str) -> None:
+    """And the list is named, with its month. Nothing but one's own machine costs nothing."""
+    price = CATALOG.prices[adapter][native]
+
+    assert price.usd_per_minute == (0.0 if adapter == LOCAL else LIST[adapter, native])
+    assert price.source
+    assert re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", price.date)
+
+
+def test_no_price_of_the_list_is_missing() -> None:
+    assert {(a, n) for a, prices in CATALOG.prices.items() for n in prices if a != LOCAL} == LIST.keys()
+
+
+def test_every_price_is_of_a_model_the_catalog_names() -> None:
+    assert {(a, n) for a, prices in CATALOG.prices.items() for n in prices} <= {(a, n) for _, a, n in IDS}
+
+
+@pytest.mark.parametrize(("model", "adapter", "native"), IDS)
+def test_a_deployment_carries_its_price(model: str, adapter: str, native: str) -> None:
+    """An unknown price is None, never zero."""
+    account = AccountSettings.model_validate({"adapter": adapter, **({} if adapter == LOCAL else {"api_key": "k"})})
+    settings = Settings(providers={"a": account}, models={model: Route(targets=(Target(target=f"a/{native}"),))})
+
+    deployment = build_routes(settings, CATALOG).by_model[model].deployments[0]
+
+    assert deployment.usd_per_minute == (0.0 if adapter == LOCAL else LIST.get((adapter, native)))
+
+
+def test_what_is_not_known() -> None:
+    assert CATALOG.price("deepinfra", "unknown") is None
+    assert CATALOG.price("unknown", "whisper-1") is None
+    assert CATALOG.canonical("openai", "unknown") is None
+
+
+def test_a_misspelt_catalog_is_refused() -> None:
+    with pytest.raises(ValueError, match="usd_per_hour"):
+        Catalog.model_validate({"models": {}, "prices": {"a": {"b": {"usd_per_hour": 1, "source": "s", "date": "d"}}}})

@@ -1,0 +1,250 @@
+"""Who may call: keys by their hash, one place for them, no page of a stranger's, and every route shut but a few."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
+
+from config.settings import Auth, Settings
+from gateway.api.auth import ANONYMOUS, Caller, admin_only, authenticate, check_origin
+from gateway.problems import Problem
+from tests.asking import MODEL, Served, key, serving, settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Emulate = Callable[..., Awaitable[str]]
+
+TWO_KEYS = Auth.model_validate(
+    {
+        "mode": "keys",
+        "keys": [key("newsroom", "hf_gw_newsroom", models=["openai/*"]), key("boss", "hf_gw_boss", role="admin")],
+    }
+)
+
+
+def asking(*headers: tuple[str, str], path: str = "/") -> web.Request:
+    return make_mocked_request("POST", path, headers=CIMultiDict(headers))
+
+
+def refusal(auth: Auth, *headers: tuple[str, str]) -> Problem:
+    with pytest.raises(Problem) as told:
+        authenticate(asking(*headers), auth)
+    return told.value
+
+
+# --- keys
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer hf_gw_newsroom",
+        "bearer   hf_gw_newsroom ",
+        "Bearer: hf_gw_newsroom",  # as the specification page prints it
+        "Key hf_gw_newsroom",  # fal
+        "Token hf_gw_newsroom",  # Replicate's old form
+        "hf_gw_newsroom",
+    ],
+)
+def test_a_key_is_read_however_a_client_writes_it(value: str) -> None:
+    caller = authenticate(asking(("Authorization", value)), TWO_KEYS)
+    assert (caller.name, caller.role, caller.models) == ("newsroom", "caller", ("openai/*",))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer:",
+        "Bearer wrong",
+        "Bearer HF_GW_NEWSROOM",
+        "Bearer hf_gw_newsroom x",
+        "Bearer Bearer hf_gw_newsroom",
+        "Basic aGZfZ3dfbmV3c3Jvb20=",
+        "x Bearer hf_gw_newsroom",
+        "Bearer hf_gw_newsroom\xff",
+        hashlib.sha256(b"hf_gw_newsroom").hexdigest(),
+        f"Bearer sha256:{hashlib.sha256(b'hf_gw_newsroom').hexdigest()}",  # the hash is no key
+    ],
+)
+def test_anything_else_is_401(value: str) -> None:
+    problem = refusal(TWO_KEYS, ("Authorization", value))
+    assert (problem.status, problem.type) == (401, "unauthorized")
+    assert "newsroom" not in problem.message
+
+
+def test_no_header_and_two_headers_are_401() -> None:
+    right = ("Authorization", "Bearer hf_gw_newsroom")
+    assert refusal(TWO_KEYS).status == 401
+    assert refusal(TWO_KEYS, right, right).status == 401
+    assert refusal(TWO_KEYS, right, ("authorization", "Bearer x")).status == 401
+
+
+def test_every_wrong_key_is_told_the_same() -> None:
+    """However much of its beginning is right."""
+    told = {
+        refusal(TWO_KEYS, ("Authorization", f"Bearer {wrong}")).message for wrong in ("x", "hf_gw_newsroo", "hf_gw")
+    }
+    assert len(told) == 1
+
+
+def test_mode_none_lets_anybody_in() -> None:
+    assert authenticate(asking(("Authorization", "Bearer anything")), Auth()) is ANONYMOUS
+    assert authenticate(asking(), Auth()) is ANONYMOUS
+
+
+def test_passthrough_takes_the_callers_own_token_and_hides_it() -> None:
+    caller = authenticate(asking(("Authorization", "Bearer hf_own")), Auth.model_validate({"mode": "passthrough"}))
+    assert caller.token is not None
+    assert caller.token.get_secret_value() == "hf_own"
+    assert "hf_own" not in repr(caller)
+    assert refusal(Auth.model_validate({"mode": "passthrough"})).status == 401
+
+
+def test_models_are_named_or_matched() -> None:
+    caller = Caller(name="x", models=("openai/*", "nvidia/parakeet"))
+    assert caller.may_use("openai/whisper-1")
+    assert caller.may_use("nvidia/parakeet")
+    assert not caller.may_use("nvidia/parakeet-2")
+    assert not caller.may_use("OpenAI/whisper-1")
+
+
+def test_admin_only_is_for_admins() -> None:
+    admin_only(Caller(name="x", role="admin"))
+    with pytest.raises(Problem) as told:
+        admin_only(Caller(name="x"))
+    assert told.value.status == 403
+
+
+# --- pages of strangers
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("localhost:8080", "http://localhost:8080"),
+        ("[::1]:8080", "http://[::1]:8080"),
+        ("asr.example.com", "https://newsroom.example.com"),
+    ],
+)
+def test_our_own_pages_and_listed_ones_may(host: str, origin: str) -> None:
+    check_origin(asking(("Host", host), ("Origin", origin)), ["https://newsroom.example.com"])
+
+
+@pytest.mark.parametrize(
+    ("host", "headers"),
+    [
+        ("127.0.0.1:8080", [("Origin", "https://evil.example")]),
+        ("127.0.0.1:8080", [("Origin", "null")]),
+        ("127.0.0.1:8080", [("Origin", "")]),
+        ("127.0.0.1:8080", [("Origin", "http://127.0.0.1:3000")]),
+        ("127.0.0.1:8080", [("Origin", "http://127.0.0.1:8080.evil.example")]),
+        ("127.0.0.1:8080", [("Origin", "https://newsroom.example.com.evil.example")]),
+        ("127.0.0.1:8080", [("Sec-Fetch-Site", "cross-site")]),
+        # A name that its owner has made to lead here: the browser believes it is one site.
+        ("evil.example:8080", [("Origin", "http://evil.example:8080"), ("Sec-Fetch-Site", "same-origin")]),
+        ("@127.0.0.1", [("Origin", "http://@127.0.0.1x")]),
+        ("", [("Origin", "http://")]),
+        ("[::1", [("Origin", "http://[::1")]),
+    ],
+)
+def test_other_pages_may_not(host: str, headers: list[tuple[str, str]]) -> None:
+    with pytest.raises(Problem) as told:
+        check_origin(asking(("Host", host), *headers), ["https://newsroom.example.com"])
+    assert (told.value.status, told.value.type) == (403, "origin-not-allowed")
+
+
+def test_programs_send_no_origin() -> None:
+    check_origin(asking(("Host", "evil.example")), [])
+    check_origin(asking(("Host", "x"), ("Sec-Fetch-Site", "same-origin")), [])
+    check_origin(asking(("Host", "x"), ("Sec-Fetch-Site", "none")), [])
+
+
+# --- every route
+
+PUBLIC = {
+    ("GET", "/health"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/api/tasks"),
+    ("GET", "/api/models/{model}"),
+    ("GET", "/api/{rest}"),
+}
+ADMIN = {("GET", "/metrics")}
+
+
+def shut(urls: dict[str, str]) -> Settings:
+    return settings(urls, auth=TWO_KEYS)
+
+
+@pytest.fixture
+async def served(emulate: Emulate) -> AsyncIterator[Served]:
+    async with serving(shut({"up": await emulate("hf-inference")})) as made:
+        yield made
+
+
+def routes(served: Served) -> list[tuple[str, str]]:
+    """Return method and pattern of every route there is."""
+    router = served.gateway.web_app().router
+    return [(each.method, each.resource.canonical) for each in router.routes() if each.resource is not None]
+
+
+async def answer(served: Served, method: str, path: str, **headers: str) -> tuple[int, Any]:
+    """Ask for a pattern, its variables filled in with a model that exists."""
+    url = served.url + path.replace("{model}", MODEL).replace("{rest}", "rest")
+    async with served.session.request(method, url, headers=headers) as reply:
+        return reply.status, await reply.read()
+
+
+async def test_every_route_is_public_or_wants_a_key(served: Served) -> None:
+    table = routes(served)
+    assert len(table) > 15
+    for method, path in table:
+        status, _ = await answer(served, method, path)
+        is_public = (method.replace("HEAD", "GET"), path) in PUBLIC
+        assert (status != 401) == is_public, (method, path, status)
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
+        assert (await answer(served, method, "/no/such/route"))[0] == 401
+        assert (await answer(served, method, "/api/models/../../metrics"))[0] == 401
+
+
+async def test_every_key_opens_every_route_but_the_admins(served: Served) -> None:
+    for method, path in routes(served):
+        for secret in ("newsroom", "boss"):
+            status, _ = await answer(served, method, path, Authorization=f"Bearer hf_gw_{secret}")
+            is_shut = (method.replace("HEAD", "GET"), path) in ADMIN and secret != "boss"
+            assert (status == 403) == is_shut, (method, path, secret, status)
+            assert status != 401
+
+
+async def test_no_route_answers_a_strangers_page(served: Served) -> None:
+    """Not even with a key, nor the public ones."""
+    for method, path in routes(served):
+        for stranger in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            status, _ = await answer(served, method, path, Authorization="Bearer hf_gw_boss", **stranger)
+            assert status == 403, (method, path, stranger)
+
+
+@pytest.mark.parametrize("name", ["api_key", "key", "token", "access_token", "API_KEY", "hf_token", "Authorization"])
+async def test_a_key_in_the_url_is_refused_everywhere(name: str, served: Served) -> None:
+    """Also a right one, and where none is needed: the logs of every hop would keep it."""
+    for method, path in routes(served):
+        status, body = await answer(served, method, f"{path}?{name}=hf_gw_boss", Authorization="Bearer hf_gw_boss")
+        assert status == 400, (method, path)
+        assert b"hf_gw_boss" not in body
+    assert "hf_gw_boss" not in str(served.lines)
+
+
+async def test_a_key_without_a_model_is_not_told_of_it(served: Served) -> None:
+    other = {"Authorization": "Bearer hf_gw_newsroom"}
+    assert (await answer(served, "GET", f"/v1/models/{MODEL}", **other))[0] == 200
+    assert (await answer(served, "GET", "/v1/models/groq/whisper", **other))[0] == 403

@@ -1,0 +1,70 @@
+"""What operators ask: is it alive, does it want traffic, its numbers, its models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.asking import MODEL, WAV, Served, serving, settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Emulate = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def served(emulate: Emulate) -> AsyncIterator[Served]:
+    async with serving(settings({"up": await emulate("hf-inference")})) as made:
+        yield made
+
+
+async def test_alive_and_ready(served: Served) -> None:
+    for path, status in (("/health", "alive"), ("/health/live", "alive"), ("/health/ready", "ready")):
+        async with served.session.get(served.url + path) as reply:
+            assert (reply.status, await reply.json()) == (200, {"status": status})
+
+
+async def test_a_draining_process_wants_no_traffic_but_lives(served: Served) -> None:
+    served.gateway.drain.is_draining = True
+    async with served.session.get(f"{served.url}/health/ready") as reply:
+        assert (reply.status, await reply.json()) == (503, {"status": "draining"})
+        assert reply.headers["Connection"] == "close"
+    async with served.session.get(f"{served.url}/health/live") as reply:
+        assert reply.status == 200
+
+
+async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
+    """Each has a meaning written down, and base units."""
+    await served.post(body=WAV)
+    async with served.session.get(f"{served.url}/metrics") as reply:
+        assert reply.headers["Content-Type"].startswith("text/plain; version=")
+        families = {each.name: each for each in text_string_to_metric_families(await reply.text())}
+    ours = {name for name in families if not name.endswith("_created")}
+    assert ours == {
+        "asr_requests",
+        "asr_request_seconds",
+        "asr_attempts",
+        "asr_attempt_seconds",
+        "asr_audio_seconds",
+        "asr_upload_bytes",
+        "asr_requests_in_flight",
+        "asr_spool_bytes",
+        "asr_local_jobs",
+    }
+    assert all(families[name].documentation for name in ours)
+
+
+async def test_models_are_listed_in_openais_shape(served: Served) -> None:
+    async with served.session.get(f"{served.url}/v1/models") as reply:
+        (model,) = (await reply.json())["data"]
+    assert (model["id"], model["object"], model["deployments"]) == (MODEL, "model", ["up/whisper"])
+    async with served.session.get(f"{served.url}/v1/models/{MODEL}") as reply:
+        assert await reply.json() == model
+
+
+async def test_a_model_that_is_none_is_404_in_openais_shape(served: Served) -> None:
+    async with served.session.get(f"{served.url}/v1/models/gpt-9") as reply:
+        assert (reply.status, (await reply.json())["error"]["code"]) == (404, "unknown-model")

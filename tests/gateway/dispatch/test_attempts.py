@@ -1,0 +1,313 @@
+"""Tries in order under one deadline: which error moves on, which stops, and what the caller is told at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.dispatch.attempts import Attempt, Attempts, TooMuch, check_times, problem_of
+from gateway.dispatch.plan import Candidate
+from gateway.problems import Problem
+from providers.emulators.ear import as_audio
+from providers.errors import (
+    AttemptTimedOut,
+    CredentialsRejected,
+    JobRejected,
+    JobUnsupported,
+    MalformedReply,
+    ProviderError,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+)
+from providers.types import Capabilities, Container, Deployment, Moment, Segment, Timestamps, Transcript, Word
+from tests.conftest import encoded, sample, sample_audio, tone
+from tests.gateway.dispatch.conftest import Backend, deployment, job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from providers.types import TranscriptionJob
+
+HEARD = Transcript(text="hello", segments=(Segment(text="hello", start_s=0, end_s=1),))
+FLAC = Capabilities(containers=frozenset({Container.FLAC}))
+
+
+def candidate(name: str, can: Capabilities | None = None) -> Candidate:
+    return Candidate(deployment=deployment(name), capabilities=can or Capabilities(), ignored=("top_k",))
+
+
+class Tries:
+    """Attempts over fake backends, a/0, a/1, ..., each of which answers once."""
+
+    def __init__(self, asked: TranscriptionJob, *answers: Transcript | ProviderError | None) -> None:
+        self.backends = {f"a/{at}": Backend([answer]) for at, answer in enumerate(answers)}
+        self.counted: list[tuple[str, str]] = []
+        self.attempts = Attempts(
+            asked,
+            lambda to: self.backends[to.name],
+            clock=asyncio.get_running_loop().time,
+            max_duration_s=3600.0,
+            on_attempt=self._count,
+        )
+
+    def _count(self, to: Deployment, attempt: Attempt) -> None:
+        self.counted.append((to.name, attempt.outcome))
+
+    @property
+    def called(self) -> list[str]:
+        return [name for name, backend in self.backends.items() if backend.seen]
+
+
+@contextmanager
+def closing(tries: Tries) -> Iterator[Tries]:
+    try:
+        yield tries
+    finally:
+        tries.attempts.close()
+
+
+def soon(seconds: float = 60.0) -> Moment:
+    return Moment(asyncio.get_running_loop().time() + seconds)
+
+
+async def test_the_first_answer_is_the_answer() -> None:
+    with closing(Tries(job(), HEARD, HEARD)) as tries:
+        answer = await tries.attempts.run([candidate("a/0"), candidate("a/1")], soon())
+
+    assert (answer.transcript, answer.deployment.name, answer.ignored) == (HEARD, "a/0", ("top_k",))
+    assert tries.called == ["a/0"]
+    assert tries.counted == [("a/0", "ok")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        JobUnsupported("p"),
+        CredentialsRejected("p"),
+        QuotaExhausted("p"),
+        RateLimited("p", retry_after_s=9.0),
+        ProviderUnavailable("p"),
+        AttemptTimedOut("p"),
+        MalformedReply("p"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_is_not_the_callers_fault_moves_on(error: ProviderError) -> None:
+    with closing(Tries(job(), error, HEARD)) as tries:
+        answer = await tries.attempts.run([candidate("a/0"), candidate("a/1")], soon())
+
+    assert answer.deployment.name == "a/1"
+    assert tries.counted == [("a/0", error.outcome), ("a/1", "ok")]
+    assert [str(each).split(" after ")[0] for each in answer.attempts] == [f"a/0: {error.outcome}", "a/1: ok"]
+
+
+async def test_the_callers_fault_stops() -> None:
+    rejected = JobRejected("p", "too short to hear anything in")
+    with closing(Tries(job(), rejected, HEARD)) as tries, pytest.raises(Problem, match="too short") as caught:
+        await tries.attempts.run([candidate("a/0"), candidate("a/1")], soon())
+
+    assert (caught.value.status, caught.value.type) == (400, "unreadable-audio")
+    assert tries.called == ["a/0"]
+
+
+async def test_nothing_is_tried_after_the_deadline() -> None:
+    with closing(Tries(job(), HEARD)) as tries, pytest.raises(Problem, match="no answer before the dead") as caught:
+        await tries.attempts.run([candidate("a/0")], soon(-1))
+
+    assert (caught.value.status, tries.called) == (504, [])
+    assert caught.value.headers == {"x-should-retry": "false"}
+
+
+async def test_a_deadline_passed_in_a_try_ends_the_tries() -> None:
+    """The second is not asked: nobody would wait for its answer."""
+    with closing(Tries(job(), ProviderUnavailable("p"), HEARD)) as tries:
+        deadline = soon()
+        tries.attempts._clock = iter([0.0, 0.0, deadline, deadline, deadline]).__next__
+        with pytest.raises(Problem) as caught:
+            await tries.attempts.run([candidate("a/0"), candidate("a/1")], deadline)
+
+    assert (caught.value.status, caught.value.type, tries.called) == (504, "deadline", ["a/0"])
+
+
+async def test_a_caller_who_leaves_ends_the_try() -> None:
+    """Counted as cancelled, not as a failure of the deployment."""
+    with closing(Tries(job(), None)) as tries:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(tries.attempts.run([candidate("a/0")], soon()))
+            await tries.backends["a/0"].called.wait()
+            task.cancel()
+
+    assert task.cancelled()
+    assert tries.counted == [("a/0", "cancelled")]
+
+
+class TestTranscoding:
+    """Containers that a deployment does not take."""
+
+    async def test_it_happens_once_for_all_who_need_it(self) -> None:
+        with closing(Tries(job(), ProviderUnavailable("p"), ProviderUnavailable("p"), HEARD)) as tries:
+            await tries.attempts.run([candidate("a/0", FLAC), candidate("a/1"), candidate("a/2", FLAC)], soon())
+            first, untouched, last = (tries.backends[f"a/{at}"].seen[0].audio for at in range(3))
+            assert first is last
+            assert (first.container, untouched.container) == (Container.FLAC, Container.WAV)
+            assert first.duration_s == pytest.approx(13.69, abs=0.01)
+            assert first.content.read_at(0, 4) == b"fLaC"
+
+    async def test_the_copy_is_closed_at_the_end(self) -> None:
+        tries = Tries(job(), HEARD)
+        await tries.attempts.run([candidate("a/0", FLAC)], soon())
+        content = tries.backends["a/0"].seen[0].audio.content
+        tries.attempts.close()
+
+        with pytest.raises(ValueError, match="closed"):
+            content.read_at(0, 4)
+
+    async def test_each_container_has_its_own_copy(self) -> None:
+        wav = Capabilities(containers=frozenset({Container.WAV}), transcode_to=Container.WAV)
+        with closing(Tries(job(sample_audio("slushy.mp3")), ProviderUnavailable("p"), HEARD)) as tries:
+            await tries.attempts.run([candidate("a/0", FLAC), candidate("a/1", wav)], soon())
+            sent = [backend.seen[0].audio.container for backend in tries.backends.values()]
+
+        assert sent == [Container.FLAC, Container.WAV]
+
+    async def test_too_large_afterwards_is_too_large(self) -> None:
+        """An MP3 that fits may not fit as FLAC; the next deployment takes it as it is."""
+        small = replace(FLAC, max_bytes=50_000)
+        asked = job(sample_audio("slushy.mp3"))
+        assert asked.audio.size_bytes < 50_000
+        with closing(Tries(asked, HEARD, HEARD)) as tries:
+            answer = await tries.attempts.run([candidate("a/0", small), candidate("a/1")], soon())
+        with closing(Tries(asked, HEARD)) as alone, pytest.raises(Problem, match="takes at most 50000 bytes") as caught:
+            await alone.attempts.run([candidate("a/0", small)], soon())
+
+        assert (answer.deployment.name, tries.counted[0]) == ("a/1", ("a/0", "unsupported"))
+        assert (caught.value.status, caught.value.type) == (413, "too-large")
+
+    async def test_audio_that_nobody_can_decode_is_the_callers(self) -> None:
+        broken = as_audio(sample("slushy.wav")[:44] + b"")
+        with closing(Tries(job(broken), HEARD, HEARD)) as tries, pytest.raises(Problem) as caught:
+            await tries.attempts.run([candidate("a/0", FLAC), candidate("a/1")], soon())
+
+        assert (caught.value.status, tries.called) == (400, [])
+
+    async def test_longer_than_allowed_is_too_much(self) -> None:
+        tries = Tries(job(), HEARD)
+        tries.attempts._max_duration_s = 5.0
+        with closing(tries), pytest.raises(Problem) as caught:
+            await tries.attempts.run([candidate("a/0", FLAC)], soon())
+
+        assert (caught.value.status, caught.value.type) == (413, "too-large")
+
+    async def test_the_deadline_holds_here_too(self) -> None:
+        """The thread cannot be stopped, but nobody waits for it, and what it makes is closed."""
+        long = as_audio(encoded(tone(600, 16_000), 16_000, "mp3", "libmp3lame"))
+        with closing(Tries(job(long), HEARD)) as tries, pytest.raises(Problem, match="still transcoding") as caught:
+            await tries.attempts.run([candidate("a/0", FLAC)], soon(0.001))
+
+        assert (caught.value.status, tries.counted) == (504, [("a/0", "timeout")])
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+WORD = Word(text="hello", start_s=0, end_s=1)
+
+
+@pytest.mark.parametrize(
+    ("level", "diarize", "heard", "is_whole"),
+    [
+        (Timestamps.NONE, False, Transcript(text="hello"), True),
+        (Timestamps.NONE, True, Transcript(text="hello"), False),
+        (Timestamps.NONE, True, Transcript(text="hello", words=(WORD,)), True),
+        (Timestamps.SEGMENT, False, HEARD, True),
+        (Timestamps.SEGMENT, False, Transcript(text="hello", words=(WORD,)), True),
+        (Timestamps.SEGMENT, False, Transcript(text="hello"), False),
+        (Timestamps.SEGMENT, False, Transcript(text=" "), True),
+        (Timestamps.WORD, False, Transcript(text="hello", words=(WORD,)), True),
+        (Timestamps.WORD, False, HEARD, False),
+        (Timestamps.WORD, False, Transcript(text=""), True),
+    ],
+)
+def test_an_answer_without_the_times_asked_for_is_none(
+    *,
+    level: Timestamps,
+    diarize: bool,
+    heard: Transcript,
+    is_whole: bool,
+) -> None:
+    asked = job(timestamps=level, diarize=diarize)
+    if is_whole:
+        check_times(heard, asked, "p")
+        return
+    with pytest.raises(MalformedReply, match=r"answered without the (speakers|segment times|word times)"):
+        check_times(heard, asked, "p")
+
+
+async def test_such_an_answer_moves_on() -> None:
+    whole = replace(HEARD, words=(WORD,))
+    asked = job(timestamps=Timestamps.WORD)
+    can = Capabilities(timestamps=frozenset({Timestamps.WORD}))
+    with closing(Tries(asked, HEARD, whole)) as tries:
+        answer = await tries.attempts.run([candidate("a/0", can), candidate("a/1", can)], soon())
+
+    assert (answer.transcript, tries.counted[0]) == (whole, ("a/0", "malformed"))
+
+
+async def test_words_are_asked_for_where_segments_are_not_to_be_had() -> None:
+    can = Capabilities(timestamps=frozenset({Timestamps.WORD}))
+    with closing(Tries(job(timestamps=Timestamps.SEGMENT), replace(HEARD, words=(WORD,)))) as tries:
+        await tries.attempts.run([candidate("a/0", can)], soon())
+
+    assert tries.backends["a/0"].seen[0].timestamps is Timestamps.WORD
+
+
+LINES = [
+    Attempt(deployment="a/0", outcome="unavailable", seconds=1.234, reason="status 500"),
+    Attempt(deployment="a/1", outcome="timeout", seconds=2.0),
+]
+TOLD = "a/0: unavailable after 1.23 s (status 500); a/1: timeout after 2.00 s"
+
+
+@pytest.mark.parametrize(
+    ("errors", "late", "status", "kind", "retry"),
+    [
+        ([ProviderUnavailable("p")], False, 502, "all-failed", "false"),
+        ([CredentialsRejected("p"), JobUnsupported("p")], False, 502, "all-failed", "false"),
+        ([RateLimited("p"), ProviderUnavailable("p")], False, 502, "all-failed", "false"),
+        ([AttemptTimedOut("p"), AttemptTimedOut("p")], False, 504, "deadline", "false"),
+        ([ProviderUnavailable("p")], True, 504, "deadline", "false"),
+        ([RateLimited("p")], True, 504, "deadline", "false"),
+        ([RateLimited("p"), RateLimited("p")], False, 429, "rate-limited", None),
+        ([JobUnsupported("p"), JobUnsupported("p")], False, 422, "unsupported-job", None),
+        ([TooMuch("p"), JobUnsupported("p")], False, 422, "unsupported-job", None),
+        ([TooMuch("p"), TooMuch("p")], False, 413, "too-large", None),
+        ([], False, 502, "all-failed", "false"),
+    ],
+)
+def test_what_callers_are_told(
+    *,
+    errors: list[ProviderError],
+    late: bool,
+    status: int,
+    kind: str,
+    retry: str | None,
+) -> None:
+    """One line for each attempt; and whether an SDK may buy it all again."""
+    problem = problem_of(errors, LINES, past_deadline=late)
+
+    assert (problem.status, problem.type) == (status, kind)
+    assert problem.message.endswith(f": {TOLD}")
+    assert problem.headers.get("x-should-retry") == retry
+
+
+@pytest.mark.parametrize(
+    ("waits", "retry_after"),
+    [([None], "1"), ([0.2], "1"), ([1.0], "1"), ([1.2, 7.0], "2"), ([None, 4.0], "4"), ([1e9], "3600"), ([0.0], "1")],
+)
+def test_retry_after_is_the_soonest_in_whole_seconds(waits: list[float | None], retry_after: str) -> None:
+    errors = [RateLimited("p", retry_after_s=wait) for wait in waits]
+
+    assert problem_of(errors, LINES, past_deadline=False).headers == {"Retry-After": retry_after}

@@ -1,0 +1,155 @@
+"""One line an event, JSON or text, with nothing in it that a caller or a provider said."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp.http_exceptions import BadHttpMessage
+
+from gateway import logs
+from gateway.observe import Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Callable[[], str]]]:
+    """Return a function that starts the log in a format, and gives one that ends it and returns what was written."""
+    before = (logs.LOG.handlers, logs.LOG.level, logs.LOG.propagate)
+
+    def start(format_: str, level: str = "info") -> Callable[[], str]:
+        writer = logs.start(format_, level)
+
+        def stop() -> str:
+            writer.stop()
+            return capsys.readouterr().err
+
+        return stop
+
+    yield start
+    logs.LOG.handlers, logs.LOG.level, logs.LOG.propagate = before
+
+
+def observed(**more: Any) -> Observed:
+    return Observed(request_id="id-1", started=0.0, **more)
+
+
+def test_a_request_is_one_line_of_json(written: Any) -> None:
+    stop = written("json")
+    done = observed(front="hf", caller="newsroom", model="m", deployment="a/n", attempts=2, upload_bytes=7, audio_s=1.5)
+    logs.request_done(done, "200", 0.123456, "/models/{model}")
+    (line,) = stop().splitlines()
+    fields = json.loads(line)
+    assert fields.pop("time").endswith("+00:00")
+    assert fields == {
+        "level": "info",
+        "event": "request",
+        "request_id": "id-1",
+        "front": "hf",
+        "caller": "newsroom",
+        "model": "m",
+        "deployment": "a/n",
+        "attempts": 2,
+        "upload_bytes": 7,
+        "audio_s": 1.5,
+        "status": "200",
+        "problem": "",
+        "seconds": 0.1235,
+        "path": "/models/{model}",
+    }
+
+
+def test_a_5xx_is_a_warning_with_its_cause(written: Any) -> None:
+    stop = written("json", "warning")
+    logs.request_done(observed(), "404", 0, "none")
+    logs.request_done(observed(problem="all-failed", cause="a/n: timeout after 2.00 s"), "502", 2, "/")
+    (line,) = stop().splitlines()
+    assert json.loads(line)["level"] == "warning"
+    assert json.loads(line)["cause"] == "a/n: timeout after 2.00 s"
+
+
+def test_text_is_a_line_for_people(written: Any) -> None:
+    stop = written("text")
+    logs.event("draining", in_flight=3)
+    (line,) = stop().splitlines()
+    assert line.endswith("info    draining in_flight=3")
+
+
+def test_auto_is_json_where_nobody_watches(written: Any) -> None:
+    stop = written("auto")
+    logs.event("draining", in_flight=3)
+    assert json.loads(stop())["event"] == "draining"
+
+
+def test_a_traceback_says_where_and_not_what(written: Any) -> None:
+    """An error's message may quote a transcript, a prompt, a provider's reply."""
+    stop = written("json")
+    try:
+        _fail()
+    except KeyError:
+        logs.LOG.exception("unexpected", extra={"fields": {"request_id": "id-1"}})
+    whole = stop()
+    fields = json.loads(whole)
+    assert "planted-secret" not in whole
+    assert fields["traceback"].splitlines()[0] == "ValueError"
+    assert "KeyError" in fields["traceback"]
+    assert "test_logs.py" in fields["traceback"]
+    assert "_fail" in fields["traceback"]
+
+
+def _fail() -> None:
+    try:
+        int("planted-secret")
+    except ValueError as error:
+        raise KeyError("planted-secret two") from error
+
+
+def test_a_malformed_request_is_an_event_without_its_bytes(written: Any) -> None:
+    """The server logs it as an error with a traceback that quotes it, an Authorization header included."""
+    stop = written("json")
+    error = BadHttpMessage("Authorization: Bearer planted-secret\x00")
+    logs.HTTP.error("Error handling request from %s", "127.0.0.1", exc_info=error)
+    whole = stop()
+    assert "planted-secret" not in whole
+    assert (json.loads(whole)["event"], json.loads(whole)["level"]) == ("not_http", "info")
+
+
+@pytest.mark.parametrize("value", ["\udcff", object()])
+def test_a_line_that_cannot_be_written_does_not_end_the_log(value: object, written: Any) -> None:
+    stop = written("json")
+    logs.event("odd", value=value)
+    logs.event("next")
+    assert [json.loads(line)["event"] for line in stop().splitlines()] == ["odd", "next"]
+
+
+def test_the_oldest_of_too_many_lines_are_dropped() -> None:
+    """A slow terminal must not hold requests, nor memory."""
+    go_on, stream = threading.Event(), io.StringIO()
+
+    class Slow(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            assert go_on.wait(30)
+            return super().format(record)
+
+    writer = logs.Writer(stream, Slow("%(message)s"))
+    for number in range(25_000):
+        writer.emit(logging.LogRecord("asr_gateway", logging.INFO, "", 0, str(number), None, None))
+    go_on.set()
+    writer.stop()
+    lines = stream.getvalue().splitlines()
+    assert lines[-1] == "24999"
+    assert 10_000 <= len(lines) < 20_000
+
+
+def test_a_log_that_nobody_reads_does_not_end_serving() -> None:
+    stream = io.StringIO()
+    stream.close()
+    writer = logs.Writer(stream, logging.Formatter())
+    writer.emit(logging.LogRecord("asr_gateway", logging.INFO, "", 0, "x", None, None))
+    writer.stop()
