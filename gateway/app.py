@@ -122,6 +122,9 @@ def add_routes(router: web.UrlDispatcher, routes: Routes) -> None:
     _add_ops(router)
     for path, task in (("transcriptions", Task.TRANSCRIBE), ("translations", Task.TRANSLATE)):
         router.add_post(f"/v1/audio/{path}", endpoint(OpenAI(task)))
+    # Where Inference Endpoints answer it, and where people append it to the model's own URL.
+    for prefix in ("/api", "/models/{model:.+}"):
+        router.add_post(f"{prefix}/v1/audio/transcriptions", endpoint(OpenAI(Task.TRANSCRIBE)))
     hf.add_routes(router, accounts)
     router.add_post("/fal-ai/{model:.+}", endpoint(FalAi()))
     replicate = endpoint(Replicate())

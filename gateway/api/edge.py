@@ -96,6 +96,7 @@ class Edge:
         headers = response.headers
         headers["X-Request-Id"] = observed.request_id
         headers["X-Compute-Time"] = f"{seconds:.3f}"
+        headers["Server"] = "asr-gateway"  # and not which Python and which aiohttp
         if self._drain.is_draining:
             response.force_close()
         origin = request.headers.get(hdrs.ORIGIN)
@@ -121,7 +122,8 @@ def middleware(edge: Edge) -> Middleware:
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
     observed.problem = problem.type
-    front = _OPENAI if request.path.rstrip("/").startswith("/v1/") else _HF
+    is_openai = observed.front.startswith("openai") or request.path.rstrip("/").startswith("/v1/")
+    front = _OPENAI if is_openai else _HF
     response = front.render_problem(problem, observed.request_id)
     if problem.status >= 500:
         observed.cause = problem.message

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from config.catalog import Catalog
 from gateway.api.auth import CALLER
+from gateway.dispatch.attempts import CREDENTIALS_REJECTED
 from gateway.intake.measure import measure
 from gateway.observe import Observed
-from gateway.problems import Problem, forbidden, invalid_parameter
+from gateway.problems import Problem, forbidden, invalid_parameter, unauthorized
 from providers.registry import PROVIDERS
 from providers.types import TranscriptionJob
 
@@ -92,7 +93,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             observed.model = asked.model if asked.model in service.routes.by_model else "other"
             audio = await measure(upload, service.demuxer, max_duration_s=service.max_duration_s)
             observed.audio_s = audio.duration_s
-            answer = await service.dispatcher.transcribe(_job(asked, audio), route)
+            answer = await _dispatched(service.dispatcher, _job(asked, audio), route, request[CALLER])
             observed.answered(answer)
             response = front.render(asked, audio, answer)
         finally:
@@ -101,6 +102,16 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
         return response
 
     return handle
+
+
+async def _dispatched(dispatcher: Dispatcher, job: TranscriptionJob, route: Route, caller: Caller) -> Answer:
+    """Dispatch. Raises Problem; where the key that was refused is the caller's own, the caller is told so."""
+    try:
+        return await dispatcher.transcribe(job, route)
+    except Problem as problem:
+        if caller.token is not None and problem.type == CREDENTIALS_REJECTED:
+            raise unauthorized("the provider refused this token") from problem
+        raise
 
 
 def _route(routes: Routes, asked: Asked, caller: Caller) -> Route:

@@ -64,7 +64,7 @@ class OpenAI:
         granularities = fields.choices("timestamp_granularities", _GRANULARITIES)
         if granularities and format_ != "verbose_json":
             raise _refused("timestamp_granularities", "only response_format verbose_json has a place for timestamps")
-        model = fields.required("model")
+        model = fields.model(request.match_info.get("model"))
         generation = fields.generation()
         parameters = Parameters(
             task=self._task,
@@ -144,11 +144,13 @@ class _Fields:
                 raise _refused(name, reason)
         self._left.pop("stream", None)
 
-    def required(self, name: str) -> str:
-        value = self._one(name)
-        if not value:
-            raise bad_request(f"{name}: missing", param=name)
-        return value
+    def model(self, of_path: str | None) -> str:
+        """Read the model; one that stands in the path is the one meant."""
+        model = of_path or self._one("model")
+        self._left.pop("model", None)
+        if not model:
+            raise bad_request("model: missing", param="model")
+        return model
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         value = self._one(name)

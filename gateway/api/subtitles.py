@@ -1,12 +1,15 @@
-"""SRT and WebVTT: cues in order, inside the clip, none of zero length.
+"""SRT and WebVTT through pysubs2: cues in order, inside the clip, none of zero length.
 
-Source: W3C WebVTT (2019-04-04), section 4.2; SubRip has no document. Written here and not by pysubs2, whose writer
-takes braces for styling and drops them, and leaves `<`, `&` and `-->` in a WebVTT cue, where they are syntax.
+Source: W3C WebVTT (2019-04-04), section 4.2; SubRip has no document. The library knows text as SubStation's: it is told
+to keep braces, and what is syntax in the format written is escaped here.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
+
+from pysubs2 import SSAEvent, SSAFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
 _LEAST_MS = 10  # a cue that begins and ends at one moment is shown by no player
 _WITHOUT_END_S = 1.0  # of a clip whose length nobody knows
+_BACKSLASH = re.compile(r"\\(?=[hnN])")  # SubStation's white space: a word joiner between keeps the letters
 
 
 class _Cue(NamedTuple):
@@ -27,16 +31,11 @@ class _Cue(NamedTuple):
 
 def render_subtitles(transcript: Transcript, duration_s: float | None, format_: str) -> str:
     """Return the transcript as "srt" or "vtt". duration_s: of the clip, which no cue outlasts."""
-    placed = _placed(_cues(transcript, duration_s), duration_s)
-    if format_ == "vtt":
-        return "WEBVTT\n\n" + "".join(
-            f"{_clock(start_ms, '.')} --> {_clock(end_ms, '.')}\n{_vtt_text(text)}\n\n"
-            for text, start_ms, end_ms in placed
-        )
-    return "".join(
-        f"{number}\n{_clock(start_ms, ',')} --> {_clock(end_ms, ',')}\n{_srt_text(text)}\n\n"
-        for number, (text, start_ms, end_ms) in enumerate(placed, start=1)
-    )
+    escape = _vtt_text if format_ == "vtt" else _srt_text
+    subtitles = SSAFile()
+    for text, start_ms, end_ms in _placed(_cues(transcript, duration_s), duration_s):
+        subtitles.append(SSAEvent(start=start_ms, end=end_ms, text=_BACKSLASH.sub("\\\\\u2060", escape(text))))
+    return subtitles.to_string(format_, keep_ssa_tags=True)
 
 
 def _cues(transcript: Transcript, duration_s: float | None) -> list[_Cue]:
@@ -67,12 +66,6 @@ def _placed(cues: Iterable[_Cue], duration_s: float | None) -> Iterator[tuple[st
         end_ms = max(start_ms + _LEAST_MS, round(end_s * 1000))
         yield text, start_ms, end_ms if clip_ms is None else min(end_ms, clip_ms)
         previous_ms = start_ms
-
-
-def _clock(milliseconds: int, point: str) -> str:
-    seconds, rest_ms = divmod(milliseconds, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}{point}{rest_ms:03}"
 
 
 def _vtt_text(text: str) -> str:

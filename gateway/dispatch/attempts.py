@@ -15,6 +15,7 @@ from providers.audio.decode import AudioTooLong, UnreadableAudio
 from providers.audio.transcode import transcode
 from providers.errors import (
     AttemptTimedOut,
+    CredentialsRejected,
     JobRejected,
     JobUnsupported,
     MalformedReply,
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 class TooMuch(JobUnsupported):
     """More audio than a deployment takes, known only once it was transcoded."""
+
+
+CREDENTIALS_REJECTED = "credentials-rejected"
+"""The type of a Problem where every deployment refused the key it was shown."""
 
 
 class Backend(Protocol):
@@ -199,7 +204,13 @@ def problem_of(errors: Sequence[ProviderError], attempts: Sequence[Attempt], *, 
         return Problem(status=413, type="too-large", message=f"no deployment takes this much: {lines}")
     if errors and all(isinstance(each, JobUnsupported) for each in errors):
         return Problem(status=422, type="unsupported-job", message=f"no deployment takes this job: {lines}")
-    return Problem(status=502, type="all-failed", message=f"every deployment failed: {lines}", headers=final)
+    refused = bool(errors) and all(isinstance(each, CredentialsRejected) for each in errors)
+    return Problem(
+        status=502,
+        type=CREDENTIALS_REJECTED if refused else "all-failed",
+        message=f"every deployment failed: {lines}",
+        headers=final,
+    )
 
 
 def _all_limited(errors: Sequence[RateLimited], lines: str) -> Problem:

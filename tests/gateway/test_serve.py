@@ -116,6 +116,7 @@ async def test_an_upload_that_has_begun_is_finished(emulate: Emulate, tmp_path: 
         await reader.readuntil(b'{"status":"alive"}')
         asked = asyncio.get_running_loop().create_task(ask(session, running, body()))
         await half.wait()
+        await in_flight(session, running, 1)
         running.process.terminate()
         await running.wait_for("draining")
         assert await reader.read() == b""  # the idle one
@@ -128,6 +129,14 @@ async def test_an_upload_that_has_begun_is_finished(emulate: Emulate, tmp_path: 
 
 
 SLOW: dict[str, Any] = {"server": {"drain": 20}}
+
+
+async def in_flight(session: aiohttp.ClientSession, running: Program, count: int) -> None:
+    """Return when so many requests are being answered, beside the one that asks for it."""
+    metrics = ""
+    while f"asr_requests_in_flight {count + 1}.0" not in metrics:
+        async with session.get(f"{running.url}/metrics") as reply:
+            metrics = await reply.text()
 
 
 async def ask(session: aiohttp.ClientSession, running: Program, body: Any = WAV) -> tuple[int, str, str]:

@@ -147,8 +147,7 @@ async def test_passthrough_shows_a_token_to_the_pinned_account_alone(
             assert (answer.status, answer.headers["X-Gateway-Attempts"]) == (200, "1")
         async with session.post(pinned, data=AUDIO, headers={"Authorization": "Bearer hf_another"}) as answer:
             body = await answer.json()
-            assert (answer.status, body["type"]) == (502, "all-failed")
-            assert body["error"].count("credentials") == 1
+            assert (answer.status, body["type"]) == (401, "unauthorized")
             assert "hf_another" not in str(body)
         anybody = f"{url}/models/openai/whisper-large-v3"
         async with session.post(anybody, data=AUDIO, headers={"Authorization": "Bearer emulated-key"}) as answer:

@@ -288,7 +288,7 @@ async def test_every_deployment_failing_is_final(emulate: Emulate) -> None:
             "asr_requests_total", {"front": "openai-transcribe", "model": "m", "status": "502"}
         )
 
-    assert (caught.value.status_code, caught.value.code, requests) == (502, "all-failed", 1)
+    assert (caught.value.status_code, caught.value.code, requests) == (502, "credentials-rejected", 1)
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 

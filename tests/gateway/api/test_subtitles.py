@@ -52,7 +52,7 @@ def test_vtt() -> None:
     transcript = said((" Good morning.", 0.0, 2.1), (" All set.", 2.1, 3661.5))
 
     assert render_subtitles(transcript, None, "vtt") == (
-        "WEBVTT\n\n00:00:00.000 --> 00:00:02.100\nGood morning.\n\n00:00:02.100 --> 01:01:01.500\nAll set.\n\n"
+        "WEBVTT\n\n1\n00:00:00.000 --> 00:00:02.100\nGood morning.\n\n2\n00:00:02.100 --> 01:01:01.500\nAll set.\n\n"
     )
 
 
@@ -92,7 +92,7 @@ def test_what_is_syntax_in_webvtt_is_escaped() -> None:
     text = "a <b> & {\\i1} c --> d &lt;"
     document = render_subtitles(said((text, 0.0, 1.0)), 1.0, "vtt")
 
-    line = document.splitlines()[3]
+    line = document.splitlines()[4]
     assert line == "a &lt;b&gt; &amp; {\\i1} c --&gt; d &amp;lt;"
     assert html.unescape(line) == text
 
