@@ -254,6 +254,11 @@ class _FixedKeys(EnvSettingsSource):
     """Environment variables, which override fixed keys only."""
 
     def __call__(self) -> dict[str, Any]:
+        for name in os.environ:
+            # One name with two underscores in it is meant for us; Kubernetes sets others that begin so.
+            section, nested, _ = name.removeprefix(ENV_PREFIX).partition("__")
+            if name.startswith(ENV_PREFIX) and nested and section.lower() not in Settings.model_fields:
+                raise BadConfiguration(f"{name}: no such section{_nearest(section.lower(), Settings.model_fields)}")
         return {key: value for key, value in super().__call__().items() if key not in NOT_FROM_ENVIRONMENT}
 
 

@@ -42,12 +42,12 @@ class Writer(logging.Handler):
         self._thread = threading.Thread(target=self._work, name="asr-log", daemon=True)
         self._thread.start()
 
-    def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Have none: a deque's append needs no lock."""
-        self.lock = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._waiting.append(record)
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Keep the record. A deque's append needs none of the lock that logging would take."""
+        kept = bool(self.filter(record))
+        if kept:
+            self._waiting.append(record)
+        return kept
 
     def stop(self) -> None:
         """Write what still waits, and end."""

@@ -48,7 +48,7 @@ class Metrics:
         self._request_seconds.labels(observed.front).observe(seconds)
         if observed.upload_bytes:
             self._upload_bytes.observe(observed.upload_bytes)
-        if status == "200" and observed.audio_s:
+        if status.startswith("2") and observed.audio_s:
             self._audio_seconds.labels(observed.model).inc(observed.audio_s)
 
     def attempt(self, deployment: Deployment, attempt: Attempt, *, configured: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -157,13 +159,19 @@ async def serve(settings: Settings, announce: Callable[[Gateway, int], None]) ->
     except OSError as error:
         await server.stop(0)
         raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
-    await gateway.fleet.load()
-    for sentence in gateway.fleet.missing:
-        event("model_missing", 40, reason=sentence)
-    announce(gateway, port)
-    await asked_to_stop.wait()
+    async with asyncio.TaskGroup() as group:
+        loading = group.create_task(_load(gateway, partial(announce, gateway, port)))
+        await asked_to_stop.wait()
+        loading.cancel()  # a model that is still being downloaded is waited for by nobody now
     event("draining", in_flight=gateway.drain.in_flight)
     await server.stop(settings.server.drain)
+
+
+async def _load(gateway: Gateway, announce: Callable[[], None]) -> None:
+    await gateway.fleet.load()
+    for sentence in gateway.fleet.missing:
+        event("model_missing", logging.ERROR, reason=sentence)
+    announce()
 
 
 def _stop(asked: asyncio.Event) -> None:

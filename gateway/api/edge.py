@@ -35,6 +35,7 @@ _EXPOSED = (
     "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters"
 )
 _ALLOWED = "authorization, content-type"  # where a preflight names none
+_OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these
 _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
 
 
@@ -96,7 +97,7 @@ class Edge:
         headers = response.headers
         headers["X-Request-Id"] = observed.request_id
         headers["X-Compute-Time"] = f"{seconds:.3f}"
-        headers["Server"] = "asr-gateway"  # and not which Python and which aiohttp
+        headers["Server"] = "asr-gateway"  # not which Python and which aiohttp
         if self._drain.is_draining:
             response.force_close()
         origin = request.headers.get(hdrs.ORIGIN)
@@ -122,7 +123,8 @@ def middleware(edge: Edge) -> Middleware:
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
     observed.problem = problem.type
-    is_openai = observed.front.startswith("openai") or request.path.rstrip("/").startswith("/v1/")
+    is_openai = request.path.rstrip("/").startswith("/v1/") or _route_name(request).endswith("/v1/audio/transcriptions")
+    is_openai = is_openai and not request.path.startswith(_OTHERS_FORMS)
     front = _OPENAI if is_openai else _HF
     response = front.render_problem(problem, observed.request_id)
     if problem.status >= 500:

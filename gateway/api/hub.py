@@ -24,7 +24,8 @@ _PROVIDERS: Final = ("hf-inference", "fal-ai", "replicate", "deepinfra")
 async def model_info(request: web.Request) -> web.Response:
     """Answer `GET /api/models/{model}`. The provider's id is the model's own name, which the fronts here read back."""
     model = request.match_info["model"].strip("/")
-    request.config_dict[SERVICE].routes.resolve(model)
+    if not request.config_dict[SERVICE].routes.knows(model):
+        raise not_found("no such model here", "unknown-model")  # whoever has no key is told no names
     entry: dict[str, Any] = {"providerId": model, "status": "live", "task": _TASK}
     return json_response(
         {

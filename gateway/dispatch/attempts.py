@@ -23,13 +23,13 @@ from providers.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from providers.types import Timestamps
+from providers.types import Moment, Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.dispatch.plan import Candidate
-    from providers.types import Audio, Container, Deployment, Moment, Transcript, TranscriptionJob
+    from providers.types import Audio, Container, Deployment, Transcript, TranscriptionJob
 
 
 class TooMuch(JobUnsupported):
@@ -100,11 +100,13 @@ class Attempts:
     async def run(self, candidates: Sequence[Candidate], deadline: Moment) -> Answer:
         """Return the first answer. Raises Problem where there is none."""
         errors: list[ProviderError] = []
-        for candidate in candidates:
+        for at, candidate in enumerate(candidates, start=1):
             if self._clock() >= deadline:
                 break
             try:
-                transcript = await self._attempt(candidate, deadline)
+                transcript = await self._attempt(
+                    candidate, share(self._clock(), deadline, is_last=at == len(candidates))
+                )
             except ProviderError as error:
                 errors.append(error)
                 if not error.failover:
@@ -120,7 +122,7 @@ class Attempts:
 
     async def _attempt(self, candidate: Candidate, deadline: Moment) -> Transcript:
         deployment, started = candidate.deployment, self._clock()
-        outcome, reason = "cancelled", ""
+        outcome, reason = "error", ""
         try:
             times = times_for(self._job, candidate.capabilities) or self._job.timestamps
             job = replace(self._job, audio=await self._audio_for(candidate, deadline), timestamps=times)
@@ -129,6 +131,9 @@ class Attempts:
             outcome = "ok"
         except ProviderError as error:
             outcome, reason = error.outcome, error.reason
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
             raise
         else:
             return transcript
@@ -187,6 +192,11 @@ def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:
     if lacking and heard.text.strip():
         wanted = "speakers" if job.timestamps is Timestamps.NONE else f"{job.timestamps} times"
         raise MalformedReply(adapter, f"answered without the {wanted} it was asked for")
+
+
+def share(now: float, deadline: Moment, *, is_last: bool) -> Moment:
+    """Return when an attempt must be over: half of what is left, so that one that hangs leaves the next its turn."""
+    return deadline if is_last else Moment(now + (deadline - now) / 2)
 
 
 def problem_of(errors: Sequence[ProviderError], attempts: Sequence[Attempt], *, past_deadline: bool) -> Problem:

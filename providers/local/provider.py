@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,7 @@ class LocalModel:
             if self._engine:
                 return
             try:
-                engine = await asyncio.to_thread(self._load, self._native_model)
+                engine = await _in_a_daemon(self._load, self._native_model)
             except ModelMissing as error:
                 self.missing = error
                 return
@@ -130,6 +131,32 @@ class LocalModel:
     def _wait_s(self, engine: Engine) -> float:
         """Return when what waits now will be done."""
         return max(1.0, self._job_s * self._waiting / engine.workers)
+
+
+async def _in_a_daemon(load: Callable[[str], Engine], native_model: str) -> Engine:
+    """Load in a thread that does not keep the process alive: a download can take minutes, and SIGTERM must not wait."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[Engine] = loop.create_future()
+
+    def settle(engine: Engine | None, error: BaseException | None) -> None:
+        if loaded.done():
+            return
+        if engine is not None:
+            loaded.set_result(engine)
+        else:
+            loaded.set_exception(error or RuntimeError("nothing was loaded"))
+
+    def work() -> None:
+        engine, failure = None, None
+        try:
+            engine = load(native_model)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever awaits
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(settle, engine, failure)
+
+    threading.Thread(target=work, name="asr-load", daemon=True).start()
+    return await loaded
 
 
 def _work(engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> tuple[Transcript, float]:

@@ -425,6 +425,11 @@ class TestEnvironment:
             load(None)
         assert "secret" not in str(caught.value)
 
+    def test_an_unknown_section(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ASR_GATEWAY_SERVR__PORT", "1")
+        with pytest.raises(BadConfiguration, match=r"ASR_GATEWAY_SERVR__PORT: no such section; did you mean server\?"):
+            load(None)
+
     def test_an_unknown_key_of_a_section(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ASR_GATEWAY_SERVER__PROT", "1")
         with pytest.raises(BadConfiguration, match=r"server\.prot: unknown key; did you mean port\?"):

@@ -139,7 +139,7 @@ def test_the_oldest_of_too_many_lines_are_dropped() -> None:
 
     writer = logs.Writer(stream, Slow("%(message)s"))
     for number in range(25_000):
-        writer.emit(logging.LogRecord("asr_gateway", logging.INFO, "", 0, str(number), None, None))
+        writer.handle(logging.LogRecord("asr_gateway", logging.INFO, "", 0, str(number), None, None))
     go_on.set()
     writer.stop()
     lines = stream.getvalue().splitlines()
@@ -151,5 +151,5 @@ def test_a_log_that_nobody_reads_does_not_end_serving() -> None:
     stream = io.StringIO()
     stream.close()
     writer = logs.Writer(stream, logging.Formatter())
-    writer.emit(logging.LogRecord("asr_gateway", logging.INFO, "", 0, "x", None, None))
+    writer.handle(logging.LogRecord("asr_gateway", logging.INFO, "", 0, "x", None, None))
     writer.stop()

@@ -334,6 +334,15 @@ async def test_the_next_one_answers_with_the_same_bytes(how: str, emulate: Emula
         assert broken.bodies == [WAV, WAV]
 
 
+async def test_the_next_one_answers_where_the_first_hangs(emulate: Emulate) -> None:
+    """It is given half of the time that is left, and no more."""
+    async with upstreams.faulty(upstreams.hangs) as silent:
+        urls = {"first": silent.url, "second": await emulate("hf-inference")}
+        async with serving(settings(urls, deadline={"base": 2, "per_audio_second": 0})) as served:
+            told = await served.post()
+    assert (told.status, told.headers["X-Gateway-Attempts"]) == (200, "2")
+
+
 async def test_the_next_one_answers_where_nobody_listens(emulate: Emulate) -> None:
     """Also a body that waits in a file: it is read again from its beginning."""
     urls = {"first": await upstreams.refused(), "second": await emulate("hf-inference")}

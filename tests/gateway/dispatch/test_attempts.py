@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.dispatch.attempts import Attempt, Attempts, TooMuch, check_times, problem_of
+from gateway.dispatch.attempts import Attempt, Attempts, TooMuch, check_times, problem_of, share
 from gateway.dispatch.plan import Candidate
 from gateway.problems import Problem
 from providers.emulators.ear import as_audio
@@ -127,7 +127,7 @@ async def test_a_deadline_passed_in_a_try_ends_the_tries() -> None:
     """The second is not asked: nobody would wait for its answer."""
     with closing(Tries(job(), ProviderUnavailable("p"), HEARD)) as tries:
         deadline = soon()
-        tries.attempts._clock = iter([0.0, 0.0, deadline, deadline, deadline]).__next__
+        tries.attempts._clock = iter([0.0, 0.0, 0.0, deadline, deadline, deadline]).__next__
         with pytest.raises(Problem) as caught:
             await tries.attempts.run([candidate("a/0"), candidate("a/1")], deadline)
 
@@ -311,3 +311,8 @@ def test_retry_after_is_the_soonest_in_whole_seconds(waits: list[float | None], 
     errors = [RateLimited("p", retry_after_s=wait) for wait in waits]
 
     assert problem_of(errors, LINES, past_deadline=False).headers == {"Retry-After": retry_after}
+
+
+@pytest.mark.parametrize(("is_last", "until"), [(False, 60.0), (True, 110.0)])
+def test_an_attempt_that_hangs_leaves_the_next_its_turn(is_last: bool, until: float) -> None:  # noqa: FBT001 - a table
+    assert share(10.0, Moment(110.0), is_last=is_last) == until

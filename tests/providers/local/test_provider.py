@@ -247,6 +247,23 @@ async def test_a_model_is_loaded_once() -> None:
     local.close()
 
 
+async def test_a_load_that_nobody_waits_for_any_more_holds_nothing_up() -> None:
+    """SIGTERM comes while a model is being downloaded."""
+    forever = threading.Event()
+
+    def download(_: str) -> Engine:
+        forever.wait(60)
+        return Engine()
+
+    model = LocalModel("m", download)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await model.load()
+    assert not model.ready
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "asr-load")
+    forever.set()
+
+
 class Failing:
     workers = 1
     capabilities = Capabilities()
