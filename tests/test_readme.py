@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.provider_table import README, renewed
@@ -40,3 +43,18 @@ def _curl_lines(text: str) -> Iterator[str]:
 
 def _text(answer: dict[str, str]) -> str:
     return answer["text"]
+
+
+def test_the_configuration_is_one(tmp_path: Path) -> None:
+    block = re.search(r"```yaml\n(# gateway\.yaml.*?)```", README.read_text(), re.DOTALL)
+    assert block
+    (tmp_path / "gateway.yaml").write_text(block[1])
+    done = subprocess.run(
+        [Path(sys.executable).with_name("asr-gateway"), "check", tmp_path / "gateway.yaml"],
+        env={"PATH": os.defpath, "FAL_KEY": "any"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
