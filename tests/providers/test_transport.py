@@ -476,7 +476,7 @@ async def test_a_reply_compressed_although_nobody_asked_is_read(
 
 
 async def test_a_bomb_does_not_pass_the_cap(session: aiohttp.ClientSession, start: Start) -> None:
-    bomb = gzip.compress(bytes(30_000_000, mtime=0))
+    bomb = gzip.compress(bytes(30_000_000))
     assert len(bomb) < 100_000
     with pytest.raises(MalformedReply, match="larger than"):
         await compressed(session, start, bomb, "gzip")
