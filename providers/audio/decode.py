@@ -6,6 +6,7 @@ files. Caps are counted while decoding: 640 kB of FLAC hold an hour of silence, 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def probe(content: Content) -> Probed:
     with open_container(content) as container:
         stream = audio_stream_of(container)
         return Probed(
-            duration_s=_claimed_duration_s(container, stream),
+            duration_s=_claimed_duration_s(container, stream) or _walked_duration_s(container, stream),
             rate_hz=stream.codec_context.sample_rate,
             channels=stream.codec_context.channels,
         )
@@ -100,6 +101,19 @@ def _claimed_duration_s(container: InputContainer, stream: av.AudioStream) -> fl
     else:
         claimed = (container.duration or 0) / av.time_base
     return claimed if claimed > 0 else None
+
+
+def _walked_duration_s(container: InputContainer, stream: av.AudioStream) -> float | None:
+    """Return where the last packet ends: what browsers record and encoders pipe says its length nowhere else."""
+    end_s = counted_s = 0.0
+    time_base = float(stream.time_base or 0)
+    with contextlib.suppress(av.error.FFmpegError):  # cut off: what came before it counts
+        for packet in container.demux(stream):
+            length_s = (packet.duration or 0) * time_base
+            counted_s += length_s
+            if packet.pts is not None:
+                end_s = max(end_s, packet.pts * time_base + length_s)
+    return max(end_s, counted_s) or None
 
 
 def frames(

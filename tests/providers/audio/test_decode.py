@@ -9,7 +9,7 @@ import random
 import socket
 import struct
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.audio.containers import sniff
 from providers.audio.content import MemoryContent
 from providers.audio.decode import AudioTooLong, UnreadableAudio, frames, probe
+from providers.audio.headers import duration_s
 from providers.audio.samples import read_samples
 from tests.conftest import AUDIO, encoded, sample, tone
 
@@ -361,3 +363,37 @@ def test_any_damage_is_audio_or_unreadable(body: bytes, changes: list[tuple[int,
     with contextlib.suppress(UnreadableAudio):
         found = probe(MemoryContent(bytes(damaged)))
         assert found.duration_s is None or found.duration_s > 0
+
+
+class Pipe(io.RawIOBase):
+    """A sink that cannot seek: an encoder never comes back to write the length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.written += bytes(data)
+        return len(data)
+
+
+@pytest.mark.parametrize(("format_", "codec", "rate_hz"), [("webm", "libopus", 48_000), ("flac", "flac", 16_000)])
+def test_a_length_that_is_written_nowhere_is_where_the_last_packet_ends(format_: str, codec: str, rate_hz: int) -> None:
+    """What a browser records, and what an encoder writes into a pipe."""
+    pipe = Pipe()
+    options = {"live": "1"} if format_ == "webm" else {}
+    with av.open(pipe, "w", format=format_, options=options) as output:
+        stream = output.add_stream(codec, rate=rate_hz, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        converter = av.AudioResampler(format="s16", layout="mono", rate=rate_hz, frame_size=960)
+        for frame in itertools.chain(frames(MemoryContent(sample("slushy.wav")), max_duration_s=60), (None,)):
+            for piece in converter.resample(frame):
+                output.mux(stream.encode(piece))
+        output.mux(stream.encode(None))
+    content = MemoryContent(bytes(pipe.written))
+
+    assert duration_s(content, sniff(content.read_at(0, 64))) is None
+    assert probe(content).duration_s == pytest.approx(13.69, abs=0.05)
