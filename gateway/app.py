@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from config.catalog import load_catalog
+from config.settings import AuthMode
 from gateway.api import hf, hub, ops
 from gateway.api.edge import Edge, middleware
 from gateway.api.front import CATALOG, SERVICE, Service, endpoint
@@ -77,6 +78,7 @@ class Gateway:
             routes=self.routes,
             dispatcher=self.dispatcher,
             max_duration_s=self.settings.server.max_duration,
+            names_are_public=self.settings.auth.mode is AuthMode.NONE,
         )
         app[CATALOG] = self.catalog
         app[METRICS] = self.metrics

@@ -31,8 +31,8 @@ from providers.errors import (
 )
 from providers.exchange import Base64, HttpReply, HttpRequest, IfAbandoned, Wait
 from providers.languages import code_of
-from providers.provider import Provider, ProviderOptions, retry_after_s, succeeded
-from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word, option_values
+from providers.provider import Provider, ProviderOptions, options_for, retry_after_s, succeeded
+from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,10 +185,9 @@ def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Excha
 
 
 def build_fields(job: TranscriptionJob, native_model: str) -> dict[str, object]:
-    """Return the endpoint's input, without the audio."""
+    """Return the endpoint's input, without the audio. Raises JobUnsupported for an option it does not have."""
     endpoint = _endpoint(native_model)
-    options = {name: value for name, value in option_values(job, NAME).items() if name in endpoint.options}
-    return {**endpoint.fields(job), **options}
+    return {**endpoint.fields(job), **options_for(job, NAME, endpoint.options)}
 
 
 def _labelled(audio: Audio) -> Audio:

@@ -38,6 +38,7 @@ _WHISPER: Final = replace(
     _PLAIN,
     timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
     tasks=frozenset(Task),
+    translation_hint=False,
     retires_on=_RETIRES,
 )
 _DIARIZES: Final = "gpt-4o-transcribe-diarize"

@@ -19,7 +19,7 @@ from providers.authorize import bearer
 from providers.bodies import multipart
 from providers.errors import JobUnsupported
 from providers.openai_form import Reply, ReplySegment, ReplyWord, text_of
-from providers.provider import Provider, ProviderOptions, succeeded
+from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.types import (
     Capabilities,
     Container,
@@ -27,7 +27,6 @@ from providers.types import (
     GenerationParameters,
     Task,
     Timestamps,
-    option_values,
 )
 
 if TYPE_CHECKING:
@@ -197,7 +196,9 @@ class _Server:
 
 _TIMES: Final = frozenset({Timestamps.SEGMENT, Timestamps.WORD})
 _READ_EVERYWHERE: Final = frozenset({Container.WAV, Container.FLAC, Container.MP3, Container.OGG})
-_CAUTIOUS: Final = Capabilities(timestamps=_TIMES, tasks=frozenset(Task), prompt=True, containers=_READ_EVERYWHERE)
+_CAUTIOUS: Final = Capabilities(
+    timestamps=_TIMES, tasks=frozenset(Task), translation_hint=False, prompt=True, containers=_READ_EVERYWHERE
+)
 _MIB = 1024 * 1024
 
 _SERVERS: Final[Mapping[str | None, _Server]] = {
@@ -231,7 +232,7 @@ _SERVERS: Final[Mapping[str | None, _Server]] = {
         ),
     ),
     "whisper-cpp": _Server(
-        capabilities=_CAUTIOUS,
+        capabilities=replace(_CAUTIOUS, translation_hint=True),  # one route for both tasks
         fields=_whisper_cpp_fields,
         generation=_WHISPER_CPP_GENERATION,
         options=frozenset(
@@ -250,7 +251,13 @@ _SERVERS: Final[Mapping[str | None, _Server]] = {
     ),
     "localai": _Server(
         # Its upload limit is 15 MB unless the operator raised it.
-        capabilities=replace(_CAUTIOUS, containers=None, diarize=True, max_bytes=15_000_000 - openai_form.FORM_BYTES),
+        capabilities=replace(
+            _CAUTIOUS,
+            translation_hint=True,  # one route for both tasks
+            containers=None,
+            diarize=True,
+            max_bytes=15_000_000 - openai_form.FORM_BYTES,
+        ),
         fields=_localai_fields,
         path="/audio/transcriptions",
         read=_in_seconds,
@@ -278,9 +285,7 @@ def capabilities(to: Deployment) -> Capabilities:
 def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the form as the account's server reads it. Raises JobUnsupported."""
     server = _server(to)
-    options = option_values(job, NAME)
-    if unknown := sorted(set(options) - server.options):
-        raise JobUnsupported(NAME, f"this server has no option {unknown[0]}")
+    options = options_for(job, NAME, server.options)
     if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD and server.path is None:
         raise JobUnsupported(NAME, "a translation has no word times there")
     generation: dict[str, str] = {}  # by field: temperature and do_sample write the same one

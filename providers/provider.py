@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from providers.errors import MalformedReply
+from providers.errors import JobUnsupported
 from providers.exchange import Exchange, HttpReply, HttpRequest
-from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+from providers.types import (
+    Account,
+    Capabilities,
+    Deployment,
+    Moment,
+    Transcript,
+    TranscriptionJob,
+    option_values,
+)
 
 if TYPE_CHECKING:
     from providers.errors import ProviderError
@@ -67,15 +74,12 @@ def succeeded(reply: HttpReply | None, classify_error: Callable[[HttpReply], Pro
     raise classify_error(reply)
 
 
-def read_json(provider: str, reply: HttpReply) -> Mapping[str, object]:
-    """Return the reply's JSON object. Raises MalformedReply: HTML and cut-off JSON come with 200 too."""
-    try:
-        value = json.loads(reply.body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedReply(provider, f"status {reply.status} without readable JSON") from error
-    if not isinstance(value, dict):
-        raise MalformedReply(provider, f"status {reply.status} with JSON that is no object")
-    return value
+def options_for(job: TranscriptionJob, adapter: str, known: frozenset[str]) -> dict[str, Any]:
+    """Return the caller's options for an adapter. Raises JobUnsupported for one this model or server does not have."""
+    options = option_values(job, adapter)
+    if unknown := sorted(options.keys() - known):
+        raise JobUnsupported(adapter, f"there is no option {unknown[0]} there")
+    return options
 
 
 def retry_after_s(reply: HttpReply) -> float | None:

@@ -23,8 +23,8 @@ from providers.bodies import AUDIO, json_body, json_with_audio, multipart
 from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable, by_status
 from providers.exchange import Afterwards, Base64, HttpReply, HttpRequest, IfAbandoned, Wait
 from providers.languages import code_of, name_of
-from providers.provider import Provider, ProviderOptions, retry_after_s, succeeded
-from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word, option_values
+from providers.provider import Provider, ProviderOptions, options_for, retry_after_s, succeeded
+from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -161,7 +161,7 @@ def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Excha
 
 
 def build_inputs(job: TranscriptionJob, native_model: str) -> dict[str, object]:
-    """Return the model's input, without the audio."""
+    """Return the model's input, without the audio. Raises JobUnsupported for an option it does not have."""
     model = _model(native_model)
     inputs = {**model.more(job)}
     if (language := model.language(job.language)) is not None:
@@ -169,7 +169,7 @@ def build_inputs(job: TranscriptionJob, native_model: str) -> dict[str, object]:
     if model.prompt and job.prompt:
         inputs[model.prompt] = job.prompt
     inputs |= {name: value for name, value in job.generation.given() if name in model.capabilities.generation}
-    return inputs | {name: value for name, value in option_values(job, NAME).items() if name in model.options}
+    return inputs | options_for(job, NAME, model.options)
 
 
 def _create(to: Deployment, inputs: Mapping[str, object]) -> dict[str, object]:

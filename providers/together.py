@@ -64,7 +64,12 @@ _PARAKEET_HEARS: Final = "bg hr cs da nl en et fi fr de el hu it lv lt mt pl pt 
 
 MODELS: Final[Mapping[str, Capabilities]] = {
     "openai/whisper-large-v3": replace(
-        _ANY_MODEL, generation=frozenset({"temperature"}), tasks=frozenset(Task), prompt=True, diarize=True
+        _ANY_MODEL,
+        generation=frozenset({"temperature"}),
+        tasks=frozenset(Task),
+        translation_hint=False,
+        prompt=True,
+        diarize=True,
     ),
     "nvidia/parakeet-tdt-0.6b-v3": replace(  # takes a prompt, and ignores it
         _ANY_MODEL, languages=frozenset(_PARAKEET_HEARS.split())

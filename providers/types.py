@@ -156,6 +156,7 @@ class Capabilities:
     tasks: frozenset[Task] = frozenset({Task.TRANSCRIBE})
     languages: frozenset[str] | None = None  # None: any; else the only ones it can hear
     language_hint: bool = True  # whether the request can name the language
+    translation_hint: bool = True  # whether it can do so where a translation is asked for
     prompt: bool = False
     diarize: bool = False
     containers: frozenset[Container] | None = None  # None: any; else what is not here is transcoded

@@ -71,6 +71,7 @@ class Service:
     routes: Routes
     dispatcher: Dispatcher
     max_duration_s: float
+    names_are_public: bool = True  # whether callers without a key may read the names of models
 
 
 CATALOG = web.AppKey("catalog", Catalog)

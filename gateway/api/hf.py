@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.api.front import SERVICE, Asked, endpoint
-from gateway.api.parameters import from_fields, read_parameters
+from gateway.api.parameters import from_fields, overridden, read_parameters
 from gateway.intake.upload import Shape
 from gateway.problems import Problem, bad_request, not_found, unknown_parameter
 from providers.types import Timestamps
@@ -56,7 +56,7 @@ class HuggingFace:
             account=self._account,
             native_adapter=self._adapter,
             # The body's parameters win over the form's, and these over the query's: they are the most deliberate.
-            parameters=read_parameters({**given, **nested}),
+            parameters=read_parameters(overridden(given, nested)),
         )
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
-from gateway.problems import not_found
+from gateway.problems import Problem, not_found
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -24,8 +24,13 @@ _PROVIDERS: Final = ("hf-inference", "fal-ai", "replicate", "deepinfra")
 async def model_info(request: web.Request) -> web.Response:
     """Answer `GET /api/models/{model}`. The provider's id is the model's own name, which the fronts here read back."""
     model = request.match_info["model"].strip("/")
-    if not request.config_dict[SERVICE].routes.knows(model):
-        raise not_found("no such model here", "unknown-model")  # whoever has no key is told no names
+    service = request.config_dict[SERVICE]
+    try:
+        service.routes.resolve(model)
+    except Problem as problem:
+        if service.names_are_public:
+            raise
+        raise not_found("no such model here", "unknown-model") from problem  # who has no key is told no names
     entry: dict[str, Any] = {"providerId": model, "status": "live", "task": _TASK}
     return json_response(
         {

@@ -129,16 +129,24 @@ def _flattened(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
     """Join the generation parameters, under any of their names, with what stands beside them."""
     flat: dict[str, Any] = {}
     prefix: dict[str, str] = {}
-    for name, value in given.items():
-        if name not in _GENERATION_NAMES:
-            flat[name] = value
-            continue
+    flat |= {name: value for name, value in given.items() if name not in _GENERATION_NAMES}
+    for name in _GENERATION_NAMES:
+        value = given.get(name)
         if value is not None and not isinstance(value, Mapping):
             raise invalid_parameter(name, value, "an object of generation parameters")
         for inner, each in (value or {}).items():
+            if inner in flat and flat[inner] != each:
+                raise invalid_parameter(f"{name}.{inner}", each, f"one value: {flat[inner]!r} was given too")
             flat[inner] = each
             prefix[inner] = f"{name}."
     return flat, prefix
+
+
+def overridden(given: Mapping[str, Any], by: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two sets of parameters; the second wins, also for what it says inside its generation parameters."""
+    groups = [by[name] for name in _GENERATION_NAMES if isinstance(by.get(name), Mapping)]
+    said = {*by, *(inner for group in groups for inner in group)}
+    return {**{name: value for name, value in given.items() if name not in said}, **by}
 
 
 def read_language(name: str, value: Any) -> str | None:  # noqa: ANN401 - a caller may send anything

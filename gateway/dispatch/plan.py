@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from config.settings import OnUnsupported
 from gateway.problems import Problem
-from providers.types import Timestamps
+from providers.types import Task, Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,9 +136,15 @@ def _unhonoured(job: TranscriptionJob, can: Capabilities) -> Sequence[str]:
     ]
     if job.prompt and not can.prompt:
         names.append("prompt")
-    if job.language and not can.language_hint and can.languages is None:
+    if job.language and not _takes_the_hint(job, can):
         names.append("language")
     return names
+
+
+def _takes_the_hint(job: TranscriptionJob, can: Capabilities) -> bool:
+    if job.task is Task.TRANSLATE and not can.translation_hint:
+        return False
+    return can.language_hint or can.languages is not None
 
 
 def _nobody(job: TranscriptionJob, refusals: Sequence[Refusal]) -> Problem:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.problems import Problem, forbidden, not_found
+from gateway.problems import forbidden, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,14 +41,6 @@ class Routes:
     @property
     def models(self) -> tuple[str, ...]:
         return tuple(name for name in self.by_model if name != WILDCARD)
-
-    def knows(self, model: str) -> bool:
-        """Tell whether `resolve` finds a route."""
-        try:
-            self.resolve(model)
-        except Problem:
-            return False
-        return True
 
     def resolve(self, model: str) -> Route:
         """Return the route of a model. Raises Problem 404 with the nearest known names."""

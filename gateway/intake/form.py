@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.intake.spool import SpoolBudget
 
 MAX_FIELD_BYTES = 65_536
-MAX_PARTS = 64
+MAX_PARTS = 256  # OpenAI takes a hundred keywords, a part each
 
 
 class Form:

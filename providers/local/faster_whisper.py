@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from providers.types import TranscriptionJob
 
 HONOURED = frozenset({"temperature", "do_sample", "num_beams", "max_new_tokens"})
-MAX_BEAMS = 16  # each beam multiplies the decoder's memory
 MAX_NEW_TOKENS = 440  # 448 positions less the prompt's control tokens
 MAX_DURATION_S = 4 * 3600.0  # of samples in memory: 230 MB an hour
 
@@ -127,13 +126,17 @@ def _best_type(location: str, *, on_gpu: bool) -> str:
 
 
 def _options(job: TranscriptionJob) -> dict[str, Any]:
-    """Return the keywords of WhisperModel.transcribe for this job."""
+    """Return the keywords of WhisperModel.transcribe for this job. Raises JobUnsupported."""
     asked = job.generation
     temperature = asked.temperature or 0.0
     if asked.do_sample is False:
         temperature = 0.0
     elif asked.do_sample and asked.temperature is None:
         temperature = 1.0
+    if temperature > 0 and (asked.num_beams or 1) > 1:  # the library would sample and say nothing of the beams
+        raise JobUnsupported(NAME, "num_beams above 1 and sampling exclude each other there")
+    if (asked.max_new_tokens or 0) > MAX_NEW_TOKENS:
+        raise JobUnsupported(NAME, f"max_new_tokens is at most {MAX_NEW_TOKENS} there")
     return {
         "temperature": temperature,  # one number: the library's own ladder of retries makes answers vary
         "best_of": 1,

@@ -231,7 +231,7 @@ def test_the_router_has_no_storage() -> None:
 def test_whisper_takes_everything_a_job_can_say() -> None:
     wanted = job(
         task=Task.TRANSLATE, language="pt-BR", prompt="Zoë", timestamps=Timestamps.WORD, diarize=True,
-        provider_options={"fal-ai": FalOptions(num_speakers=2, batch_size=8, merge_chunks=False)},
+        provider_options={"fal-ai": FalOptions(num_speakers=2, batch_size=8)},
     )  # fmt: skip
     assert build_fields(wanted, WHISPER) == {
         "task": "translate",
@@ -259,17 +259,23 @@ def test_wizper_is_always_told_the_language_or_to_detect_it() -> None:
     """Left out, it means English."""
     assert build_fields(job(), "fal-ai/wizper")["language"] is None
     assert build_fields(job(language="fr"), "fal-ai/wizper")["language"] == "fr"
-    options = {"fal-ai": FalOptions(max_segment_len=10, merge_chunks=False, num_speakers=2)}
+    options = {"fal-ai": FalOptions(max_segment_len=10, merge_chunks=False)}
     sent = build_fields(job(provider_options=options), "fal-ai/wizper")
     assert sent == {"task": "transcribe", "language": None, "max_segment_len": 10, "merge_chunks": False}
 
 
 def test_scribe_is_told_to_leave_out_what_nobody_asked_for() -> None:
     assert build_fields(job(), SCRIBE) == {"diarize": False, "tag_audio_events": False}
-    options = {"fal-ai": FalOptions(tag_audio_events=True, keyterms=["Zoë"])}
-    wanted = job(language="eng", diarize=True, provider_options=options)
+    wanted = job(language="eng", diarize=True, provider_options={"fal-ai": FalOptions(tag_audio_events=True)})
     assert build_fields(wanted, SCRIBE) == {"diarize": True, "tag_audio_events": True, "language_code": "eng"}
-    assert build_fields(wanted, f"{SCRIBE}/scribe-v2")["keyterms"] == ["Zoë"]
+    terms = job(provider_options={"fal-ai": FalOptions(keyterms=["Zoë"])})
+    assert build_fields(terms, f"{SCRIBE}/scribe-v2")["keyterms"] == ["Zoë"]
+
+
+@pytest.mark.parametrize("native_model", [SCRIBE, WHISPER, "fal-ai/nemotron/asr", "somebody/unheard-of"])
+def test_an_option_the_endpoint_does_not_have_is_not_dropped_in_silence(native_model: str) -> None:
+    with pytest.raises(JobUnsupported, match="keyterms"):
+        build_fields(job(provider_options={"fal-ai": FalOptions(keyterms=["Zoë"])}), native_model)
 
 
 def test_scribes_speakers_are_on_its_words() -> None:

@@ -179,7 +179,7 @@ def test_an_upload_that_is_nowhere_is_malformed(stored: dict[str, Any]) -> None:
 
 
 def test_whisper_has_its_own_names() -> None:
-    options = ReplicateOptions(patience=2.0, suppress_tokens="-1", condition_on_previous_text=False, batch_size=8)
+    options = ReplicateOptions(patience=2.0, suppress_tokens="-1", condition_on_previous_text=False)
     wanted = job(
         task=Task.TRANSLATE,
         language="pt-BR",
@@ -200,7 +200,7 @@ def test_whisper_has_its_own_names() -> None:
 
 @pytest.mark.parametrize(("language", "name"), [(None, "None"), ("pt-BR", "portuguese"), ("ht", "haitian creole")])
 def test_the_fast_whisper_wants_a_name_or_the_word_none(language: str | None, name: str) -> None:
-    options = {"replicate": ReplicateOptions(batch_size=8, patience=2.0)}
+    options = {"replicate": ReplicateOptions(batch_size=8)}
     inputs = build_inputs(job(language=language, timestamps=Timestamps.WORD, provider_options=options), FAST)
     assert inputs == {"task": "transcribe", "timestamp": "word", "language": name, "batch_size": 8}
 
@@ -216,7 +216,8 @@ def test_the_fast_whisper_wants_a_name_or_the_word_none(language: str | None, na
     ],
 )
 def test_each_model_is_sent_what_its_schema_has(native_model: str, expected: set[str]) -> None:
-    options = {"replicate": ReplicateOptions(num_speakers=2, group_segments=False, vad_onset=0.4)}
+    given: dict[str, Any] = {"num_speakers": 2, "group_segments": False, "vad_onset": 0.4}
+    options = {"replicate": ReplicateOptions(**{name: given[name] for name in given.keys() & expected})}
     wanted = job(
         language="de",
         prompt="Zoë",
@@ -226,6 +227,11 @@ def test_each_model_is_sent_what_its_schema_has(native_model: str, expected: set
     )
     _, request = start(wanted, native_model)
     assert set(document(request)["input"]) == expected
+
+
+def test_an_option_the_model_does_not_have_is_not_dropped_in_silence() -> None:
+    with pytest.raises(JobUnsupported, match="num_speakers"):
+        build_inputs(job(provider_options={"replicate": ReplicateOptions(num_speakers=2)}), GPT)
 
 
 @pytest.mark.parametrize(

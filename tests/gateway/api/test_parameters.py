@@ -252,3 +252,10 @@ def test_repeated_and_bracketed_names_are_lists() -> None:
 def test_any_form_is_parameters_or_a_problem(pairs: list[tuple[str, str]]) -> None:
     read = read_or_problem(from_fields(pairs))
     assert isinstance(read, Parameters) or read.status == 422
+
+
+def test_one_name_given_twice_must_have_one_value() -> None:
+    with pytest.raises(Problem) as caught:
+        read_parameters({"temperature": 0.2, "generate_kwargs": {"temperature": 0.8}})
+    assert (caught.value.status, caught.value.param) == (422, "generate_kwargs.temperature")
+    assert read_parameters({"temperature": 0.2, "generate": {"temperature": 0.2}}).generation.temperature == 0.2

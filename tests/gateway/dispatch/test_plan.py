@@ -277,3 +277,9 @@ def test_every_deployment_is_a_candidate_or_has_a_reason(
         return
     assert told.status in {413, 422, 502}
     assert all(name in told.message for name in everybody)
+
+
+def test_a_language_that_a_translation_cannot_be_told_is_not_dropped_in_silence() -> None:
+    problem = refused(job(task=Task.TRANSLATE, language="fr"), replace(ABLE, translation_hint=False))
+
+    assert (problem.status, problem.param) == (422, "language")
