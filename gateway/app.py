@@ -22,6 +22,7 @@ from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
 from gateway.intake.receive import BodyLimits
 from gateway.intake.spool import SpoolBudget
+from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.metrics import METRICS, Metrics
 from providers.audio.demux import Demuxer
@@ -52,6 +53,9 @@ class Gateway:
         self._session = new_session()
         self.fleet = Fleet(self._session, build_local(self.routes, settings, load_engine))
         self._configured = {d.name for route in self.routes.by_model.values() for d in route.deployments}
+        self.transcoder = Transcoder(
+            max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
+        )
         self.dispatcher = self._dispatcher()
         self._watch()
 
@@ -59,6 +63,7 @@ class Gateway:
         """Give everything back."""
         await self.fleet.close()
         await self._session.close()
+        await asyncio.to_thread(self.transcoder.close)
         await asyncio.to_thread(self.demuxer.close)
 
     def status(self) -> str:
@@ -90,7 +95,7 @@ class Gateway:
         return Dispatcher(
             fleet=self.fleet,
             deadline=self.settings.server.deadline,
-            max_duration_s=self.settings.server.max_duration,
+            transcoder=self.transcoder,
             clock=asyncio.get_running_loop().time,
             today=lambda: datetime.now(UTC).date(),
             on_attempt=self._count_attempt,

@@ -6,13 +6,11 @@ import asyncio
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.dispatch.plan import times_for
 from gateway.problems import Problem
 from providers.audio.decode import AudioTooLong, UnreadableAudio
-from providers.audio.transcode import transcode
 from providers.errors import (
     AttemptTimedOut,
     CredentialsRejected,
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.dispatch.plan import Candidate
+    from gateway.intake.transcoder import Transcoder
     from providers.types import Audio, Container, Deployment, Transcript, TranscriptionJob
 
 
@@ -82,13 +81,13 @@ class Attempts:
         backend_of: Callable[[Deployment], Backend],
         *,
         clock: Callable[[], float],
-        max_duration_s: float,
+        transcoder: Transcoder,
         on_attempt: Callable[[Deployment, Attempt], None],
     ) -> None:
         self._job = job
         self._backend_of = backend_of
         self._clock = clock
-        self._max_duration_s = max_duration_s
+        self._transcoder = transcoder
         self._on_attempt = on_attempt
         self._transcoded: dict[Container, Audio] = {}
         self._cleanup = ExitStack()
@@ -157,11 +156,9 @@ class Attempts:
         return self._transcoded[wanted]
 
     async def _transcode(self, audio: Audio, wanted: Container, adapter: str, deadline: Moment) -> Audio:
-        work = partial(transcode, audio, wanted, max_duration_s=self._max_duration_s)
-        making = asyncio.get_running_loop().run_in_executor(None, work)
         try:
             async with asyncio.timeout_at(deadline):
-                made = await asyncio.shield(making)
+                made = await self._transcoder.run(audio, wanted)
         except TimeoutError as error:
             raise AttemptTimedOut(adapter, "still transcoding at the deadline") from error
         except UnreadableAudio as error:
@@ -170,16 +167,8 @@ class Attempts:
             raise TooMuch(adapter, str(error)) from error
         except OSError as error:
             raise ProviderUnavailable(adapter, "no room to transcode the audio") from error
-        finally:
-            if not making.done():  # a thread cannot be stopped; what it makes is nobody's any more
-                making.add_done_callback(_discard)
         self._cleanup.callback(made.content.close)
         return made
-
-
-def _discard(made: asyncio.Future[Audio]) -> None:
-    if not made.cancelled() and made.exception() is None:
-        made.result().content.close()
 
 
 def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:

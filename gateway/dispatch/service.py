@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from config.settings import Deadline
     from gateway.dispatch.routes import Route
+    from gateway.intake.transcoder import Transcoder
     from providers.types import Audio, Capabilities, Deployment, TranscriptionJob
 
 
@@ -36,7 +37,7 @@ class Dispatcher:
 
     fleet: Fleet
     deadline: Deadline
-    max_duration_s: float
+    transcoder: Transcoder
     clock: Callable[[], float]
     today: Callable[[], date]
     on_attempt: Callable[[Deployment, Attempt], None]
@@ -50,7 +51,7 @@ class Dispatcher:
             job,
             self.fleet.backend,
             clock=self.clock,
-            max_duration_s=self.max_duration_s,
+            transcoder=self.transcoder,
             on_attempt=self.on_attempt,
         )
         try:

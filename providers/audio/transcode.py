@@ -16,6 +16,9 @@ from providers.audio.decode import UnreadableAudio, frames
 from providers.types import Audio, Container
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from av.audio.frame import AudioFrame
 
     from providers.audio.content import Content
@@ -23,15 +26,29 @@ if TYPE_CHECKING:
 _CODECS: Final[dict[Container, Literal["flac", "pcm_s16le"]]] = {Container.FLAC: "flac", Container.WAV: "pcm_s16le"}
 
 
-def transcode(audio: Audio, to: Container, *, max_duration_s: float) -> Audio:
+class Abandoned(Exception):
+    """Nobody is waiting any more."""
+
+
+def transcode(
+    audio: Audio,
+    to: Container,
+    *,
+    max_duration_s: float,
+    directory: Path | None = None,
+    is_abandoned: Callable[[], bool] = lambda: False,
+) -> Audio:
     """Return the same utterance in another container: its own sample rate, mono, 16-bit. Blocking.
 
+    directory: where the copy is kept, the system's folder for temporary files if None.
+    is_abandoned: asked at each frame.
+
     Nothing is resampled: what listens at the other end does that with the filter it was trained with.
-    Raises UnreadableAudio, AudioTooLong; OSError where the disk is full. The caller closes the new content.
+    Raises UnreadableAudio, AudioTooLong, Abandoned; OSError where the disk is full. The caller closes the new content.
     """
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the Audio
+    file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - lives as long as the Audio
     try:
-        seconds = _encode(audio, to, file, max_duration_s)
+        seconds = _encode(to, file, _watched(frames(audio.content, max_duration_s=max_duration_s), is_abandoned))
     except BaseException:
         file.close()
         raise
@@ -53,9 +70,15 @@ def digest_of(content: Content) -> str:
     return digest.hexdigest()
 
 
-def _encode(audio: Audio, to: Container, file: IO[bytes], max_duration_s: float) -> float:
+def _watched(decoded: Iterator[AudioFrame], is_abandoned: Callable[[], bool]) -> Iterator[AudioFrame]:
+    for frame in decoded:
+        if is_abandoned():
+            raise Abandoned
+        yield frame
+
+
+def _encode(to: Container, file: IO[bytes], decoded: Iterator[AudioFrame]) -> float:
     """Write the file; return its seconds."""
-    decoded = frames(audio.content, max_duration_s=max_duration_s)
     first = next(decoded)  # `frames` raises rather than yield nothing
     samples = 0
     with av.open(file, "w", format=to.value) as output:

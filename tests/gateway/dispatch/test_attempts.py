@@ -11,6 +11,7 @@ import pytest
 
 from gateway.dispatch.attempts import Attempt, Attempts, TooMuch, check_times, problem_of, share
 from gateway.dispatch.plan import Candidate
+from gateway.intake.transcoder import Transcoder
 from gateway.problems import Problem
 from providers.emulators.ear import as_audio
 from providers.errors import (
@@ -51,7 +52,7 @@ class Tries:
             asked,
             lambda to: self.backends[to.name],
             clock=asyncio.get_running_loop().time,
-            max_duration_s=3600.0,
+            transcoder=Transcoder(max_duration_s=3600.0),
             on_attempt=self._count,
         )
 
@@ -197,14 +198,14 @@ class TestTranscoding:
 
     async def test_longer_than_allowed_is_too_much(self) -> None:
         tries = Tries(job(), HEARD)
-        tries.attempts._max_duration_s = 5.0
+        tries.attempts._transcoder = Transcoder(max_duration_s=5.0)
         with closing(tries), pytest.raises(Problem) as caught:
             await tries.attempts.run([candidate("a/0", FLAC)], soon())
 
         assert (caught.value.status, caught.value.type) == (413, "too-large")
 
     async def test_the_deadline_holds_here_too(self) -> None:
-        """The thread cannot be stopped, but nobody waits for it, and what it makes is closed."""
+        """The thread ends at its next frame, and what it made is closed."""
         long = as_audio(encoded(tone(600, 16_000), 16_000, "mp3", "libmp3lame"))
         with closing(Tries(job(long), HEARD)) as tries, pytest.raises(Problem, match="still transcoding") as caught:
             await tries.attempts.run([candidate("a/0", FLAC)], soon(0.001))

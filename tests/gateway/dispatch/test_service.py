@@ -11,6 +11,7 @@ import pytest
 
 from config.settings import Deadline
 from gateway.dispatch.service import Dispatcher
+from gateway.intake.transcoder import Transcoder
 from gateway.problems import Problem
 from providers.audio.content import MemoryContent
 from providers.types import Capabilities, Moment, Segment, Timestamps, Transcript, Word
@@ -68,7 +69,7 @@ def dispatcher(fleet: OneDeployment, deadline: Deadline | None = None, *, now: f
     return Dispatcher(
         fleet=fleet,
         deadline=deadline or Deadline(),
-        max_duration_s=3600.0,
+        transcoder=Transcoder(max_duration_s=3600.0),
         clock=clock if now is None else lambda: now,
         today=lambda: date(2026, 11, 22),
         on_attempt=lambda *_: None,
