@@ -7,6 +7,7 @@ on replies, a deadline on everything, and credentials only for hosts the adapter
 from __future__ import annotations
 
 import asyncio
+import functools
 import zlib
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,7 @@ def _with_credential(provider: Provider, account: Account, request: HttpRequest)
     """
     try:
         url = URL(request.url, encoded=True)
-        own = {URL(each, encoded=True).origin() for each in account.base_urls.values()}
+        own = _origins(tuple(account.base_urls.values()))
         # A host that is declared by name alone must not be a way down from https.
         declared = url.user is None and url.password is None and url.scheme in {each.scheme for each in own}
         is_own = declared and url.origin() in own
@@ -124,6 +125,12 @@ def _with_credential(provider: Provider, account: Account, request: HttpRequest)
     if not request.anonymous and (is_own or (declared and url.host in provider.credential_hosts)):
         return url, provider.authorize(request, account)
     raise MalformedReply(provider.name, "the reply names a host this provider does not serve from")
+
+
+@functools.lru_cache(maxsize=256)
+def _origins(urls: tuple[str, ...]) -> frozenset[URL]:
+    """Return an account's own origins: the same at every call."""
+    return frozenset(URL(each, encoded=True).origin() for each in urls)
 
 
 async def _read_capped(response: aiohttp.ClientResponse, provider: str, max_bytes: int) -> bytes:

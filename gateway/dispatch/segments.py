@@ -31,12 +31,16 @@ def settled(transcript: Transcript, duration_s: float | None) -> Transcript:
 
 
 def _closed(segment: Segment, after_s: float | None) -> Segment:
+    if segment.end_s is not None and segment.end_s >= segment.start_s:
+        return segment
     end_s = segment.end_s if segment.end_s is not None else after_s
     return replace(segment, end_s=max(segment.start_s, end_s if end_s is not None else segment.start_s))
 
 
 def without_speakers(transcript: Transcript) -> Transcript:
     """Drop the speakers that a model which always names them names unasked."""
+    if not any(each.speaker for each in (*transcript.segments, *transcript.words)):
+        return transcript
     return replace(
         transcript,
         segments=tuple(replace(each, speaker=None) for each in transcript.segments),
