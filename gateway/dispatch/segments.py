@@ -39,7 +39,7 @@ def _closed(segment: Segment, after_s: float | None) -> Segment:
 
 def without_speakers(transcript: Transcript) -> Transcript:
     """Drop the speakers that a model which always names them names unasked."""
-    if not any(each.speaker for each in (*transcript.segments, *transcript.words)):
+    if not (any(each.speaker for each in transcript.segments) or any(each.speaker for each in transcript.words)):
         return transcript
     return replace(
         transcript,
