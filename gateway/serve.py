@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -171,6 +172,9 @@ async def _load(gateway: Gateway, announce: Callable[[], None]) -> None:
     await gateway.fleet.load()
     for sentence in gateway.fleet.missing:
         event("model_missing", logging.ERROR, reason=sentence)
+    # What is loaded now stays: the collector need not walk it again and again while requests are answered.
+    gc.collect()
+    gc.freeze()
     announce()
 
 

@@ -149,18 +149,20 @@ def classify_error(reply: HttpReply) -> ProviderError:
     return by_status(NAME, reply.status, f"status {reply.status}", retry_after_s=retry_after_s(reply))
 
 
+_CAPABILITIES = Capabilities(
+    generation=frozenset(each.name for each in fields(GenerationParameters)),
+    timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
+    tasks=frozenset(Task),
+    containers=frozenset(_LABELS),
+    max_bytes=_MAX_BYTES,
+)
+
 HF_INFERENCE = Provider(
     name=NAME,
     base_urls={"api": "https://router.huggingface.co/hf-inference"},
     key_variable="HF_TOKEN",
     key_required=False,
     authorize=bearer,
-    capabilities=lambda _: Capabilities(
-        generation=frozenset(each.name for each in fields(GenerationParameters)),
-        timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
-        tasks=frozenset(Task),
-        containers=frozenset(_LABELS),
-        max_bytes=_MAX_BYTES,
-    ),
+    capabilities=lambda _: _CAPABILITIES,
     transcribe=transcribe,
 )

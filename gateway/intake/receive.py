@@ -69,8 +69,7 @@ class Body:
     async def _next(self) -> bytes:
         """Return what has arrived, b"" at the end. Raises Problem 408, or 400 where it is no HTTP."""
         try:
-            async with asyncio.timeout(self._limits.idle_s):
-                chunk = await self._stream.readany()
+            chunk = self._stream.read_nowait() or await self._awaited()
         except TimeoutError as error:
             raise stalled(f"no byte of the body arrived for {self._limits.idle_s:g} s") from error
         except (ClientPayloadError, web.RequestPayloadError) as error:
@@ -80,3 +79,10 @@ class Body:
         if chunk and elapsed_s > self._limits.idle_s and self._received < elapsed_s * self._limits.min_rate:
             raise stalled(f"the body arrives at less than {self._limits.min_rate} bytes a second")
         return chunk
+
+    async def _awaited(self) -> bytes:
+        """Wait for the next bytes: only then is there anything to time."""
+        if self._stream.is_eof():
+            return b""
+        async with asyncio.timeout(self._limits.idle_s):
+            return await self._stream.readany()
