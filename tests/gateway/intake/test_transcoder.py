@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,4 +47,4 @@ async def test_a_caller_who_leaves_ends_the_work_at_its_next_frame(transcoder: T
                 await transcoder.run(hours, Container.WAV)
     copy = await transcoder.run(sample_audio("sb_spk2_snt1.flac"), Container.WAV)
     copy.content.close()
-    assert sum(thread.name.startswith("asr-transcode") for thread in threading.enumerate()) <= 2
+    assert transcoder._threads._work_queue.empty()
