@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -58,8 +59,16 @@ MODELS: Final[Mapping[str, Capabilities]] = {
 def capabilities(to: Deployment) -> Capabilities:
     """Return what the model can do in the form its account speaks; a model unknown here is taken for a Whisper."""
     model = MODELS.get(to.native_model, _ANY_WHISPER)
-    on_router = urlsplit(to.account.base_urls["api"]).hostname == _ROUTER  # it knows no route to translate by
-    return replace(model, tasks=frozenset({Task.TRANSCRIBE})) if on_router else model
+    if not speaks_openai_form(to.account):
+        return replace(model, options=frozenset(DeepInfraOptions.model_fields))
+    tasks = frozenset({Task.TRANSCRIBE}) if _is_router(to.account.base_urls["api"]) else model.tasks
+    return replace(model, tasks=tasks, translation_hint=False)
+
+
+@lru_cache(maxsize=256)
+def _is_router(url: str) -> bool:
+    """Tell the HF router, which knows no route to translate by. The same few URLs are asked about at every job."""
+    return urlsplit(url).hostname == _ROUTER
 
 
 # --- what is sent
@@ -67,7 +76,7 @@ def capabilities(to: Deployment) -> Capabilities:
 
 def speaks_openai_form(account: Account) -> bool:
     """Tell whether the account takes the OpenAI form: it says so, or it lies behind the HF router."""
-    return account.options.get("form") == "openai" or urlsplit(account.base_urls["api"]).hostname == _ROUTER
+    return account.options.get("form") == "openai" or _is_router(account.base_urls["api"])
 
 
 def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
@@ -104,13 +113,8 @@ def _native_fields(job: TranscriptionJob) -> list[tuple[str, str]]:
 
 
 def build_openai_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
-    """Send the OpenAI form. Raises JobUnsupported where the caller set what only the native form knows.
-
-    `timestamp_granularities` goes without brackets: so the published document names it.
-    """
+    """Send the OpenAI form. `timestamp_granularities` goes without brackets: so the published document names it."""
     del deadline
-    if options := option_values(job, NAME):
-        raise JobUnsupported(NAME, f"its OpenAI form knows no {' or '.join(options)}")
     base = to.account.base_urls["api"].removesuffix("/v1")
     route = "translations" if job.task is Task.TRANSLATE else "transcriptions"
     wanted = openai_form.honoured(job, capabilities(to))

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
@@ -29,138 +28,30 @@ from providers.errors import (
     QuotaExhausted,
     by_status,
 )
-from providers.exchange import Base64, HttpReply, HttpRequest, IfAbandoned, Wait
+from providers.exchange import Base64, HttpRequest, IfAbandoned, Wait
+from providers.fal_endpoints import LABELS, FalOptions, chunk_level, endpoint_of
 from providers.languages import code_of
-from providers.provider import Provider, ProviderOptions, options_for, retry_after_s, succeeded
-from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word
+from providers.polling import Url, ask, parse, pauses
+from providers.provider import Provider, options_for, retry_after_s, succeeded
+from providers.spans import segment, word
+from providers.types import Capabilities, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from providers.errors import ProviderError
-    from providers.exchange import Body, Exchange
+    from providers.exchange import Body, Exchange, HttpReply
     from providers.types import Account, Audio, Deployment, Moment, TranscriptionJob
-
-T = TypeVar("T", bound=BaseModel)
 
 NAME = "fal-ai"
 _SYNC_BYTES = 2 * 1024 * 1024  # beyond it a dropped connection costs more than the queue's second call
 _URI_BYTES = 10 * 1024 * 1024  # of base64; fal asks for storage above about that
-_UPLOAD_BYTES = 100 * 1024 * 1024  # the SDK sends more in parts
 _UPLOAD_LIVES_S = 3600  # storage has no delete call: the upload is told to expire
 _TO_QUEUE: Final = "_subdomain=queue"
 _TRANSIENT: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
 
-_LABELS: Final = {
-    # Truthful names, but fal's own for them: audio/wav, audio/webm and audio/mp4 are refused (huggingface.js#2230).
-    Container.MP3: "audio/mpeg",
-    Container.MP4: "video/mp4",
-    Container.WAV: "audio/x-wav",
-    Container.WEBM: "video/webm",
-}
-
-
-class FalOptions(ProviderOptions):
-    """Fields of fal's schemas that no job has a word for. Each goes only to the endpoints that know it."""
-
-    batch_size: int | None = Field(default=None, ge=1, le=64)
-    num_speakers: int | None = Field(default=None, ge=1, le=32)
-    max_segment_len: int | None = Field(default=None, ge=10, le=29)  # seconds
-    merge_chunks: bool | None = None
-    keyterms: list[Annotated[str, Field(min_length=1, max_length=50)]] | None = Field(default=None, max_length=100)
-    tag_audio_events: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Endpoint:
-    """What one endpoint can do, and how its schema says it."""
-
-    capabilities: Capabilities
-    fields: Callable[[TranscriptionJob], dict[str, object]]  # besides audio_url and options
-    options: frozenset[str] = frozenset()
-
-
-def _whisper_fields(job: TranscriptionJob) -> dict[str, object]:
-    fields: dict[str, object] = {"task": job.task.value, "chunk_level": _chunk_level(job, frozenset(Timestamps))}
-    if job.language:
-        fields["language"] = code_of(job.language) or job.language
-    if job.prompt:
-        fields["prompt"] = job.prompt
-    if job.diarize:
-        fields["diarize"] = True
-    return fields
-
-
-def _chunk_level(job: TranscriptionJob, possible: frozenset[Timestamps]) -> str:
-    """Return how finely chunks are cut. A speaker belongs to a chunk, so diarization needs some."""
-    wanted = Timestamps.SEGMENT if job.diarize and job.timestamps is Timestamps.NONE else job.timestamps
-    if wanted is Timestamps.WORD and wanted not in possible:
-        return Timestamps.SEGMENT.value
-    return wanted.value
-
-
-def _wizper_fields(job: TranscriptionJob) -> dict[str, object]:
-    # Language always: left out it means English, null means detect.
-    language = (code_of(job.language) or job.language) if job.language else None
-    return {"task": job.task.value, "language": language}
-
-
-def _scribe_fields(job: TranscriptionJob) -> dict[str, object]:
-    # Both always: left out they are on, and events such as "(laughter)" would stand in the text.
-    fields: dict[str, object] = {"diarize": job.diarize, "tag_audio_events": False}
-    if job.language:
-        fields["language_code"] = job.language
-    return fields
-
-
-def _no_fields(_: TranscriptionJob) -> dict[str, object]:
-    return {}
-
-
-_ANY: Final = Capabilities(
-    containers=frozenset(_LABELS),
-    transcode_to=Container.WAV,  # FLAC is not in the schemas' list
-    max_bytes=_UPLOAD_BYTES,
-)
-_TEXT_ONLY: Final = _Endpoint(capabilities=replace(_ANY, language_hint=False), fields=_no_fields)
-_SCRIBE: Final = _Endpoint(
-    capabilities=replace(_ANY, timestamps=frozenset({Timestamps.WORD}), diarize=True),
-    fields=_scribe_fields,
-    options=frozenset({"tag_audio_events"}),
-)
-_ENDPOINTS: Final = {
-    "fal-ai/whisper": _Endpoint(
-        capabilities=replace(
-            _ANY,
-            timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
-            tasks=frozenset(Task),
-            prompt=True,
-            diarize=True,
-        ),
-        fields=_whisper_fields,
-        options=frozenset({"batch_size", "num_speakers"}),
-    ),
-    "fal-ai/wizper": _Endpoint(
-        capabilities=replace(_ANY, timestamps=frozenset({Timestamps.SEGMENT}), tasks=frozenset(Task)),
-        fields=_wizper_fields,
-        options=frozenset({"max_segment_len", "merge_chunks"}),
-    ),
-    "fal-ai/elevenlabs/speech-to-text": _SCRIBE,
-    "fal-ai/elevenlabs/speech-to-text/scribe-v2": replace(_SCRIBE, options=_SCRIBE.options | {"keyterms"}),
-    "fal-ai/speech-to-text": _TEXT_ONLY,
-    "fal-ai/speech-to-text/turbo": _TEXT_ONLY,
-    "fal-ai/nemotron/asr": _TEXT_ONLY,
-}
-
-
-def _endpoint(native_model: str) -> _Endpoint:
-    """Return what is known of an endpoint; of an unknown one, only that it takes `audio_url`."""
-    return _ENDPOINTS.get(native_model, _TEXT_ONLY)
-
 
 def capabilities(to: Deployment) -> Capabilities:
     """Return what the endpoint can do. Through the Hugging Face router there is no storage: a data URI must do."""
-    known = _endpoint(to.native_model).capabilities
+    known = endpoint_of(to.native_model).capabilities
     return replace(known, max_bytes=_URI_BYTES // 4 * 3) if _is_routed(to.account) else known
 
 
@@ -185,13 +76,13 @@ def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Excha
 
 
 def build_fields(job: TranscriptionJob, native_model: str) -> dict[str, object]:
-    """Return the endpoint's input, without the audio. Raises JobUnsupported for an option it does not have."""
-    endpoint = _endpoint(native_model)
-    return {**endpoint.fields(job), **options_for(job, NAME, endpoint.options)}
+    """Return the endpoint's input, without the audio."""
+    endpoint = endpoint_of(native_model)
+    return {**endpoint.fields(job), **options_for(job, NAME, endpoint.capabilities)}
 
 
 def _labelled(audio: Audio) -> Audio:
-    return replace(audio, media_type=_LABELS[audio.container]) if audio.container in _LABELS else audio
+    return replace(audio, media_type=LABELS[audio.container]) if audio.container in LABELS else audio
 
 
 def _run(to: Deployment, base: str, body: Body) -> HttpRequest:
@@ -205,14 +96,11 @@ def _run(to: Deployment, base: str, body: Body) -> HttpRequest:
     )
 
 
-_Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
-
-
 class _Ticket(BaseModel):
     request_id: str
-    status_url: _Url
-    response_url: _Url
-    cancel_url: _Url
+    status_url: Url
+    response_url: Url
+    cancel_url: Url
 
 
 class _Status(BaseModel):
@@ -221,15 +109,15 @@ class _Status(BaseModel):
 
 def _through_queue(body: Body, to: Deployment) -> Exchange[HttpReply]:
     """Submit, ask until it is done, fetch. COMPLETED is not success: only the fetched reply says that."""
-    ticket = _parse(_Ticket, succeeded((yield _run(to, "queue", body)), classify_error))
+    ticket = parse(NAME, _Ticket, succeeded((yield _run(to, "queue", body)), classify_error))
     yield IfAbandoned(HttpRequest(method="PUT", url=_given(to, ticket.cancel_url)))
-    pauses = _pauses()
+    between = pauses()
     status = "IN_QUEUE"
     while status != "COMPLETED":
-        yield Wait(next(pauses))
-        asked = yield from _ask(HttpRequest(method="GET", url=_given(to, ticket.status_url)))
-        status = _parse(_Status, asked).status
-    fetched = yield from _ask(HttpRequest(method="GET", url=_given(to, ticket.response_url)))
+        yield Wait(next(between))
+        asked = yield from _read(_given(to, ticket.status_url))
+        status = parse(NAME, _Status, asked).status
+    fetched = yield from _read(_given(to, ticket.response_url))
     return replace(fetched, headers={"x-fal-request-id": ticket.request_id, **fetched.headers})
 
 
@@ -241,19 +129,12 @@ def _given(to: Deployment, url: str) -> str:
     return f"{to.account.base_urls['queue']}/{path}?{_TO_QUEUE}"
 
 
-def _pauses() -> Iterator[float]:
-    """Seconds between polls: the HF client's half a second at first, growing to two."""
-    return chain((0.5, 0.5, 0.75, 1.0, 1.5), repeat(2.0))
+def _read(url: str) -> Exchange[HttpReply]:
+    return ask(HttpRequest(method="GET", url=url), _is_transient, classify_error)
 
 
-def _ask(request: HttpRequest) -> Exchange[HttpReply]:
-    """Read something of a job. Two failed readings are forgiven: the job itself runs on and is paid for."""
-    for pause_s in (1.0, 2.0):
-        reply = yield request
-        if reply is None or reply.status not in _TRANSIENT or _never_again(reply):
-            return succeeded(reply, classify_error)
-        yield Wait(pause_s)
-    return succeeded((yield request), classify_error)
+def _is_transient(reply: HttpReply) -> bool:
+    return reply.status in _TRANSIENT and not _never_again(reply)
 
 
 class _Token(BaseModel):
@@ -261,7 +142,7 @@ class _Token(BaseModel):
 
 
 class _Uploaded(BaseModel):
-    access_url: _Url
+    access_url: Url
 
 
 def _upload(audio: Audio, account: Account) -> Exchange[str]:
@@ -272,7 +153,7 @@ def _upload(audio: Audio, account: Account) -> Exchange[str]:
         headers={"content-type": "application/json"},
         body=json_body({}),
     )
-    token = _parse(_Token, succeeded(reply, classify_error))
+    token = parse(NAME, _Token, succeeded(reply, classify_error))
     lifecycle = json.dumps({"expiration_duration_seconds": _UPLOAD_LIVES_S})
     reply = yield HttpRequest(
         method="POST",
@@ -287,14 +168,7 @@ def _upload(audio: Audio, account: Account) -> Exchange[str]:
         body=(audio.content,),
         anonymous=True,  # the token above is this host's credential; the key stays at home
     )
-    return _parse(_Uploaded, succeeded(reply, classify_error)).access_url
-
-
-def _parse(model: type[T], reply: HttpReply) -> T:
-    try:
-        return model.model_validate_json(reply.body)
-    except ValidationError as error:
-        raise MalformedReply(NAME, f"a {reply.status} that is no {model.__name__.strip('_').lower()}") from error
+    return parse(NAME, _Uploaded, succeeded(reply, classify_error)).access_url
 
 
 class _Chunk(BaseModel):
@@ -323,16 +197,17 @@ class _Output(BaseModel):
 
 def parse_reply(reply: HttpReply, job: TranscriptionJob, native_model: str) -> Transcript:
     """Read a 200 reply. Raises MalformedReply, and nothing else."""
-    heard = _parse(_Output, reply)
+    heard = parse(NAME, _Output, reply)
     # One chunk comes with the level "none" too, and nobody asked for it.
-    level = _chunk_level(job, _endpoint(native_model).capabilities.timestamps)
+    level = chunk_level(job, endpoint_of(native_model).capabilities.timestamps)
     chunks = {level: heard.chunks or []}
-    words = [_word(each.text, *each.timestamp, each.speaker) for each in chunks.get("word", [])]
+    words = [word(each.text, *each.timestamp, speaker=each.speaker) for each in chunks.get("word", [])]
     if level != "none":
-        words += [_word(each.text, each.start, each.end, each.speaker_id) for each in heard.words or [] if _timed(each)]
+        items = filter(_timed, heard.words or [])
+        words += [word(each.text, each.start, each.end, speaker=each.speaker_id) for each in items]
     return Transcript(
         text=_text(heard).strip(),
-        segments=tuple(map(_segment, chunks.get("segment", []))),
+        segments=tuple(segment(each.text, *each.timestamp, each.speaker) for each in chunks.get("segment", [])),
         words=tuple(words),
         language=_language(heard),
         request_id=reply.headers.get("x-fal-request-id"),
@@ -357,22 +232,6 @@ def _language(heard: _Output) -> str | None:
 
 def _timed(item: _Item) -> bool:
     return item.type == "word" and item.start is not None
-
-
-def _segment(chunk: _Chunk) -> Segment:
-    start, end = chunk.timestamp
-    start_s = max(0.0, start or 0.0)
-    return Segment(
-        text=chunk.text,
-        start_s=start_s,
-        end_s=None if end is None else max(start_s, end),
-        speaker=chunk.speaker,
-    )
-
-
-def _word(text: str, start: float | None, end: float | None, speaker: str | None) -> Word:
-    start_s = max(0.0, start or 0.0)
-    return Word(text=text.strip(), start_s=start_s, end_s=max(start_s, end or start_s), speaker=speaker)
 
 
 class _Complaint(BaseModel):

@@ -18,7 +18,8 @@ from providers.bodies import AUDIO, json_with_audio
 from providers.errors import JobRejected, MalformedReply, RateLimited, by_status
 from providers.exchange import HttpReply, HttpRequest
 from providers.provider import Provider, retry_after_s, succeeded
-from providers.types import Capabilities, Container, GenerationParameters, Segment, Task, Timestamps, Transcript, Word
+from providers.spans import segment, word
+from providers.types import Capabilities, Container, GenerationParameters, Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
     from providers.errors import ProviderError
@@ -109,25 +110,10 @@ def parse_reply(reply: HttpReply, timestamps: Timestamps) -> Transcript:
         raise MalformedReply(NAME, "a 200 without the specification's JSON") from error
     chunks = heard.chunks or []
     if timestamps is Timestamps.WORD:
-        return Transcript(text=heard.text.strip(), words=tuple(_word(chunk) for chunk in chunks))
-    return Transcript(text=heard.text.strip(), segments=tuple(_segment(chunk) for chunk in chunks))
-
-
-def _segment(chunk: _Chunk) -> Segment:
-    start_s, end_s = _span(chunk)
-    return Segment(text=chunk.text, start_s=start_s, end_s=end_s)
-
-
-def _word(chunk: _Chunk) -> Word:
-    start_s, end_s = _span(chunk)
-    return Word(text=chunk.text.strip(), start_s=start_s, end_s=start_s if end_s is None else end_s)
-
-
-def _span(chunk: _Chunk) -> tuple[float, float | None]:
-    """Return start and end, neither before what it follows; the last end is open where Whisper was cut off."""
-    start, end = chunk.timestamp
-    start_s = max(0.0, start or 0.0)
-    return start_s, None if end is None else max(start_s, end)
+        return Transcript(text=heard.text.strip(), words=tuple(word(chunk.text, *chunk.timestamp) for chunk in chunks))
+    return Transcript(
+        text=heard.text.strip(), segments=tuple(segment(chunk.text, *chunk.timestamp) for chunk in chunks)
+    )
 
 
 class _Error(BaseModel):

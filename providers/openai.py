@@ -17,8 +17,8 @@ from providers import openai_form
 from providers.authorize import bearer
 from providers.bodies import multipart
 from providers.errors import JobUnsupported
-from providers.provider import Provider, ProviderOptions, one_call
-from providers.types import Capabilities, Container, Deployment, Task, Timestamps, option_values
+from providers.provider import Provider, ProviderOptions, one_call, options_for
+from providers.types import Capabilities, Container, Deployment, Task, Timestamps
 
 if TYPE_CHECKING:
     from providers.exchange import Exchange, HttpRequest
@@ -30,6 +30,7 @@ _RETIRES = date(2027, 2, 26)  # announced 2026-08-26, with the translations rout
 _PLAIN: Final = Capabilities(
     generation=frozenset({"temperature"}),
     prompt=True,
+    options=frozenset({"chunking_strategy"}),
     containers=frozenset({Container.FLAC, Container.MP3, Container.MP4, Container.OGG, Container.WAV, Container.WEBM}),
     max_bytes=25 * 1024 * 1024 - openai_form.FORM_BYTES,
 )
@@ -45,12 +46,19 @@ _DIARIZES: Final = "gpt-4o-transcribe-diarize"
 _NAMES_LANGUAGES: Final = "gpt-transcribe"
 _MODELS: Final = {
     "whisper-1": _WHISPER,
-    _NAMES_LANGUAGES: _PLAIN,
+    _NAMES_LANGUAGES: replace(_PLAIN, options=_PLAIN.options | {"keywords", "languages"}),
     "gpt-4o-transcribe": _GPT_4O,
     "gpt-4o-mini-transcribe": _GPT_4O,
     "gpt-4o-mini-transcribe-2025-12-15": _GPT_4O,
     "gpt-4o-mini-transcribe-2025-03-20": replace(_GPT_4O, retires_on=date(2027, 1, 20)),
-    _DIARIZES: replace(_GPT_4O, prompt=False, diarize=True, timestamps=frozenset({Timestamps.SEGMENT})),
+    _DIARIZES: replace(
+        _GPT_4O,
+        prompt=False,
+        diarize=True,
+        timestamps=frozenset({Timestamps.SEGMENT}),
+        options=_PLAIN.options | {"known_speaker_names"},
+        speaker_options=frozenset({"known_speaker_names"}),
+    ),
 }
 
 
@@ -67,7 +75,7 @@ _Term = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class OpenAIOptions(ProviderOptions):
-    """What a caller may set besides the job; which model knows which is for OpenAI to say."""
+    """What a caller may set besides the job."""
 
     chunking_strategy: Literal["auto"] | ServerVad | None = None
     keywords: list[_Term] | None = Field(default=None, max_length=100)  # gpt-transcribe
@@ -83,7 +91,7 @@ def capabilities(to: Deployment) -> Capabilities:
 def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
     """Send the form: text parts first, as the SDK does."""
     del deadline
-    options = option_values(job, NAME)
+    options = options_for(job, NAME, capabilities(to))
     form = _FORMS.get(to.native_model, openai_form.fields)(openai_form.honoured(job, capabilities(to)), to)
     if "languages" in options:  # the caller's list stands for the one language too
         form = [(name, text) for name, text in form if name != "languages[]"]

@@ -192,6 +192,11 @@ class _Server:
     options: frozenset[str] = frozenset()  # names in CompatibleOptions
     path: str | None = None  # None: OpenAI's two routes
     read: Callable[[Reply], Reply] = _as_sent
+    can: Capabilities = field(init=False)  # all of it: with the names of what `generation` writes, and the options
+
+    def __post_init__(self) -> None:
+        can = replace(self.capabilities, generation=frozenset(self.generation), options=self.options)
+        object.__setattr__(self, "can", can)
 
 
 _TIMES: Final = frozenset({Timestamps.SEGMENT, Timestamps.WORD})
@@ -278,14 +283,13 @@ def _server(to: Deployment) -> _Server:
 
 def capabilities(to: Deployment) -> Capabilities:
     """Return what the account's server can do. Raises ValueError where it names one nobody knows."""
-    server = _server(to)
-    return replace(server.capabilities, generation=frozenset(server.generation))
+    return _server(to).can
 
 
 def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the form as the account's server reads it. Raises JobUnsupported."""
     server = _server(to)
-    options = options_for(job, NAME, server.options)
+    options = options_for(job, NAME, server.can)
     if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD and server.path is None:
         raise JobUnsupported(NAME, "a translation has no word times there")
     generation: dict[str, str] = {}  # by field: temperature and do_sample write the same one

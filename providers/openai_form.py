@@ -17,7 +17,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, FiniteFloa
 from providers.errors import JobRejected, JobUnsupported, MalformedReply, QuotaExhausted, by_status
 from providers.languages import code_of
 from providers.provider import retry_after_s
-from providers.types import Segment, Task, Timestamps, Transcript, Word
+from providers.spans import segment, word
+from providers.types import Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,33 +158,19 @@ def read_reply(provider: str, reply: HttpReply) -> Reply:
 def transcript(heard: Reply, reply: HttpReply) -> Transcript:
     """Return what was heard. Words inside segments count where there are none at the top."""
     segments = heard.segments or []
-    words = heard.words or [word for segment in segments for word in segment.words or ()]
+    words = heard.words or [each for span in segments for each in span.words or ()]
     named = heard.language or next((each.code for each in heard.languages or ()), None)
     return Transcript(
         text=heard.text.strip(),
-        segments=tuple(_segment(segment) for segment in segments),
-        words=tuple(_word(word) for word in words if word.text.strip()),
+        segments=tuple(segment(each.text, each.start, each.end, each.speaker) for each in segments),
+        words=tuple(
+            word(each.text, each.start, each.end, speaker=each.speaker, confidence=each.probability)
+            for each in words
+            if each.text.strip()
+        ),
         language=code_of(named) if named else None,
         duration_s=heard.duration if heard.duration is not None and heard.duration >= 0 else None,
         request_id=reply.headers.get("x-request-id"),
-    )
-
-
-def _segment(given: ReplySegment) -> Segment:
-    start_s = max(0.0, given.start or 0.0)
-    end_s = None if given.end is None else max(start_s, given.end)
-    return Segment(text=given.text, start_s=start_s, end_s=end_s, speaker=given.speaker)
-
-
-def _word(given: ReplyWord) -> Word:
-    start_s = max(0.0, given.start or 0.0)
-    known = given.probability is not None and 0 <= given.probability <= 1
-    return Word(
-        text=given.text.strip(),
-        start_s=start_s,
-        end_s=max(start_s, given.end or 0.0),
-        speaker=given.speaker,
-        confidence=given.probability if known else None,
     )
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from providers.errors import JobUnsupported
 from providers.exchange import Exchange, HttpReply, HttpRequest
 from providers.types import (
     Account,
@@ -74,12 +73,15 @@ def succeeded(reply: HttpReply | None, classify_error: Callable[[HttpReply], Pro
     raise classify_error(reply)
 
 
-def options_for(job: TranscriptionJob, adapter: str, known: frozenset[str]) -> dict[str, Any]:
-    """Return the caller's options for an adapter. Raises JobUnsupported for one this model or server does not have."""
-    options = option_values(job, adapter)
-    if unknown := sorted(options.keys() - known):
-        raise JobUnsupported(adapter, f"there is no option {unknown[0]} there")
-    return options
+def options_for(job: TranscriptionJob, adapter: str, can: Capabilities) -> dict[str, Any]:
+    """Return the caller's options for an adapter that the model reads. Planning names the others."""
+    read = can.options if job.diarize else can.options - can.speaker_options
+    return {name: value for name, value in option_values(job, adapter).items() if name in read}
+
+
+def unread_options(job: TranscriptionJob, adapter: str, can: Capabilities) -> list[str]:
+    """Return the names of the caller's options for an adapter that the model does not read."""
+    return sorted(option_values(job, adapter).keys() - options_for(job, adapter, can).keys())
 
 
 def retry_after_s(reply: HttpReply) -> float | None:

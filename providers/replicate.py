@@ -10,10 +10,10 @@ idempotent and has no key to make it so: an attempt that fails after it was sent
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import quote
 
 from pydantic import AliasChoices, BaseModel, Field, FiniteFloat, ValidationError
@@ -23,21 +23,22 @@ from providers.bodies import AUDIO, json_body, json_with_audio, multipart
 from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable, by_status
 from providers.exchange import Afterwards, Base64, HttpReply, HttpRequest, IfAbandoned, Wait
 from providers.languages import code_of, name_of
+from providers.polling import Url, ask, parse, pauses
 from providers.provider import Provider, ProviderOptions, options_for, retry_after_s, succeeded
+from providers.spans import segment, word
 from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from providers.errors import ProviderError
     from providers.exchange import Body, Exchange
     from providers.types import Audio, Deployment, Moment, TranscriptionJob
 
-T = TypeVar("T", bound=BaseModel)
-
 NAME = "replicate"
 _URI_BYTES = 256 * 1024  # of base64; Replicate asks for an uploaded file beyond it
 _HOLD_S = 5  # of 60 possible: until the create is answered there is no id, and so no way to cancel
+_SOON_S = 0.1  # until a run whose output is there already says that it is over
 _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -67,7 +68,6 @@ class _Model:
     prompt: str | None = None
     language: Callable[[str | None], str | None] = lambda language: language and (code_of(language) or language)
     more: Callable[[TranscriptionJob], Mapping[str, object]] = lambda _: {}
-    options: frozenset[str] = field(default_factory=frozenset)
 
 
 def _whole_name(language: str | None) -> str:
@@ -94,46 +94,55 @@ _GPT_4O: Final = _Model(
 _MODELS: Final = {
     "openai/whisper": _Model(
         audio="audio",
-        capabilities=Capabilities(generation=_TEMPERATURE, timestamps=_SEGMENTS, tasks=frozenset(Task), prompt=True),
+        capabilities=Capabilities(
+            generation=_TEMPERATURE,
+            timestamps=_SEGMENTS,
+            tasks=frozenset(Task),
+            prompt=True,
+            options=frozenset(
+                {
+                    "patience",
+                    "suppress_tokens",
+                    "condition_on_previous_text",
+                    "temperature_increment_on_fallback",
+                    "compression_ratio_threshold",
+                    "logprob_threshold",
+                    "no_speech_threshold",
+                }
+            ),
+        ),
         prompt="initial_prompt",
         more=lambda job: {"translate": True} if job.task is Task.TRANSLATE else {},
-        options=frozenset(
-            {
-                "patience",
-                "suppress_tokens",
-                "condition_on_previous_text",
-                "temperature_increment_on_fallback",
-                "compression_ratio_threshold",
-                "logprob_threshold",
-                "no_speech_threshold",
-            }
-        ),
     ),
     "vaibhavs10/incredibly-fast-whisper": _Model(
         audio="audio",
-        capabilities=Capabilities(timestamps=_WORDS, tasks=frozenset(Task)),
+        capabilities=Capabilities(timestamps=_WORDS, tasks=frozenset(Task), options=frozenset({"batch_size"})),
         language=_whole_name,
         more=lambda job: {
             "task": job.task.value,
             "timestamp": "word" if job.timestamps is Timestamps.WORD else "chunk",
         },
-        options=frozenset({"batch_size"}),
     ),
     "openai/gpt-4o-transcribe": _GPT_4O,
     "openai/gpt-4o-mini-transcribe": _GPT_4O,
     "thomasmol/whisper-diarization": _Model(
         audio="file",
-        capabilities=Capabilities(timestamps=_WORDS, prompt=True, diarize=True),
+        capabilities=Capabilities(
+            timestamps=_WORDS, prompt=True, diarize=True, options=frozenset({"num_speakers", "group_segments"})
+        ),
         prompt="prompt",
-        options=frozenset({"num_speakers", "group_segments"}),
     ),
     "victor-upmeet/whisperx": _Model(
         # Its diarization wants a Hugging Face token among the inputs: a credential, so never from here.
         audio="audio_file",
-        capabilities=Capabilities(generation=_TEMPERATURE, timestamps=_WORDS, prompt=True),
+        capabilities=Capabilities(
+            generation=_TEMPERATURE,
+            timestamps=_WORDS,
+            prompt=True,
+            options=frozenset({"batch_size", "vad_onset", "vad_offset"}),
+        ),
         prompt="initial_prompt",
         more=lambda job: {"align_output": True} if job.timestamps is Timestamps.WORD else {},
-        options=frozenset({"batch_size", "vad_onset", "vad_offset"}),
     ),
 }
 _UNKNOWN: Final = _Model(audio="audio", capabilities=Capabilities(language_hint=False), language=lambda _: None)
@@ -154,14 +163,14 @@ def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Excha
     else:  # a long run: the id at once is worth more than the answer in one call
         source = yield from _upload(job.audio, to)
         made = yield _created(to, json_body(_create(to, {_model(to.native_model).audio: source, **inputs})), {})
-    prediction = _parse(_Prediction, succeeded(made, _classify_create))
+    prediction = parse(NAME, _Prediction, succeeded(made, _classify_create))
     if not prediction.is_over:
         prediction = yield from _finish(prediction)
     return read(prediction, job)
 
 
 def build_inputs(job: TranscriptionJob, native_model: str) -> dict[str, object]:
-    """Return the model's input, without the audio. Raises JobUnsupported for an option it does not have."""
+    """Return the model's input, without the audio."""
     model = _model(native_model)
     inputs = {**model.more(job)}
     if (language := model.language(job.language)) is not None:
@@ -169,7 +178,7 @@ def build_inputs(job: TranscriptionJob, native_model: str) -> dict[str, object]:
     if model.prompt and job.prompt:
         inputs[model.prompt] = job.prompt
     inputs |= {name: value for name, value in job.generation.given() if name in model.capabilities.generation}
-    return inputs | options_for(job, NAME, model.options)
+    return inputs | options_for(job, NAME, model.capabilities)
 
 
 def _create(to: Deployment, inputs: Mapping[str, object]) -> dict[str, object]:
@@ -189,12 +198,9 @@ def _created(to: Deployment, body: Body, prefer: Mapping[str, str]) -> HttpReque
     )
 
 
-_Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
-
-
 class _Links(BaseModel):
-    get: _Url
-    cancel: _Url
+    get: Url
+    cancel: Url
 
 
 class _Chunk(BaseModel):
@@ -247,30 +253,19 @@ def _finish(prediction: _Prediction) -> Exchange[_Prediction]:
         raise MalformedReply(NAME, "a running prediction without its URLs")
     yield IfAbandoned(HttpRequest(method="POST", url=prediction.urls.cancel))
     poll = HttpRequest(method="GET", url=prediction.urls.get)
-    pauses = _pauses(soon=prediction.output is not None)
+    between = chain((_SOON_S,) if prediction.output is not None else (), pauses())
     while not prediction.is_over:
-        yield Wait(next(pauses))
-        prediction = _parse(_Prediction, (yield from _ask(poll)))
+        yield Wait(next(between))
+        prediction = parse(NAME, _Prediction, (yield from ask(poll, _is_transient, classify_error)))
     return prediction
 
 
-def _pauses(*, soon: bool) -> Iterator[float]:
-    """Seconds between polls: the SDK's half a second at first, growing to two."""
-    return chain((0.1,) if soon else (), (0.5, 0.5, 0.75, 1.0, 1.5), repeat(2.0))
-
-
-def _ask(request: HttpRequest) -> Exchange[HttpReply]:
-    """Read the state of a job. Two failed readings are forgiven: the job itself runs on and is paid for."""
-    for pause_s in (1.0, 2.0):
-        reply = yield request
-        if reply is None or reply.status not in _TRANSIENT:
-            return succeeded(reply, classify_error)
-        yield Wait(pause_s)
-    return succeeded((yield request), classify_error)
+def _is_transient(reply: HttpReply) -> bool:
+    return reply.status in _TRANSIENT
 
 
 class _FileLinks(BaseModel):
-    get: _Url
+    get: Url
 
 
 class _File(BaseModel):
@@ -281,16 +276,9 @@ class _File(BaseModel):
 def _upload(audio: Audio, to: Deployment) -> Exchange[str]:
     """Upload the audio, ask for its deletion, return what a model reads it by."""
     files = f"{to.account.base_urls['api']}/files"
-    stored = _parse(_File, succeeded((yield multipart(files, (), audio, part="content")), classify_error))
+    stored = parse(NAME, _File, succeeded((yield multipart(files, (), audio, part="content")), classify_error))
     yield Afterwards(HttpRequest(method="DELETE", url=f"{files}/{quote(stored.id, safe='')}"))
     return stored.urls.get
-
-
-def _parse(model: type[T], reply: HttpReply) -> T:
-    try:
-        return model.model_validate_json(reply.body)
-    except ValidationError as error:
-        raise MalformedReply(NAME, f"a {reply.status} that is no {model.__name__.strip('_').lower()}") from error
 
 
 _ABOUT_THE_AUDIO: Final = re.compile(
@@ -336,13 +324,13 @@ def _read_object(output: _Heard, job: TranscriptionJob) -> Transcript:
     segments: list[Segment] = []
     words: list[Word] = []
     if job.timestamps is Timestamps.WORD:
-        words = [_word(chunk.text, *chunk.timestamp) for chunk in chunks]
-        words += [_spoken(word, span, job) for span in spans for word in span.words or [] if word.start is not None]
+        words = [word(chunk.text, *chunk.timestamp) for chunk in chunks]
+        words += [_spoken(each, span, job) for span in spans for each in span.words or [] if each.start is not None]
     elif job.timestamps is Timestamps.SEGMENT:
-        segments = [_segment(chunk.text, *chunk.timestamp) for chunk in chunks]
+        segments = [segment(chunk.text, *chunk.timestamp) for chunk in chunks]
     # Segments beside a translation are still in the language that was spoken.
     if output.translation is None and (job.timestamps is not Timestamps.NONE or job.diarize):
-        segments += [_segment(span.text, span.start, span.end, span.speaker if job.diarize else None) for span in spans]
+        segments += [segment(span.text, span.start, span.end, span.speaker if job.diarize else None) for span in spans]
     return Transcript(
         text=_text(output).strip(),
         segments=tuple(segments),
@@ -361,23 +349,9 @@ def _text(output: _Heard) -> str:
     raise MalformedReply(NAME, "an output without text")  # e.g. only `txt_file`, a URL
 
 
-def _segment(text: str, start: float | None, end: float | None, speaker: str | None = None) -> Segment:
-    start_s = max(0.0, start or 0.0)
-    return Segment(text=text, start_s=start_s, end_s=None if end is None else max(start_s, end), speaker=speaker)
-
-
-def _word(text: str, start: float | None, end: float | None) -> Word:
-    start_s = max(0.0, start or 0.0)
-    return Word(text=text.strip(), start_s=start_s, end_s=max(start_s, end or start_s))
-
-
-def _spoken(word: _SpokenWord, span: _Span, job: TranscriptionJob) -> Word:
-    sure = word.confidence is not None and 0 <= word.confidence <= 1
-    return replace(
-        _word(word.word, word.start, word.end),
-        speaker=(word.speaker or span.speaker) if job.diarize else None,
-        confidence=word.confidence if sure else None,
-    )
+def _spoken(given: _SpokenWord, span: _Span, job: TranscriptionJob) -> Word:
+    speaker = (given.speaker or span.speaker) if job.diarize else None
+    return word(given.word, given.start, given.end, speaker=speaker, confidence=given.confidence)
 
 
 class _Problem(BaseModel):

@@ -15,8 +15,8 @@ from providers import openai_form
 from providers.authorize import bearer
 from providers.bodies import multipart
 from providers.errors import JobUnsupported, MalformedReply, RateLimited
-from providers.provider import Provider, ProviderOptions, one_call
-from providers.types import Capabilities, Container, Task, Timestamps, option_values
+from providers.provider import Provider, ProviderOptions, one_call, options_for
+from providers.types import Capabilities, Container, Task, Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +70,8 @@ MODELS: Final[Mapping[str, Capabilities]] = {
         translation_hint=False,
         prompt=True,
         diarize=True,
+        options=frozenset(TogetherOptions.model_fields),
+        speaker_options=frozenset(TogetherOptions.model_fields),
     ),
     "nvidia/parakeet-tdt-0.6b-v3": replace(  # takes a prompt, and ignores it
         _ANY_MODEL, languages=frozenset(_PARAKEET_HEARS.split())
@@ -106,7 +108,7 @@ def _fields(job: TranscriptionJob, to: Deployment) -> list[tuple[str, str]]:
         form += [("timestamp_granularities[]", "segment"), ("timestamp_granularities[]", "word")]
     if job.diarize:
         form.append(("diarize", "true"))
-    return form + openai_form.option_fields(option_values(job, NAME))
+    return form + openai_form.option_fields(options_for(job, NAME, capabilities(to)))
 
 
 # --- what comes back

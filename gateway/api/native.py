@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.answers import Answer
     from gateway.intake.upload import Upload
     from providers.types import Audio
 
@@ -165,9 +165,18 @@ def _asked(request: web.Request, adapter: str, native: str, fields: Mapping[str,
     own = PROVIDERS[adapter].options.model_fields.keys() & fields.keys()
     parameters = read_parameters({name: value for name, value in fields.items() if name not in own})
     if own:
-        options = {adapter: {name: fields[name] for name in own}}
+        nested = parameters.provider_options.get(adapter, {})
+        options = {adapter: _merged(nested, {name: fields[name] for name in own})}
         parameters = replace(parameters, provider_options={**parameters.provider_options, **options})
     return Asked(model=_canonical(request, adapter, native), parameters=parameters, native_adapter=adapter)
+
+
+def _merged(nested: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Join a provider's options under `provider_options` with those beside it. Raises Problem 422."""
+    for name in nested.keys() & flat.keys():
+        if nested[name] != flat[name]:
+            raise invalid_parameter(name, flat[name], f"one value: {nested[name]!r} was given too")
+    return {**nested, **flat}
 
 
 def _canonical(request: web.Request, adapter: str, native: str) -> str:

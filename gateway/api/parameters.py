@@ -129,12 +129,14 @@ def _flattened(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
     """Join the generation parameters, under any of their names, with what stands beside them."""
     flat: dict[str, Any] = {}
     prefix: dict[str, str] = {}
-    flat |= {name: value for name, value in given.items() if name not in _GENERATION_NAMES}
+    flat |= {name: value for name, value in given.items() if name not in _GENERATION_NAMES and value is not None}
     for name in _GENERATION_NAMES:
         value = given.get(name)
         if value is not None and not isinstance(value, Mapping):
             raise invalid_parameter(name, value, "an object of generation parameters")
         for inner, each in (value or {}).items():
+            if each is None:
+                continue
             if inner in flat and flat[inner] != each:
                 raise invalid_parameter(f"{name}.{inner}", each, f"one value: {flat[inner]!r} was given too")
             flat[inner] = each

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from config.settings import OnUnsupported
 from gateway.problems import Problem
+from providers.provider import unread_options
 from providers.types import Task, Timestamps
 
 if TYPE_CHECKING:
@@ -62,12 +63,28 @@ class Plan:
 
 
 def plan(
-    job: TranscriptionJob, route: Route, capabilities_of: Callable[[Deployment], Capabilities | None], today: date
+    job: TranscriptionJob,
+    route: Route,
+    capabilities_of: Callable[[Deployment], Capabilities | None],
+    today: date,
+    in_order: Callable[[Sequence[Deployment]], Sequence[int]] = lambda given: range(len(given)),
 ) -> Plan:
-    """Order the route's deployments: those that honour everything asked for first, in the route's order.
+    """Order the route's deployments: those that honour everything asked for first, then by the route's strategy.
 
+    in_order: the strategy: the indices of deployments, best first.
     Raises Problem 422 or 413 where none is left, naming the parameter and the deployments asked.
     """
+    decided = sift(job, route, capabilities_of, today)
+    if not decided.candidates:
+        raise _nobody(job, decided.refusals)
+    ordered = [decided.candidates[at] for at in in_order([each.deployment for each in decided.candidates])]
+    return replace(decided, candidates=tuple(sorted(ordered, key=lambda each: len(each.ignored))))
+
+
+def sift(
+    job: TranscriptionJob, route: Route, capabilities_of: Callable[[Deployment], Capabilities | None], today: date
+) -> Plan:
+    """Part the route's deployments into those that can do the job and those passed over, each with its reason."""
     candidates: list[Candidate] = []
     refusals: list[Refusal] = []
     for deployment in route.deployments:
@@ -76,16 +93,14 @@ def plan(
         if refusal or capabilities is None:
             refusals += [refusal] if refusal else []
             continue
-        ignored = tuple(_unhonoured(job, capabilities))
+        ignored = tuple(_unhonoured(job, deployment.account.adapter, capabilities))
         if ignored and route.on_unsupported is OnUnsupported.REJECT:
             refusals.append(
                 Refusal(deployment=deployment, param=ignored[0], reason=f"does not honour {', '.join(ignored)}")
             )
             continue
         candidates.append(Candidate(deployment=deployment, capabilities=capabilities, ignored=ignored))
-    if not candidates:
-        raise _nobody(job, refusals)
-    return Plan(candidates=tuple(sorted(candidates, key=lambda each: len(each.ignored))), refusals=tuple(refusals))
+    return Plan(candidates=tuple(candidates), refusals=tuple(refusals))
 
 
 def _refusal(
@@ -128,7 +143,7 @@ def _too_much(job: TranscriptionJob, can: Capabilities) -> tuple[str, str] | Non
     return None
 
 
-def _unhonoured(job: TranscriptionJob, can: Capabilities) -> Sequence[str]:
+def _unhonoured(job: TranscriptionJob, adapter: str, can: Capabilities) -> Sequence[str]:
     names = [
         name
         for name, value in job.generation.given()
@@ -138,7 +153,7 @@ def _unhonoured(job: TranscriptionJob, can: Capabilities) -> Sequence[str]:
         names.append("prompt")
     if job.language and not _takes_the_hint(job, can):
         names.append("language")
-    return names
+    return names + [f"provider_options.{adapter}.{name}" for name in unread_options(job, adapter, can)]
 
 
 def _takes_the_hint(job: TranscriptionJob, can: Capabilities) -> bool:

@@ -125,11 +125,13 @@ def _refuse_address(content: Content, name: str) -> None:
 
 
 def _boundary(request: web.Request, head: bytes) -> str | None:
-    """Return the form's boundary where the header and the body agree that it is one."""
+    """Return the form's boundary where the header and the body agree that it is one. Raises Problem 400."""
     if not request.content_type.startswith("multipart/"):
         return None
     match = _BOUNDARY.search(request.headers[hdrs.CONTENT_TYPE])
     boundary = (match[1] or match[2].strip()) if match else ""
+    if not boundary.isascii():  # RFC 2046 allows fewer still
+        raise bad_request("Content-Type: the boundary must be ASCII")
     return boundary if boundary and head.lstrip().startswith(b"--") else None
 
 

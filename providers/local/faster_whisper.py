@@ -7,6 +7,7 @@ max_new_tokens, segment and word times. Everything else needs another engine.
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,9 @@ class FasterWhisper:
                 "a Hugging Face id that this machine can download or has in its cache"
             ) from error
 
-    @property
+    @cached_property
     def capabilities(self) -> Capabilities:
+        """What the loaded model can do: the same at every job."""
         multilingual = self._model.model.is_multilingual
         return Capabilities(
             generation=HONOURED,
@@ -77,13 +79,14 @@ class FasterWhisper:
 
     def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
         """Return what was said. Raises UnreadableAudio, AudioTooLong, JobUnsupported, Abandoned."""
+        options = _options(job)  # first: what cannot be done is refused for silence too
         samples = read_samples(job.audio.content, max_duration_s=MAX_DURATION_S)
         duration_s = len(samples) / MODEL_RATE_HZ
         # Cutting at pauses costs words where speech is read slowly, so the detector only says whether there is any.
         # Whisper hears words in silence; a voice detector does not, and takes a five-hundredth of real time.
         if not get_speech_timestamps(samples):
             return Transcript(text="", duration_s=duration_s, model_version=self.native_model)
-        kept, language = self._decode(samples, job, is_abandoned)
+        kept, language = self._decode(samples, options, is_abandoned)
         return Transcript(
             text="".join(segment.text for segment in kept).strip(),
             segments=tuple(_segment(segment, duration_s) for segment in kept),
@@ -94,14 +97,14 @@ class FasterWhisper:
         )
 
     def _decode(
-        self, samples: Samples, job: TranscriptionJob, is_abandoned: Callable[[], bool]
+        self, samples: Samples, options: dict[str, Any], is_abandoned: Callable[[], bool]
     ) -> tuple[list[Any], str]:
         """Return the library's segments and the language. Raises JobUnsupported, Abandoned."""
         kept = []
         if is_abandoned():
             raise Abandoned
         try:
-            found, info = self._model.transcribe(samples, **_options(job))
+            found, info = self._model.transcribe(samples, **options)
             for segment in found:  # the model works here, a window at a time
                 if is_abandoned():
                     raise Abandoned

@@ -35,11 +35,6 @@ def locate(native_model: str) -> str:
     return native_model
 
 
-def embedded_is_installed() -> bool:
-    """Tell whether the `[demo]` extra is there, without reading the model."""
-    return importlib.util.find_spec(_EMBEDDED_PACKAGE) is not None
-
-
 def _embedded_directory(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:

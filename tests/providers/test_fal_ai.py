@@ -15,7 +15,9 @@ from pydantic import SecretStr, ValidationError
 from providers.audio.content import MemoryContent
 from providers.errors import JobUnsupported, MalformedReply, ProviderError, ProviderUnavailable
 from providers.exchange import HttpReply, HttpRequest, IfAbandoned, Wait
-from providers.fal_ai import FAL_AI, FalOptions, authorize, build_fields
+from providers.fal_ai import FAL_AI, authorize, build_fields
+from providers.fal_endpoints import FalOptions
+from providers.provider import unread_options
 from providers.transport import piece_size
 from providers.types import Account, Deployment, Moment, Task, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import sample_audio
@@ -273,9 +275,11 @@ def test_scribe_is_told_to_leave_out_what_nobody_asked_for() -> None:
 
 
 @pytest.mark.parametrize("native_model", [SCRIBE, WHISPER, "fal-ai/nemotron/asr", "somebody/unheard-of"])
-def test_an_option_the_endpoint_does_not_have_is_not_dropped_in_silence(native_model: str) -> None:
-    with pytest.raises(JobUnsupported, match="keyterms"):
-        build_fields(job(provider_options={"fal-ai": FalOptions(keyterms=["Zoë"])}), native_model)
+def test_an_option_the_endpoint_does_not_have_is_named_to_planning(native_model: str) -> None:
+    asked = job(provider_options={"fal-ai": FalOptions(keyterms=["Zoë"])})
+
+    assert unread_options(asked, "fal-ai", FAL_AI.capabilities(deployment(native_model))) == ["keyterms"]
+    assert "keyterms" not in build_fields(asked, native_model)
 
 
 def test_scribes_speakers_are_on_its_words() -> None:

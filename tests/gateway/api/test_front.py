@@ -91,7 +91,7 @@ async def test_options_of_another_are_named(url: str, session: aiohttp.ClientSes
     """They were meant for whom they name; that somebody else answered is told."""
     status, _, ignored = await ask(url, session, provider_options={"fal-ai": {"batch_size": 4, "num_speakers": 2}})
 
-    assert (status, ignored) == (200, "batch_size, num_speakers")
+    assert (status, ignored) == (200, "provider_options.fal-ai.batch_size, provider_options.fal-ai.num_speakers")
 
 
 @pytest.mark.parametrize(

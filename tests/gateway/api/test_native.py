@@ -107,7 +107,7 @@ async def test_fal_segments_and_what_has_no_times(gateway: str) -> None:
 
 async def test_fals_own_options_are_checked_and_named_where_they_had_no_effect(gateway: str) -> None:
     reply = await fal(gateway, num_speakers=2)
-    assert reply.headers["x-gateway-ignored-parameters"] == "num_speakers"
+    assert reply.headers["x-gateway-ignored-parameters"] == "provider_options.fal-ai.num_speakers"
     refused(await fal(gateway, num_speakers=99), 422, "provider_options.fal-ai.num_speakers")
 
 

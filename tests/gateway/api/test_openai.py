@@ -226,7 +226,7 @@ async def test_openais_own_fields_are_named_where_another_answers(
     )
 
     ignored = answer.headers["x-gateway-ignored-parameters"].split(", ")
-    assert sorted(ignored) == ["chunking_strategy", "keywords"]
+    assert sorted(ignored) == ["provider_options.openai.chunking_strategy", "provider_options.openai.keywords"]
 
 
 async def test_one_of_several_languages_is_the_language(start: Start) -> None:
