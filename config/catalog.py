@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from importlib.resources import files
 
 import yaml
@@ -15,6 +16,8 @@ class Price(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     usd_per_minute: float = Field(ge=0)
+    minimum_s: float = Field(0, ge=0)  # what the shortest clip is billed as
+    step_s: float = Field(0, ge=0)  # what a bill is rounded up to; 0: to nothing
     source: str
     date: str  # year and month
 
@@ -28,20 +31,24 @@ class Catalog(BaseModel):
     other_ids: Mapping[str, Mapping[str, str]]  # adapter -> native id -> canonical name
     prices: Mapping[str, Mapping[str, Price]]  # adapter -> native id -> price
 
-    def price(self, adapter: str, native_model: str) -> float | None:
-        """Return US dollars per minute of audio, or None where it is not known."""
-        price = self.prices.get(adapter, {}).get(native_model)
-        return price.usd_per_minute if price else None
+    def price(self, adapter: str, native_model: str) -> Price | None:
+        """Return what a minute of audio costs, or None where it is not known."""
+        return self.prices.get(adapter, {}).get(native_model)
 
     def canonical(self, adapter: str, native_model: str) -> str | None:
         """Return the canonical name of a provider's own id; of `owner/name:version`, either half will do."""
-        ids = {ids[adapter]: name for name, ids in self.models.items() if adapter in ids}
-        known = {**ids, **self.other_ids.get(adapter, {})}
-        return next((name for native_id, name in known.items() if _is_meant(native_id, native_model)), None)
+        return self._canonical.get((adapter, native_model)) if native_model else None
 
-
-def _is_meant(native_id: str, given: str) -> bool:
-    return bool(given) and given in {native_id, *native_id.split(":")}
+    @cached_property
+    def _canonical(self) -> Mapping[tuple[str, str], str]:
+        """Canonical names by adapter and native id or a half of it; where two have the same half, the first's."""
+        ids = [(adapter, given, name) for name, ids in self.models.items() for adapter, given in ids.items()]
+        ids += [(adapter, given, name) for adapter, others in self.other_ids.items() for given, name in others.items()]
+        known: dict[tuple[str, str], str] = {}
+        for adapter, native_id, name in ids:
+            for given in (native_id, *native_id.split(":")):
+                known.setdefault((adapter, given), name)
+        return known
 
 
 def load_catalog() -> Catalog:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ByteSize, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,6 +20,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
+from config.section import Section
 from config.units import Bytes, Seconds, SecondsOrNone
 
 if TYPE_CHECKING:
@@ -35,19 +37,7 @@ class BadConfiguration(ValueError):
     """The configuration cannot be used; the message says where and what would be valid."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Deadline(_Section):
-    """How long a job may take in all: base + per_audio_second x duration, at most max."""
-
-    base: Seconds = 120.0
-    per_audio_second: float = Field(0.5, ge=0, le=100)
-    max: Seconds = 7200.0
-
-
-class Spool(_Section):
+class Spool(Section):
     """Where uploads wait: in memory while small, in unlinked files beyond that."""
 
     memory_per_upload: Bytes = ByteSize(1 << 20)
@@ -56,7 +46,7 @@ class Spool(_Section):
     directory: Path | None = None  # None: the system's folder for temporary files
 
 
-class Server(_Section):
+class Server(Section):
     """The listening side."""
 
     host: str = "127.0.0.1"
@@ -70,7 +60,10 @@ class Server(_Section):
     body_timeout: Seconds = 20.0  # without a byte of the body
     body_min_rate: Bytes = ByteSize(1024)  # bytes a second, after body_timeout
     keep_alive: Seconds = 620.0  # above what clients and load balancers keep, so that they close first
-    drain: SecondsOrNone = 30.0  # what is in flight may finish after SIGTERM
+    grace: SecondsOrNone = 0.0  # after SIGTERM, not ready yet still listening: what balancers need to notice
+    drain: SecondsOrNone = 30.0  # what is in flight then may finish
+    max_in_flight: int = Field(4096, ge=1, le=100_000)  # requests at once; more are told to come back
+    workers: int = Field(1, ge=1, le=256)  # processes that share the port
 
 
 class AuthMode(StrEnum):
@@ -81,7 +74,7 @@ class AuthMode(StrEnum):
     PASSTHROUGH = "passthrough"
 
 
-class Key(_Section):
+class Key(Section):
     """One caller's key, known by its hash alone."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
@@ -90,7 +83,7 @@ class Key(_Section):
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
 
 
-class Auth(_Section):
+class Auth(Section):
     """mode none is for loopback only."""
 
     mode: AuthMode = AuthMode.NONE
@@ -106,15 +99,17 @@ class Auth(_Section):
 BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")]  # no @: a credential has a key of its own
 
 
-class AccountSettings(_Section):
+class AccountSettings(Section):
     """One account at a provider, or the models on this machine."""
 
     adapter: str
     api_key: SecretStr | None = None
     api_key_file: Path | None = None
     base_url: BaseUrl | None = None
-    base_urls: dict[str, BaseUrl] = {}  # where one adapter needs several, by its own names
-    options: dict[str, str] = {}  # what one adapter needs more, by its own names
+    # Where one adapter needs several, by its own names.
+    base_urls: dict[str, BaseUrl] = {}  # noqa: RUF012 - pydantic copies it
+    # What one adapter needs more, by its own names.
+    options: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # adapter: local
     compute_type: str = "default"  # adapter: local; a CTranslate2 type such as int8 or float16
 
@@ -140,11 +135,14 @@ def _read_secret(file: Path) -> SecretStr:
         raise BadConfiguration(f"api_key_file: {file} cannot be read: {reason}") from None
 
 
-class Target(_Section):
+class Target(Section):
     """Where a model can be had: account/native id, split at the first slash."""
 
     target: str = Field(pattern=r"^[\w.-]+(/.*)?$")
     substitute: bool = False  # it is another model than the one asked for, and the operator knows
+    weight: float = Field(1.0, ge=0, le=1e6)  # strategy weighted; 0: only where no other is left
+    max_concurrent: int | None = Field(None, ge=1, le=100_000)  # calls at once
+    usd_per_minute: float | None = Field(None, ge=0)  # where the catalog does not know, or you pay another price
 
     @property
     def account(self) -> str:
@@ -166,10 +164,12 @@ def _as_target(value: object) -> object:
     return {"target": value} if isinstance(value, str) else value
 
 
-class Route(_Section):
+class Route(Section):
     """One model's ways, best first."""
 
     targets: tuple[Target, ...] = Field(min_length=1)
+    strategy: Strategy = Strategy.FAILOVER
+    hedge_after: HedgeAfter = None
     on_unsupported: OnUnsupported = OnUnsupported.REJECT
 
     @model_validator(mode="before")
@@ -190,7 +190,7 @@ ModelName = Annotated[str, AfterValidator(_model_name)]
 AccountName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # the first segment of a target, and of a path
 
 
-class Logs(_Section):
+class Logs(Section):
     """One line a request."""
 
     format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
@@ -212,6 +212,7 @@ class Settings(BaseSettings):
     providers: dict[AccountName, AccountSettings] = {}
     models: dict[ModelName, Route] = {}
     default_model: ModelName | None = None  # of `POST /` and `/predict`
+    reliability: Reliability = Reliability()
     logs: Logs = Logs()
 
     @model_validator(mode="after")

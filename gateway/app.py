@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -17,10 +19,13 @@ from gateway.api.front import CATALOG, SERVICE, Service, endpoint
 from gateway.api.native import FalAi, OpenAILike, Replicate
 from gateway.api.openai import OpenAI
 from gateway.defaults import check_adapters
+from gateway.dispatch.attempts import Means
+from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
 from gateway.intake.receive import BodyLimits
+from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
@@ -31,10 +36,13 @@ from providers.types import Task
 
 if TYPE_CHECKING:
     from config.settings import AccountSettings, Settings
-    from gateway.dispatch.attempts import Attempt
+    from gateway.dispatch.answers import Attempt
     from gateway.dispatch.routes import Routes
     from providers.local.provider import Engine
     from providers.types import Deployment
+
+
+_DOUBTED_FROM_S = 1.0  # of speech in audio whose text is empty
 
 
 class Gateway:
@@ -52,7 +60,10 @@ class Gateway:
         self.spool = _spool_budget(settings)
         self._session = new_session()
         self.fleet = Fleet(self._session, build_local(self.routes, settings, load_engine))
-        self._configured = {d.name for route in self.routes.by_model.values() for d in route.deployments}
+        self.health = HealthBook(asyncio.get_running_loop().time)
+        self.health.adopt(self.routes, settings.reliability)
+        self.metrics.watch_health(self.health.conditions)
+        self.speech = SpeechDetector()
         self.transcoder = Transcoder(
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
         )
@@ -65,6 +76,7 @@ class Gateway:
         await self._session.close()
         await asyncio.to_thread(self.transcoder.close)
         await asyncio.to_thread(self.demuxer.close)
+        await asyncio.to_thread(self.speech.close)
 
     def status(self) -> str:
         """Say whether this process wants traffic, in a word."""
@@ -72,7 +84,17 @@ class Gateway:
             return "draining"
         if self.fleet.loading:
             return "loading"
-        return "degraded" if self.fleet.missing else "ready"
+        away = any(each.state != "closed" for each in self.health.conditions())
+        return "degraded" if self.fleet.missing or away else "ready"
+
+    def details(self) -> dict[str, Any]:
+        """Say how everything is, for operators."""
+        return {
+            "status": self.status(),
+            "in_flight": self.drain.in_flight,
+            "missing": self.fleet.missing,
+            "deployments": [asdict(each) for each in self.health.conditions()],
+        }
 
     def web_app(self) -> web.Application:
         """Return the application with every route."""
@@ -88,21 +110,30 @@ class Gateway:
         app[CATALOG] = self.catalog
         app[METRICS] = self.metrics
         app[ops.READINESS] = self.status
+        app[ops.STATUS] = self.details
         add_routes(app.router, self.routes)
         return app
 
     def _dispatcher(self) -> Dispatcher:
+        means = Means(
+            backend_of=self.fleet.backend,
+            health=self.health,
+            transcoder=self.transcoder,
+            hears_speech=partial(self.speech.speech_at_least, seconds=_DOUBTED_FROM_S),
+            on_attempt=self._count_attempt,
+            reliability=self.settings.reliability,
+            clock=self.health.clock,
+            chance=Random(),  # noqa: S311 - it spreads load, it keeps no secret
+        )
         return Dispatcher(
             fleet=self.fleet,
             deadline=self.settings.server.deadline,
-            transcoder=self.transcoder,
-            clock=asyncio.get_running_loop().time,
+            means=means,
             today=lambda: datetime.now(UTC).date(),
-            on_attempt=self._count_attempt,
         )
 
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
-        self.metrics.attempt(deployment, attempt, configured=deployment.name in self._configured)
+        self.metrics.attempt(self.health.label(deployment), attempt)
 
     def _watch(self) -> None:
         """Let the gauges read what they show when they are scraped."""
@@ -144,6 +175,7 @@ def add_routes(router: web.UrlDispatcher, routes: Routes) -> None:
 def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/health/live", ops.live)
     router.add_get("/health/ready", ops.ready)
+    router.add_get("/status", ops.status)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)

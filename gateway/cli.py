@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from config.catalog import load_catalog
 from config.settings import BadConfiguration, Settings, load, refuse_open_door
@@ -106,6 +107,40 @@ def transcribe(
 
     settings = _settings(config_file, demo=demo)
     click.echo(_run(transcribe_file(settings, audio, model or _first_model(settings), timestamps, format_)))
+
+
+@main.command()
+@click.option("--audio", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_CONFIG
+@_DEMO
+@click.option("--model", help="A model of the configuration; otherwise its default_model, or its first.")
+@click.option(
+    "--timestamps", type=click.Choice(["none", "segment", "word"]), default="none", show_default=True, help="As asked."
+)
+@click.option("--language", help="As asked, e.g. en.")
+def explain(
+    audio: Path, config_file: Path | None, *, demo: bool, model: str | None, timestamps: str, language: str | None
+) -> None:
+    """Say which deployments would be asked for AUDIO, in which order, and why the others would not.
+
+    Nothing is sent anywhere. A running gateway says the same of itself to a request with X-Gateway-Dry-Run: true.
+    """
+    from gateway.transcribe import explain_file  # noqa: PLC0415 - other commands need none of it
+
+    settings = _settings(config_file, demo=demo)
+    click.echo(_run(explain_file(settings, audio, model or _first_model(settings), timestamps, language)))
+
+
+@main.command()
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="A running gateway.")
+@click.option("--key", envvar="ASR_GATEWAY_KEY", help="An admin key, where keys are wanted.")
+@click.option("--json", "as_json", is_flag=True, help="As the gateway says it.")
+def status(url: str, key: str | None, *, as_json: bool) -> None:
+    """Show how a running gateway and its deployments are."""
+    from gateway.status import ask_status, in_lines  # noqa: PLC0415 - other commands need none of it
+
+    told = _run(ask_status(url, key))
+    click.echo(msgspec.json.encode(told).decode() if as_json else in_lines(told))
 
 
 @main.command()

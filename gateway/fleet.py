@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from config.settings import BadConfiguration
 from gateway.dispatch.routes import NAME_HERE, WILDCARD, Route, Routes
+from gateway.policies.hedging import After
 from providers.local.models import EMBEDDED
 from providers.local.provider import NAME as LOCAL
 from providers.local.provider import LocalModel
 from providers.registry import PROVIDERS
 from providers.transport import HttpProvider
-from providers.types import Account, Deployment
+from providers.types import Account, Deployment, Price
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from config.catalog import Catalog
+    from config.catalog import Price as ListedPrice
     from config.settings import AccountSettings, Settings, Target
     from config.settings import Route as RouteSettings
     from gateway.dispatch.attempts import Backend
@@ -111,17 +113,44 @@ def _account(name: str, settings: AccountSettings) -> Account:
 
 def _route(name: str, settings: RouteSettings, accounts: Mapping[str, Account], catalog: Catalog) -> Route:
     deployments = tuple(_deployment(name, each, accounts[each.account], catalog) for each in settings.targets)
-    return Route(deployments=deployments, on_unsupported=settings.on_unsupported)
+    return Route(
+        deployments=deployments,
+        on_unsupported=settings.on_unsupported,
+        strategy=settings.strategy,
+        hedge_after=_hedge_after(settings.hedge_after),
+    )
+
+
+def _hedge_after(setting: str | float | None) -> After | None:
+    """Read p95, or seconds."""
+    if setting is None:
+        return None
+    return After(quantile=int(setting[1:]) / 100) if isinstance(setting, str) else After(seconds=setting)
 
 
 def _deployment(name: str, target: Target, account: Account, catalog: Catalog) -> Deployment:
     native = target.native_model or (EMBEDDED if account.adapter == LOCAL else "")
     if name != WILDCARD:
         native = native.replace(NAME_HERE, name)
-    deployment = Deployment(account=account, native_model=native, usd_per_minute=catalog.price(account.adapter, native))
+    deployment = Deployment(
+        account=account,
+        native_model=native,
+        price=_price(target, catalog.price(account.adapter, native)),
+        weight=target.weight,
+        max_concurrent=target.max_concurrent,
+    )
     if fault := _fault(name, target, deployment, catalog):
         raise BadConfiguration(f"models.{name}: target {target.target} {fault}")
     return deployment
+
+
+def _price(target: Target, listed: ListedPrice | None) -> Price | None:
+    """Return the operator's own price, else the catalog's."""
+    if target.usd_per_minute is not None:
+        return Price(usd_per_minute=target.usd_per_minute)
+    if listed is None:
+        return None
+    return Price(usd_per_minute=listed.usd_per_minute, minimum_s=listed.minimum_s, step_s=listed.step_s)
 
 
 def _fault(name: str, target: Target, deployment: Deployment, catalog: Catalog) -> str | None:

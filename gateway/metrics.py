@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.policies.breaker import Why
 
 if TYPE_CHECKING:
-    from gateway.dispatch.attempts import Attempt
+    from collections.abc import Callable, Iterable, Sequence
+
+    from prometheus_client import Metric
+
+    from gateway.dispatch.answers import Attempt
+    from gateway.dispatch.health import Condition
     from gateway.observe import Observed
-    from providers.types import Deployment
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _BYTES = (1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
@@ -31,7 +39,10 @@ class Metrics:
             "asr_request_seconds", "Time to answer.", ("front",), buckets=_SECONDS, registry=self.registry
         )
         self._attempts = Counter(
-            "asr_attempts", "Calls to deployments.", ("deployment", "outcome"), registry=self.registry
+            "asr_attempts",
+            "Calls to deployments, by outcome and by why they were made: first, retry, failover, hedge, doubt.",
+            ("deployment", "outcome", "kind"),
+            registry=self.registry,
         )
         self._attempt_seconds = Histogram(
             "asr_attempt_seconds", "Time of one call.", ("deployment",), buckets=_SECONDS, registry=self.registry
@@ -51,11 +62,36 @@ class Metrics:
         if status.startswith("2") and observed.audio_s:
             self._audio_seconds.labels(observed.model).inc(observed.audio_s)
 
-    def attempt(self, deployment: Deployment, attempt: Attempt, *, configured: bool) -> None:
-        """Count a call. configured: False for a deployment that a wildcard route made of a caller's words."""
-        name = deployment.name if configured else f"{deployment.account.name}/other"
-        self._attempts.labels(name, attempt.outcome).inc()
-        self._attempt_seconds.labels(name).observe(attempt.seconds)
+    def attempt(self, deployment: str, attempt: Attempt) -> None:
+        """Count a call. deployment: a name from the configuration, whatever a wildcard route made of a caller's."""
+        self._attempts.labels(deployment, attempt.outcome, attempt.kind).inc()
+        self._attempt_seconds.labels(deployment).observe(attempt.seconds)
+
+    def watch_health(self, conditions: Callable[[], Sequence[Condition]]) -> None:
+        """Show every deployment's condition as it is when it is scraped."""
+        self.registry.register(_Conditions(conditions))
+
+
+class _Conditions(Collector):
+    """The health of deployments as gauges, read at each scrape: what changes with the clock has no event to count."""
+
+    def __init__(self, conditions: Callable[[], Sequence[Condition]]) -> None:
+        self._conditions = conditions
+
+    def collect(self) -> Iterable[Metric]:
+        state = GaugeMetricFamily(
+            "asr_deployment_away",
+            "1 where a deployment is left alone, by why: failing, slow, rate-limited, credentials, quota.",
+            labels=("deployment", "why"),
+        )
+        in_flight = GaugeMetricFamily("asr_deployment_in_flight", "Calls in progress.", labels=("deployment",))
+        waiting = GaugeMetricFamily("asr_deployment_waiting", "Jobs waiting for a place.", labels=("deployment",))
+        for each in self._conditions():
+            for why in Why:
+                state.add_metric((each.deployment, why), float(each.why == why))
+            in_flight.add_metric((each.deployment,), each.in_flight)
+            waiting.add_metric((each.deployment,), each.waiting)
+        return (state, in_flight, waiting)
 
 
 METRICS = web.AppKey("metrics", Metrics)

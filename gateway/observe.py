@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.answers import Answer
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ import msgspec
 from gateway.api.hf import chunks
 from gateway.api.subtitles import render_subtitles
 from gateway.app import Gateway
+from gateway.dispatch.explain import explained, in_lines
 from gateway.intake.measure import measure
 from gateway.intake.spool import Spool
 from gateway.intake.upload import Upload
@@ -19,11 +21,11 @@ from gateway.problems import Problem
 from providers.types import Timestamps, TranscriptionJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from config.settings import Settings
-    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.answers import Answer
     from providers.types import Audio
 
 _READ_BYTES = 1 << 20
@@ -33,6 +35,23 @@ _LONG_BYTES = 50 << 20  # a progress bar for less would only flash by
 async def transcribe_file(settings: Settings, path: Path, model: str, timestamps: str, format_: str) -> str:
     """Return the transcript in a format. Raises ClickException where there is none."""
     wanted = Timestamps.SEGMENT if format_ in {"srt", "vtt"} else Timestamps(timestamps)
+    async with _job_on(settings, path) as (gateway, audio):
+        job = TranscriptionJob(model=model, audio=audio, timestamps=wanted)
+        answer = await gateway.dispatcher.transcribe(job, gateway.routes.resolve(model))
+        return _rendered(answer, audio, wanted, format_)
+
+
+async def explain_file(settings: Settings, path: Path, model: str, timestamps: str, language: str | None) -> str:
+    """Return the plan there would be for a file, in words. Raises ClickException where nobody can do the job."""
+    async with _job_on(settings, path) as (gateway, audio):
+        job = TranscriptionJob(model=model, audio=audio, timestamps=Timestamps(timestamps), language=language)
+        route = gateway.routes.resolve(model)
+        return in_lines(explained(job, route, gateway.dispatcher.plan(job, route), gateway.health))
+
+
+@asynccontextmanager
+async def _job_on(settings: Settings, path: Path) -> AsyncIterator[tuple[Gateway, Audio]]:
+    """Build a gateway without a server, and read a file into it. Raises ClickException for every Problem inside."""
     gateway = Gateway(settings)
     try:
         await gateway.fleet.load()
@@ -40,10 +59,7 @@ async def transcribe_file(settings: Settings, path: Path, model: str, timestamps
             click.echo(sentence, err=True)
         upload = await _read(gateway, path)
         try:
-            audio = await measure(upload, gateway.demuxer, max_duration_s=settings.server.max_duration)
-            job = TranscriptionJob(model=model, audio=audio, timestamps=wanted)
-            answer = await gateway.dispatcher.transcribe(job, gateway.routes.resolve(job.model))
-            return _rendered(answer, audio, wanted, format_)
+            yield gateway, await measure(upload, gateway.demuxer, max_duration_s=settings.server.max_duration)
         finally:
             upload.close()
     except Problem as problem:

@@ -159,6 +159,8 @@ class Capabilities:
     translation_hint: bool = True  # whether it can do so where a translation is asked for
     prompt: bool = False
     diarize: bool = False
+    options: frozenset[str] = frozenset()  # of its provider's, those that this model reads
+    speaker_options: frozenset[str] = frozenset()  # those of them that it reads only where it tells speakers apart
     containers: frozenset[Container] | None = None  # None: any; else what is not here is transcoded
     transcode_to: Container = Container.FLAC
     max_bytes: int | None = None
@@ -178,12 +180,23 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What audio costs: per minute, of at least so many seconds, rounded up to a multiple of so many."""
+
+    usd_per_minute: float
+    minimum_s: float = 0.0
+    step_s: float = 0.0  # 0: billed exactly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """One model on one account."""
 
     account: Account
     native_model: str
-    usd_per_minute: float | None = None
+    price: Price | None = None  # None where it is not known, or billed by compute time
+    weight: float = 1.0  # its part of the jobs, where the route shares them out
+    max_concurrent: int | None = None  # calls at once
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from config.reliability import Reliability
 from config.settings import AccountSettings, Auth, Key, Route, Server, Settings, Target
 from tests.conftest import KEY, sample
 from tests.serving import running
@@ -99,6 +100,8 @@ def settings(urls: Mapping[str, str], *, auth: Auth | None = None, **server: Any
         providers=accounts,
         models={MODEL: Route(targets=tuple(Target(target=f"{name}/whisper", substitute=True) for name in urls))},
         default_model=MODEL,
+        # Asking one deployment again has tests of its own; here an error is told at once.
+        reliability=Reliability.model_validate({"retries": {"limit": 0}}),
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from aiohttp import web
 from pydantic import ValidationError
 
 from config.catalog import Catalog
 from gateway.api.auth import CALLER
-from gateway.dispatch.attempts import CREDENTIALS_REJECTED
+from gateway.api.terms import is_dry_run, timeout_s
+from gateway.dispatch.answers import CREDENTIALS_REJECTED
+from gateway.dispatch.explain import explained
 from gateway.intake.measure import measure
 from gateway.observe import Observed
 from gateway.problems import Problem, forbidden, invalid_parameter, unauthorized
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
-    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.answers import Answer
     from gateway.dispatch.routes import Route, Routes
     from gateway.dispatch.service import Dispatcher
     from gateway.intake.upload import Intake, Shape, Upload
@@ -86,6 +89,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
         service = request.config_dict[SERVICE]
         observed = request[OBSERVED]
         observed.front = front.name
+        allowed_s, dry_run = timeout_s(request), is_dry_run(request)
         upload = await service.intake.receive(request, front.shape)
         try:
             observed.upload_bytes = upload.content.size_bytes
@@ -94,7 +98,10 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             observed.model = asked.model if asked.model in service.routes.by_model else "other"
             audio = await measure(upload, service.demuxer, max_duration_s=service.max_duration_s)
             observed.audio_s = audio.duration_s
-            answer = await _dispatched(service.dispatcher, _job(asked, audio), route, request[CALLER])
+            job = _job(asked, audio)
+            if dry_run:
+                return _planned(service.dispatcher, job, route)
+            answer = await _dispatched(service.dispatcher, job, route, request[CALLER], allowed_s)
             observed.answered(answer)
             response = front.render(asked, audio, answer)
         finally:
@@ -105,10 +112,17 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
     return handle
 
 
-async def _dispatched(dispatcher: Dispatcher, job: TranscriptionJob, route: Route, caller: Caller) -> Answer:
+def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> web.Response:
+    plan = explained(job, route, dispatcher.plan(job, route), dispatcher.means.health)
+    return web.Response(body=msgspec.json.encode(plan), content_type="application/json")
+
+
+async def _dispatched(
+    dispatcher: Dispatcher, job: TranscriptionJob, route: Route, caller: Caller, allowed_s: float | None
+) -> Answer:
     """Dispatch. Raises Problem; where the key that was refused is the caller's own, the caller is told so."""
     try:
-        return await dispatcher.transcribe(job, route)
+        return await dispatcher.transcribe(job, route, allowed_s)
     except Problem as problem:
         if caller.token is not None and problem.type == CREDENTIALS_REJECTED:
             raise unauthorized("the provider refused this token") from problem
@@ -173,4 +187,5 @@ def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
 def _unread_options(asked: Asked, answer: Answer) -> list[str]:
     """Return the options meant for other providers than the one that answered."""
     given = asked.parameters.provider_options
-    return [name for adapter in given if adapter != answer.deployment.account.adapter for name in given[adapter]]
+    own = answer.deployment.account.adapter
+    return [f"provider_options.{adapter}.{name}" for adapter in given if adapter != own for name in given[adapter]]

@@ -21,7 +21,7 @@ from providers.types import Timestamps
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.answers import Answer
     from gateway.intake.upload import Upload
     from providers.types import Audio, Transcript
 

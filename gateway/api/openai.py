@@ -30,7 +30,7 @@ from providers.types import GenerationParameters, Task, Timestamps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.answers import Answer
     from gateway.intake.upload import Upload
     from providers.types import Audio, Segment, Transcript
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
 """Gives "ready", "degraded", "loading" or "draining"."""
 
+STATUS: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("status")
+"""Gives what operators read at `/status`."""
+
 
 async def live(request: web.Request) -> web.Response:
     """Answer while the event loop turns."""
@@ -30,6 +33,12 @@ async def ready(request: web.Request) -> web.Response:
     """Answer 503 only while a model loads or the process drains: a lost dependency must not take every replica out."""
     status = request.config_dict[READINESS]()
     return json_response({"status": status}, 503 if status in {"loading", "draining"} else 200)
+
+
+async def status(request: web.Request) -> web.Response:
+    """Answer what is known of every deployment, to an admin."""
+    admin_only(request[CALLER])
+    return json_response(request.config_dict[STATUS]())
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -1,42 +1,41 @@
-"""Trying a plan's candidates in order, under one deadline."""
+"""One job's tries, under one deadline.
+
+In a round every candidate that can be asked now is asked, one after another and without a wait between. Where a round
+ends without an answer, those whose errors may pass are asked again after the shortest wait that one of them needs.
+That is the only place where anything is tried again.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from gateway.dispatch.answers import Answer, Attempt, Kind, problem_of
+from gateway.dispatch.copies import Copies
 from gateway.dispatch.plan import times_for
-from gateway.problems import Problem
-from providers.audio.decode import AudioTooLong, UnreadableAudio
-from providers.errors import (
-    AttemptTimedOut,
-    CredentialsRejected,
-    JobRejected,
-    JobUnsupported,
-    MalformedReply,
-    ProviderError,
-    ProviderUnavailable,
-    RateLimited,
-)
+from gateway.dispatch.race import first_answer
+from gateway.dispatch.turns import Turn, Turns
+from gateway.dispatch.verdict import NOTHING, Verdict, of_answer, of_error
+from gateway.policies.backoff import full_jitter_s
+from gateway.policies.deadline import allowed_s, share
+from gateway.policies.hedging import delay_s
+from providers.errors import MalformedReply, ProviderError
 from providers.types import Moment, Timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable
+    from random import Random
 
+    from config.reliability import Reliability
+    from gateway.dispatch.health import HealthBook
     from gateway.dispatch.plan import Candidate
     from gateway.intake.transcoder import Transcoder
-    from providers.types import Audio, Container, Deployment, Transcript, TranscriptionJob
-
-
-class TooMuch(JobUnsupported):
-    """More audio than a deployment takes, known only once it was transcoded."""
-
-
-CREDENTIALS_REJECTED = "credentials-rejected"
-"""The type of a Problem where every deployment refused the key it was shown."""
+    from gateway.policies.hedging import After
+    from gateway.problems import Problem
+    from providers.types import Audio, Deployment, Transcript, TranscriptionJob
 
 
 class Backend(Protocol):
@@ -48,127 +47,206 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One call, as callers and operators are told of it."""
+class Means:
+    """What every job's attempts are made with."""
 
-    deployment: str
-    outcome: str
-    seconds: float
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.deployment}: {self.outcome} after {self.seconds:.2f} s" + (
-            f" ({self.reason})" if self.reason else ""
-        )
+    backend_of: Callable[[Deployment], Backend]
+    health: HealthBook
+    transcoder: Transcoder
+    hears_speech: Callable[[Audio], Awaitable[bool]]
+    on_attempt: Callable[[Deployment, Attempt], None]
+    reliability: Reliability
+    clock: Callable[[], float]
+    chance: Random
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A transcript and how it was come by."""
+class Terms:
+    """What one job's attempts are bound to."""
 
-    transcript: Transcript
-    deployment: Deployment
-    ignored: tuple[str, ...]
-    attempts: tuple[Attempt, ...]
+    deadline: Moment
+    hedge_after: After | None = None
+    hurried: bool = False  # the caller allows less time than the gateway would
+    own_key: bool = False  # the caller's own credential is what providers see
+
+
+class NobodyYet(Exception):
+    """A round ended without an answer, and another is worth its wait."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """How a call went, filled in while it goes."""
+
+    word: str = "error"
+    reason: str = ""
+    verdict: Verdict = NOTHING
 
 
 class Attempts:
-    """One job's tries. Transcoded copies of the audio live as long as this is open."""
+    """One job's. Transcoded copies of the audio live as long as this is open."""
 
-    def __init__(
-        self,
-        job: TranscriptionJob,
-        backend_of: Callable[[Deployment], Backend],
-        *,
-        clock: Callable[[], float],
-        transcoder: Transcoder,
-        on_attempt: Callable[[Deployment, Attempt], None],
-    ) -> None:
+    def __init__(self, job: TranscriptionJob, candidates: tuple[Candidate, ...], means: Means, terms: Terms) -> None:
         self._job = job
-        self._backend_of = backend_of
-        self._clock = clock
-        self._transcoder = transcoder
-        self._on_attempt = on_attempt
-        self._transcoded: dict[Container, Audio] = {}
-        self._cleanup = ExitStack()
+        self._means = means
+        self._terms = terms
+        self._clock = means.clock
+        self._turns = Turns(candidates, means.health, means.reliability, means.clock)
+        self._errors: list[ProviderError] = []
+        self._copies = Copies(job.audio, means.transcoder)
         self.made: list[Attempt] = []
 
     def close(self) -> None:
-        self._cleanup.close()
+        self._copies.close()
 
-    async def run(self, candidates: Sequence[Candidate], deadline: Moment) -> Answer:
-        """Return the first answer. Raises Problem where there is none."""
-        errors: list[ProviderError] = []
-        for at, candidate in enumerate(candidates, start=1):
-            if self._clock() >= deadline:
-                break
-            try:
-                transcript = await self._attempt(
-                    candidate, share(self._clock(), deadline, is_last=at == len(candidates))
-                )
-            except ProviderError as error:
-                errors.append(error)
-                if not error.failover:
-                    break
-            else:
-                return Answer(
-                    transcript=transcript,
-                    deployment=candidate.deployment,
-                    ignored=candidate.ignored,
-                    attempts=tuple(self.made),
-                )
-        raise problem_of(errors, self.made, past_deadline=self._clock() >= deadline)
-
-    async def _attempt(self, candidate: Candidate, deadline: Moment) -> Transcript:
-        deployment, started = candidate.deployment, self._clock()
-        outcome, reason = "error", ""
+    async def run(self) -> Answer:
+        """Return the first answer worth believing. Raises Problem where there is none."""
+        rounds = AsyncRetrying(
+            retry=retry_if_exception_type(NobodyYet),
+            wait=_wait_asked_for,
+            stop=stop_after_attempt(1 + self._means.reliability.retries.limit),
+            sleep=self._means.sleep,
+            reraise=True,
+        )
         try:
-            times = times_for(self._job, candidate.capabilities) or self._job.timestamps
-            job = replace(self._job, audio=await self._audio_for(candidate, deadline), timestamps=times)
-            transcript = await self._backend_of(deployment).transcribe(job, deployment, deadline)
-            check_times(transcript, job, deployment.account.adapter)
-            outcome = "ok"
+            answer: Answer = await rounds(self._one_round)
+        except NobodyYet as error:
+            raise self._problem() from error
+        answer = await self._doubted(answer) if answer.is_empty else answer
+        return replace(answer, attempts=tuple(self.made))
+
+    async def _one_round(self) -> Answer:
+        """Ask each that can be asked. Raises NobodyYet, or Problem where nothing is left to try."""
+        self._turns.new_round()
+        while (turn := await self._next_turn()) is not None:
+            answer = await self._raced(turn)
+            if answer is not None:
+                return answer
+            if not all(error.failover for error in self._errors):
+                raise self._problem()
+        wait_s = self._turns.again_in_s(self._jitter_s)
+        if wait_s is None or self._clock() + wait_s >= self._terms.deadline:
+            raise self._problem()
+        raise NobodyYet(wait_s)
+
+    async def _next_turn(self) -> Turn | None:
+        if self._clock() >= self._terms.deadline:
+            return None
+        return self._turns.free() or await self._turns.queued(self._terms.deadline) or self._turns.slow()
+
+    async def _raced(self, turn: Turn) -> Answer | None:
+        """Return its answer, or that of another that joined the race because it was slow."""
+        kind = Kind.RETRY if turn.calls > 1 else Kind.FAILOVER if self.made else Kind.FIRST
+        hedge_in_s = self._hedge_in_s(turn)
+        if hedge_in_s is None:
+            return await self._tried(turn, kind)
+        try:
+            return await first_answer(self._tried(turn, kind), lambda: self._hedged(turn), hedge_in_s)
+        finally:  # a task that is cancelled before its first step gives nothing back itself
+            turn.end(self._clock())
+
+    def _hedge_in_s(self, turn: Turn) -> float | None:
+        after = self._terms.hedge_after
+        if after is None or not self._turns.is_anybody_left:
+            return None
+        return delay_s(after, turn.health.paces, self._job.audio.duration_s)
+
+    async def _hedged(self, slow: Turn) -> Answer | None:
+        other = self._turns.free() if slow.health.may_hedge(self._clock()) else None
+        return await self._tried(other, Kind.HEDGE) if other else None
+
+    async def _doubted(self, answer: Answer) -> Answer:
+        """Ask one other where a text is empty and a voice is heard; if it agrees, or none is left, empty it is."""
+        means, now = self._means, self._clock()
+        if not means.reliability.doubt_empty or not self._turns.is_anybody_left or now >= self._terms.deadline:
+            return answer
+        if not await means.hears_speech(self._job.audio) or (other := self._turns.free()) is None:
+            return answer
+        second = await self._tried(other, Kind.DOUBT)
+        return answer if second is None or second.is_empty else second
+
+    async def _tried(self, turn: Turn, kind: Kind) -> Answer | None:
+        """Call once; return the answer, or None and remember the error."""
+        try:
+            transcript = await self._called(turn, kind)
         except ProviderError as error:
-            outcome, reason = error.outcome, error.reason
+            turn.error = error
+            self._errors.append(error)
+            return None
+        candidate = turn.candidate
+        return Answer(transcript=transcript, deployment=candidate.deployment, ignored=candidate.ignored, attempts=())
+
+    async def _called(self, turn: Turn, kind: Kind) -> Transcript:
+        """Call once, count it, and judge the deployment by it."""
+        started, outcome = self._clock(), _Outcome()
+        try:
+            return await self._sent(turn, outcome)
+        except ProviderError as error:
+            outcome.word, outcome.reason = error.outcome, error.reason
             raise
         except asyncio.CancelledError:
-            outcome = "cancelled"
+            outcome.word = "cancelled"
             raise
-        else:
-            return transcript
         finally:
-            attempt = Attempt(
-                deployment=deployment.name, outcome=outcome, seconds=self._clock() - started, reason=reason
-            )
-            self.made.append(attempt)
-            self._on_attempt(deployment, attempt)
+            self._ended(turn, kind, started, outcome)
 
-    async def _audio_for(self, candidate: Candidate, deadline: Moment) -> Audio:
-        """Return the audio in a container the deployment takes, transcoded once for all attempts that need it."""
-        can, audio = candidate.capabilities, self._job.audio
-        if can.containers is None or audio.container in can.containers:
-            return audio
-        wanted, adapter = can.transcode_to, candidate.deployment.account.adapter
-        if wanted not in self._transcoded:
-            self._transcoded[wanted] = await self._transcode(audio, wanted, adapter, deadline)
-        if can.max_bytes is not None and self._transcoded[wanted].size_bytes > can.max_bytes:
-            raise TooMuch(adapter, f"takes at most {can.max_bytes} bytes")
-        return self._transcoded[wanted]
-
-    async def _transcode(self, audio: Audio, wanted: Container, adapter: str, deadline: Moment) -> Audio:
+    async def _sent(self, turn: Turn, outcome: _Outcome) -> Transcript:
+        """Return the transcript; leave in outcome what it says of the deployment. Raises ProviderError."""
+        deployment, until = turn.candidate.deployment, self._until()
+        job = await self._job_for(turn.candidate, until)  # what fails here is the audio's fault, or this machine's
+        settings, terms, sent = self._means.reliability.breakers, self._terms, self._clock()
         try:
-            async with asyncio.timeout_at(deadline):
-                made = await self._transcoder.run(audio, wanted)
-        except TimeoutError as error:
-            raise AttemptTimedOut(adapter, "still transcoding at the deadline") from error
-        except UnreadableAudio as error:
-            raise JobRejected(adapter, str(error)) from error
-        except AudioTooLong as error:
-            raise TooMuch(adapter, str(error)) from error
-        except OSError as error:
-            raise ProviderUnavailable(adapter, "no room to transcode the audio") from error
-        self._cleanup.callback(made.content.close)
-        return made
+            transcript = await self._means.backend_of(deployment).transcribe(job, deployment, until)
+            check_times(transcript, job, deployment.account.adapter)
+        except ProviderError as error:
+            outcome.verdict = of_error(error, settings, hurried=terms.hurried, own_key=terms.own_key)
+            raise
+        outcome.word = "ok"
+        outcome.verdict = of_answer(self._clock() - sent, job.audio.duration_s, settings)
+        return transcript
+
+    def _ended(self, turn: Turn, kind: Kind, started: float, outcome: _Outcome) -> None:
+        now, deployment = self._clock(), turn.candidate.deployment
+        turn.end(now, outcome.verdict)
+        attempt = Attempt(
+            deployment=deployment.name, outcome=outcome.word, seconds=now - started, reason=outcome.reason, kind=kind
+        )
+        self.made.append(attempt)
+        self._means.on_attempt(deployment, attempt)
+
+    def _until(self) -> Moment:
+        """Return when an attempt must be over: its own limit, and a part of what is left."""
+        now, limit = self._clock(), self._means.reliability.attempt_timeout
+        until = share(now, self._terms.deadline, is_last=not self._turns.is_anybody_left)
+        if limit is not None:
+            length_s = self._job.audio.duration_s or 0.0
+            until = min(until, now + allowed_s(limit.base, limit.per_audio_second, limit.max, length_s))
+        return Moment(until)
+
+    async def _job_for(self, candidate: Candidate, until: Moment) -> TranscriptionJob:
+        """Return the job as it is put to one candidate. Raises ProviderError."""
+        can = candidate.capabilities
+        audio = await self._copies.taken_by(can, candidate.deployment.account.adapter, until)
+        return replace(self._job, audio=audio, timestamps=times_for(self._job, can) or self._job.timestamps)
+
+    def _jitter_s(self, tries: int) -> float:
+        retries = self._means.reliability.retries
+        return full_jitter_s(tries, self._means.chance, base_s=retries.base, cap_s=retries.cap)
+
+    def _problem(self) -> Problem:
+        past_deadline = self._clock() >= self._terms.deadline
+        return problem_of(
+            self._errors,
+            self.made,
+            self._turns.away(),
+            past_deadline=past_deadline,
+            again_in_s=self._turns.back_in_s(),
+        )
 
 
 def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:
@@ -183,41 +261,6 @@ def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:
         raise MalformedReply(adapter, f"answered without the {wanted} it was asked for")
 
 
-def share(now: float, deadline: Moment, *, is_last: bool) -> Moment:
-    """Return when an attempt must be over: half of what is left, so that one that hangs leaves the next its turn."""
-    return deadline if is_last else Moment(now + (deadline - now) / 2)
-
-
-def problem_of(errors: Sequence[ProviderError], attempts: Sequence[Attempt], *, past_deadline: bool) -> Problem:
-    """Say why nobody answered: the caller's fault, the clock's, everybody's limits, or plain failure."""
-    lines = "; ".join(map(str, attempts))
-    final: Mapping[str, str] = {"x-should-retry": "false"}
-    last = errors[-1] if errors else None
-    if isinstance(last, JobRejected):
-        return Problem(status=400, type="unreadable-audio", message=last.reason or "the provider refused the audio")
-    if past_deadline or (errors and all(isinstance(each, AttemptTimedOut) for each in errors)):
-        return Problem(status=504, type="deadline", message=f"no answer before the deadline: {lines}", headers=final)
-    if errors and all(isinstance(each, RateLimited) for each in errors):
-        return _all_limited([each for each in errors if isinstance(each, RateLimited)], lines)
-    if errors and all(isinstance(each, TooMuch) for each in errors):
-        return Problem(status=413, type="too-large", message=f"no deployment takes this much: {lines}")
-    if errors and all(isinstance(each, JobUnsupported) for each in errors):
-        return Problem(status=422, type="unsupported-job", message=f"no deployment takes this job: {lines}")
-    refused = bool(errors) and all(isinstance(each, CredentialsRejected) for each in errors)
-    return Problem(
-        status=502,
-        type=CREDENTIALS_REJECTED if refused else "all-failed",
-        message=f"every deployment failed: {lines}",
-        headers=final,
-    )
-
-
-def _all_limited(errors: Sequence[RateLimited], lines: str) -> Problem:
-    waits = [each.retry_after_s for each in errors if each.retry_after_s is not None]
-    wait_s = max(1, min(3600, math.ceil(min(waits, default=1.0))))
-    return Problem(
-        status=429,
-        type="rate-limited",
-        message=f"every deployment is rate limited: {lines}",
-        headers={"Retry-After": str(wait_s)},
-    )
+def _wait_asked_for(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.wait_s if isinstance(error, NobodyYet) else 0.0

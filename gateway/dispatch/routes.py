@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from config.reliability import Strategy
+from gateway.policies.price import cost_usd
 from gateway.problems import forbidden, not_found
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from config.settings import OnUnsupported
+    from gateway.policies.hedging import After
     from providers.types import Deployment
 
 WILDCARD = "*"
@@ -29,6 +32,9 @@ class Route:
 
     deployments: tuple[Deployment, ...]
     on_unsupported: OnUnsupported
+    strategy: Strategy = Strategy.FAILOVER
+    hedge_after: After | None = None  # when a second deployment joins the race; None: never
+    own_key: bool = False  # the credential is the caller's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +81,7 @@ class Routes:
                 "account-needed",
             )
         deployment = replace(remote[0], account=replace(remote[0].account, api_key=token))
-        return replace(route, deployments=(deployment,))
+        return replace(route, deployments=(deployment,), own_key=True)
 
     def _nearest(self, model: str) -> str:
         near = difflib.get_close_matches(model, self.models, n=3, cutoff=0.4)
@@ -84,3 +90,11 @@ class Routes:
 
 def _named(deployment: Deployment, model: str) -> Deployment:
     return replace(deployment, native_model=deployment.native_model.replace(NAME_HERE, model))
+
+
+def cost_of(deployment: Deployment, duration_s: float | None) -> float | None:
+    """Return what audio costs there, in US dollars; None where the price or the length is not known."""
+    price = deployment.price
+    if price is None:
+        return None
+    return cost_usd(price.usd_per_minute, duration_s, minimum_s=price.minimum_s, step_s=price.step_s)

@@ -1,4 +1,4 @@
-"""A job in, an answer out: plan, attempts, one deadline, and the numbers that operators watch."""
+"""A job in, an answer out: plan, attempts, one deadline."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.dispatch.attempts import Answer, Attempt, Attempts, Backend
-from gateway.dispatch.plan import plan
+from gateway.dispatch.attempts import Attempts, Backend, Means, Terms
+from gateway.dispatch.plan import Plan, plan
+from gateway.dispatch.routes import cost_of
 from gateway.dispatch.segments import settled, without_speakers
 from gateway.intake.measure import LOWEST_BYTES_PER_S
+from gateway.policies.deadline import allowed_s, lowered
+from gateway.policies.routing import Option, order
 from gateway.problems import Problem
 from providers.types import Moment
 
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date
 
-    from config.settings import Deadline
+    from config.reliability import Deadline
+    from gateway.dispatch.answers import Answer
     from gateway.dispatch.routes import Route
-    from gateway.intake.transcoder import Transcoder
     from providers.types import Audio, Capabilities, Deployment, TranscriptionJob
 
 
@@ -33,33 +36,52 @@ class Fleet(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Runs jobs. One for a process."""
+    """Runs jobs. One for a configuration."""
 
     fleet: Fleet
     deadline: Deadline
-    transcoder: Transcoder
-    clock: Callable[[], float]
+    means: Means
     today: Callable[[], date]
-    on_attempt: Callable[[Deployment, Attempt], None]
 
-    async def transcribe(self, job: TranscriptionJob, route: Route) -> Answer:
-        """Return the answer. Raises Problem."""
-        deadline = self._deadline(job.audio)
+    async def transcribe(self, job: TranscriptionJob, route: Route, timeout_s: float | None = None) -> Answer:
+        """Return the answer. Raises Problem.
+
+        timeout_s: what the caller allows; it can shorten the time there is, never lengthen it.
+        """
+        ours = self._deadline(job.audio)
+        deadline = Moment(lowered(ours, self.means.clock(), timeout_s))
         await self._wait_loaded(route, deadline)
-        decided = plan(job, route, self.fleet.capabilities, self.today())
-        attempts = Attempts(
-            job,
-            self.fleet.backend,
-            clock=self.clock,
-            transcoder=self.transcoder,
-            on_attempt=self.on_attempt,
+        terms = Terms(
+            deadline=deadline,
+            hedge_after=route.hedge_after,
+            hurried=deadline < ours,
+            own_key=route.own_key,
         )
+        attempts = Attempts(job, self.plan(job, route).candidates, self.means, terms)
         try:
-            answer = await attempts.run(decided.candidates, deadline)
+            answer = await attempts.run()
         finally:
             attempts.close()
         heard = answer.transcript if job.diarize else without_speakers(answer.transcript)
         return replace(answer, transcript=settled(heard, job.audio.duration_s))
+
+    def plan(self, job: TranscriptionJob, route: Route) -> Plan:
+        """Return who would be asked, in order, and who not. Raises Problem where nobody can do the job."""
+
+        def in_order(deployments: Sequence[Deployment]) -> list[int]:
+            options = [self._option(each, job.audio.duration_s) for each in deployments]
+            return order(route.strategy, options, self.means.chance)
+
+        return plan(job, route, self.fleet.capabilities, self.today(), in_order)
+
+    def _option(self, deployment: Deployment, duration_s: float | None) -> Option:
+        health = self.means.health[deployment]
+        return Option(
+            weight=deployment.weight,
+            pace=health.pace,
+            in_flight=health.slots.taken,
+            cost_usd=cost_of(deployment, duration_s),
+        )
 
     async def _wait_loaded(self, route: Route, deadline: Moment) -> None:
         """Let a local model load that nothing else can stand in for. Raises Problem 504."""
@@ -77,5 +99,5 @@ class Dispatcher:
     def _deadline(self, audio: Audio) -> Moment:
         """Allow for the audio's length; for the longest it can be where nothing tells."""
         length_s = audio.duration_s if audio.duration_s is not None else audio.size_bytes / LOWEST_BYTES_PER_S
-        allowed_s = self.deadline.base + self.deadline.per_audio_second * length_s
-        return Moment(self.clock() + min(allowed_s, self.deadline.max))
+        settings = self.deadline
+        return Moment(self.means.clock() + allowed_s(settings.base, settings.per_audio_second, settings.max, length_s))

@@ -10,7 +10,7 @@ from faster_whisper import available_models
 from config.catalog import Catalog, load_catalog
 from config.settings import AccountSettings, Route, Settings, Target
 from gateway.fleet import build_routes
-from providers import deepinfra, fal_ai, openai, replicate, together
+from providers import deepinfra, fal_endpoints, openai, replicate, together
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
@@ -18,7 +18,7 @@ CATALOG = load_catalog()
 IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
 KNOWN = {
     "deepinfra": set(deepinfra.MODELS),
-    "fal-ai": set(fal_ai._ENDPOINTS),
+    "fal-ai": set(fal_endpoints.ENDPOINTS),
     "openai": set(openai._MODELS),
     "replicate": set(replicate._MODELS),
     "together": set(together.MODELS),
@@ -82,7 +82,9 @@ def test_a_deployment_carries_its_price(model: str, adapter: str, native: str) -
 
     deployment = build_routes(settings, CATALOG).by_model[model].deployments[0]
 
-    assert deployment.usd_per_minute == (0.0 if adapter == LOCAL else LIST.get((adapter, native)))
+    assert (deployment.price and deployment.price.usd_per_minute) == (
+        0.0 if adapter == LOCAL else LIST.get((adapter, native))
+    )
 
 
 def test_what_is_not_known() -> None:

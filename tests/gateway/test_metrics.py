@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.dispatch.attempts import Attempt
+from gateway.dispatch.answers import Attempt, Kind
+from gateway.dispatch.health import Condition
 from gateway.metrics import Metrics
 from gateway.observe import Observed
-from providers.types import Account, Deployment
+from gateway.policies.breaker import Why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,15 +45,23 @@ def test_a_request_is_counted_by_front_model_and_status() -> None:
     assert values(metrics, "asr_request_seconds_count") == {("hf",): 4}
 
 
-def test_a_deployment_made_of_a_callers_words_is_other() -> None:
+def test_a_call_is_counted_by_deployment_outcome_and_kind() -> None:
     metrics = Metrics()
-    account = Account(name="hf", adapter="hf-inference", base_urls={})
-    for number in range(50):
-        to = Deployment(account=account, native_model=f"junk/{number}")
-        metrics.attempt(to, Attempt(deployment=to.name, outcome="ok", seconds=0.1), configured=False)
-    configured = Deployment(account=account, native_model="known")
-    metrics.attempt(configured, Attempt(deployment=configured.name, outcome="timeout", seconds=9.0), configured=True)
-    assert values(metrics, "asr_attempts_total") == {("hf/other", "ok"): 50, ("hf/known", "timeout"): 1}
+    for kind in (Kind.FIRST, Kind.RETRY, Kind.RETRY):
+        metrics.attempt("hf/m", Attempt(deployment="hf/m", outcome="ok", seconds=0.1, kind=kind))
+    assert values(metrics, "asr_attempts_total") == {("hf/m", "ok", "first"): 1, ("hf/m", "ok", "retry"): 2}
+    assert values(metrics, "asr_attempt_seconds_count") == {("hf/m",): 3}
+
+
+def test_deployments_are_shown_as_they_are_when_scraped() -> None:
+    metrics = Metrics()
+    told = Condition(deployment="hf/m", state="parked", why="quota", again_in_s=9.0, in_flight=2, waiting=3, pace=None)
+    metrics.watch_health(lambda: [told])
+    away = values(metrics, "asr_deployment_away")
+    assert {labels: value for labels, value in away.items() if value} == {("hf/m", "quota"): 1}
+    assert len(away) == len(Why)
+    assert values(metrics, "asr_deployment_in_flight") == {("hf/m",): 2}
+    assert values(metrics, "asr_deployment_waiting") == {("hf/m",): 3}
 
 
 def test_two_processes_of_one_test_do_not_share_numbers() -> None:

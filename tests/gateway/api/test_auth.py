@@ -179,7 +179,7 @@ PUBLIC = {
     ("GET", "/api/models/{model}"),
     ("GET", "/api/{rest}"),
 }
-ADMIN = {("GET", "/metrics")}
+ADMIN = {("GET", "/metrics"), ("GET", "/status")}
 
 
 def shut(urls: dict[str, str]) -> Settings:

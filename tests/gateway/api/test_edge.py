@@ -191,7 +191,7 @@ async def test_requests_are_counted_by_what_they_were(served: Served) -> None:
     assert counted["asr_requests_total{front=ops,model=none,status=200}"] == 1
     assert counted[f"asr_audio_seconds_total{{model={MODEL}}}"] == pytest.approx(13.69)
     assert counted["asr_upload_bytes_sum{}"] == 2 * len(WAV)
-    assert counted["asr_attempts_total{deployment=up/whisper,outcome=ok}"] == 1
+    assert counted["asr_attempts_total{deployment=up/whisper,kind=first,outcome=ok}"] == 1
     line = served.lines[0]
     assert (line["deployment"], line["attempts"], line["upload_bytes"]) == ("up/whisper", 1, len(WAV))
     assert line["audio_s"] == pytest.approx(13.69)

@@ -53,6 +53,9 @@ async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
         "asr_requests_in_flight",
         "asr_spool_bytes",
         "asr_local_jobs",
+        "asr_deployment_away",
+        "asr_deployment_in_flight",
+        "asr_deployment_waiting",
     }
     assert all(families[name].documentation for name in ours)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.dispatch.attempts import Attempt, Attempts, TooMuch, check_times, problem_of, share
+from gateway.dispatch.answers import Answer
+from gateway.dispatch.attempts import Attempts, Terms, check_times
 from gateway.dispatch.plan import Candidate
 from gateway.intake.transcoder import Transcoder
 from gateway.problems import Problem
@@ -25,13 +26,11 @@ from providers.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from providers.types import Capabilities, Container, Deployment, Moment, Segment, Timestamps, Transcript, Word
+from providers.types import Capabilities, Container, Moment, Segment, Timestamps, Transcript, Word
 from tests.conftest import encoded, sample, sample_audio, tone
-from tests.gateway.dispatch.conftest import Backend, deployment, job
+from tests.gateway.dispatch.conftest import Backend, World, deployment, job, reliability
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from providers.types import TranscriptionJob
 
 HEARD = Transcript(text="hello", segments=(Segment(text="hello", start_s=0, end_s=1),))
@@ -47,38 +46,32 @@ class Tries:
 
     def __init__(self, asked: TranscriptionJob, *answers: Transcript | ProviderError | None) -> None:
         self.backends = {f"a/{at}": Backend([answer]) for at, answer in enumerate(answers)}
-        self.counted: list[tuple[str, str]] = []
-        self.attempts = Attempts(
-            asked,
-            lambda to: self.backends[to.name],
-            clock=asyncio.get_running_loop().time,
-            transcoder=Transcoder(max_duration_s=3600.0),
-            on_attempt=self._count,
-        )
+        self.world = World(self.backends, reliability(retries={"limit": 0}))
+        self._asked = asked
+        self._attempts: list[Attempts] = []
 
-    def _count(self, to: Deployment, attempt: Attempt) -> None:
-        self.counted.append((to.name, attempt.outcome))
+    async def run(self, candidates: list[Candidate], seconds: float = 60.0) -> Answer:
+        clock = asyncio.get_running_loop().time
+        terms = Terms(deadline=Moment(clock() + seconds))
+        self._attempts.append(Attempts(self._asked, tuple(candidates), self.world.means(clock), terms))
+        return await self._attempts[-1].run()
+
+    def close(self) -> None:
+        for each in self._attempts:
+            each.close()
+
+    @property
+    def counted(self) -> list[tuple[str, str]]:
+        return self.world.counted
 
     @property
     def called(self) -> list[str]:
         return [name for name, backend in self.backends.items() if backend.seen]
 
 
-@contextmanager
-def closing(tries: Tries) -> Iterator[Tries]:
-    try:
-        yield tries
-    finally:
-        tries.attempts.close()
-
-
-def soon(seconds: float = 60.0) -> Moment:
-    return Moment(asyncio.get_running_loop().time() + seconds)
-
-
 async def test_the_first_answer_is_the_answer() -> None:
     with closing(Tries(job(), HEARD, HEARD)) as tries:
-        answer = await tries.attempts.run([candidate("a/0"), candidate("a/1")], soon())
+        answer = await tries.run([candidate("a/0"), candidate("a/1")])
 
     assert (answer.transcript, answer.deployment.name, answer.ignored) == (HEARD, "a/0", ("top_k",))
     assert tries.called == ["a/0"]
@@ -100,7 +93,7 @@ async def test_the_first_answer_is_the_answer() -> None:
 )
 async def test_what_is_not_the_callers_fault_moves_on(error: ProviderError) -> None:
     with closing(Tries(job(), error, HEARD)) as tries:
-        answer = await tries.attempts.run([candidate("a/0"), candidate("a/1")], soon())
+        answer = await tries.run([candidate("a/0"), candidate("a/1")])
 
     assert answer.deployment.name == "a/1"
     assert tries.counted == [("a/0", error.outcome), ("a/1", "ok")]
@@ -110,7 +103,7 @@ async def test_what_is_not_the_callers_fault_moves_on(error: ProviderError) -> N
 async def test_the_callers_fault_stops() -> None:
     rejected = JobRejected("p", "too short to hear anything in")
     with closing(Tries(job(), rejected, HEARD)) as tries, pytest.raises(Problem, match="too short") as caught:
-        await tries.attempts.run([candidate("a/0"), candidate("a/1")], soon())
+        await tries.run([candidate("a/0"), candidate("a/1")])
 
     assert (caught.value.status, caught.value.type) == (400, "unreadable-audio")
     assert tries.called == ["a/0"]
@@ -118,28 +111,17 @@ async def test_the_callers_fault_stops() -> None:
 
 async def test_nothing_is_tried_after_the_deadline() -> None:
     with closing(Tries(job(), HEARD)) as tries, pytest.raises(Problem, match="no answer before the dead") as caught:
-        await tries.attempts.run([candidate("a/0")], soon(-1))
+        await tries.run([candidate("a/0")], -1)
 
     assert (caught.value.status, tries.called) == (504, [])
-    assert caught.value.headers == {"x-should-retry": "false"}
-
-
-async def test_a_deadline_passed_in_a_try_ends_the_tries() -> None:
-    """The second is not asked: nobody would wait for its answer."""
-    with closing(Tries(job(), ProviderUnavailable("p"), HEARD)) as tries:
-        deadline = soon()
-        tries.attempts._clock = iter([0.0, 0.0, 0.0, deadline, deadline, deadline]).__next__
-        with pytest.raises(Problem) as caught:
-            await tries.attempts.run([candidate("a/0"), candidate("a/1")], deadline)
-
-    assert (caught.value.status, caught.value.type, tries.called) == (504, "deadline", ["a/0"])
+    assert caught.value.headers == {"x-should-retry": "false", "Retry-After": "5"}
 
 
 async def test_a_caller_who_leaves_ends_the_try() -> None:
     """Counted as cancelled, not as a failure of the deployment."""
     with closing(Tries(job(), None)) as tries:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(tries.attempts.run([candidate("a/0")], soon()))
+            task = group.create_task(tries.run([candidate("a/0")]))
             await tries.backends["a/0"].called.wait()
             task.cancel()
 
@@ -152,7 +134,7 @@ class TestTranscoding:
 
     async def test_it_happens_once_for_all_who_need_it(self) -> None:
         with closing(Tries(job(), ProviderUnavailable("p"), ProviderUnavailable("p"), HEARD)) as tries:
-            await tries.attempts.run([candidate("a/0", FLAC), candidate("a/1"), candidate("a/2", FLAC)], soon())
+            await tries.run([candidate("a/0", FLAC), candidate("a/1"), candidate("a/2", FLAC)])
             first, untouched, last = (tries.backends[f"a/{at}"].seen[0].audio for at in range(3))
             assert first is last
             assert (first.container, untouched.container) == (Container.FLAC, Container.WAV)
@@ -161,9 +143,9 @@ class TestTranscoding:
 
     async def test_the_copy_is_closed_at_the_end(self) -> None:
         tries = Tries(job(), HEARD)
-        await tries.attempts.run([candidate("a/0", FLAC)], soon())
+        await tries.run([candidate("a/0", FLAC)])
         content = tries.backends["a/0"].seen[0].audio.content
-        tries.attempts.close()
+        tries.close()
 
         with pytest.raises(ValueError, match="closed"):
             content.read_at(0, 4)
@@ -171,7 +153,7 @@ class TestTranscoding:
     async def test_each_container_has_its_own_copy(self) -> None:
         wav = Capabilities(containers=frozenset({Container.WAV}), transcode_to=Container.WAV)
         with closing(Tries(job(sample_audio("slushy.mp3")), ProviderUnavailable("p"), HEARD)) as tries:
-            await tries.attempts.run([candidate("a/0", FLAC), candidate("a/1", wav)], soon())
+            await tries.run([candidate("a/0", FLAC), candidate("a/1", wav)])
             sent = [backend.seen[0].audio.container for backend in tries.backends.values()]
 
         assert sent == [Container.FLAC, Container.WAV]
@@ -182,9 +164,9 @@ class TestTranscoding:
         asked = job(sample_audio("slushy.mp3"))
         assert asked.audio.size_bytes < 50_000
         with closing(Tries(asked, HEARD, HEARD)) as tries:
-            answer = await tries.attempts.run([candidate("a/0", small), candidate("a/1")], soon())
+            answer = await tries.run([candidate("a/0", small), candidate("a/1")])
         with closing(Tries(asked, HEARD)) as alone, pytest.raises(Problem, match="takes at most 50000 bytes") as caught:
-            await alone.attempts.run([candidate("a/0", small)], soon())
+            await alone.run([candidate("a/0", small)])
 
         assert (answer.deployment.name, tries.counted[0]) == ("a/1", ("a/0", "unsupported"))
         assert (caught.value.status, caught.value.type) == (413, "too-large")
@@ -192,15 +174,15 @@ class TestTranscoding:
     async def test_audio_that_nobody_can_decode_is_the_callers(self) -> None:
         broken = as_audio(sample("slushy.wav")[:44] + b"")
         with closing(Tries(job(broken), HEARD, HEARD)) as tries, pytest.raises(Problem) as caught:
-            await tries.attempts.run([candidate("a/0", FLAC), candidate("a/1")], soon())
+            await tries.run([candidate("a/0", FLAC), candidate("a/1")])
 
         assert (caught.value.status, tries.called) == (400, [])
 
     async def test_longer_than_allowed_is_too_much(self) -> None:
         tries = Tries(job(), HEARD)
-        tries.attempts._transcoder = Transcoder(max_duration_s=5.0)
+        tries.world.transcoder = Transcoder(max_duration_s=5.0)
         with closing(tries), pytest.raises(Problem) as caught:
-            await tries.attempts.run([candidate("a/0", FLAC)], soon())
+            await tries.run([candidate("a/0", FLAC)])
 
         assert (caught.value.status, caught.value.type) == (413, "too-large")
 
@@ -208,7 +190,7 @@ class TestTranscoding:
         """The thread ends at its next frame, and what it made is closed."""
         long = as_audio(encoded(tone(600, 16_000), 16_000, "mp3", "libmp3lame"))
         with closing(Tries(job(long), HEARD)) as tries, pytest.raises(Problem, match="still transcoding") as caught:
-            await tries.attempts.run([candidate("a/0", FLAC)], soon(0.001))
+            await tries.run([candidate("a/0", FLAC)], 0.001)
 
         assert (caught.value.status, tries.counted) == (504, [("a/0", "timeout")])
         await asyncio.get_running_loop().shutdown_default_executor()
@@ -252,7 +234,7 @@ async def test_such_an_answer_moves_on() -> None:
     asked = job(timestamps=Timestamps.WORD)
     can = Capabilities(timestamps=frozenset({Timestamps.WORD}))
     with closing(Tries(asked, HEARD, whole)) as tries:
-        answer = await tries.attempts.run([candidate("a/0", can), candidate("a/1", can)], soon())
+        answer = await tries.run([candidate("a/0", can), candidate("a/1", can)])
 
     assert (answer.transcript, tries.counted[0]) == (whole, ("a/0", "malformed"))
 
@@ -260,60 +242,6 @@ async def test_such_an_answer_moves_on() -> None:
 async def test_words_are_asked_for_where_segments_are_not_to_be_had() -> None:
     can = Capabilities(timestamps=frozenset({Timestamps.WORD}))
     with closing(Tries(job(timestamps=Timestamps.SEGMENT), replace(HEARD, words=(WORD,)))) as tries:
-        await tries.attempts.run([candidate("a/0", can)], soon())
+        await tries.run([candidate("a/0", can)])
 
     assert tries.backends["a/0"].seen[0].timestamps is Timestamps.WORD
-
-
-LINES = [
-    Attempt(deployment="a/0", outcome="unavailable", seconds=1.234, reason="status 500"),
-    Attempt(deployment="a/1", outcome="timeout", seconds=2.0),
-]
-TOLD = "a/0: unavailable after 1.23 s (status 500); a/1: timeout after 2.00 s"
-
-
-@pytest.mark.parametrize(
-    ("errors", "late", "status", "kind", "retry"),
-    [
-        ([ProviderUnavailable("p")], False, 502, "all-failed", "false"),
-        ([CredentialsRejected("p"), JobUnsupported("p")], False, 502, "all-failed", "false"),
-        ([RateLimited("p"), ProviderUnavailable("p")], False, 502, "all-failed", "false"),
-        ([AttemptTimedOut("p"), AttemptTimedOut("p")], False, 504, "deadline", "false"),
-        ([ProviderUnavailable("p")], True, 504, "deadline", "false"),
-        ([RateLimited("p")], True, 504, "deadline", "false"),
-        ([RateLimited("p"), RateLimited("p")], False, 429, "rate-limited", None),
-        ([JobUnsupported("p"), JobUnsupported("p")], False, 422, "unsupported-job", None),
-        ([TooMuch("p"), JobUnsupported("p")], False, 422, "unsupported-job", None),
-        ([TooMuch("p"), TooMuch("p")], False, 413, "too-large", None),
-        ([], False, 502, "all-failed", "false"),
-    ],
-)
-def test_what_callers_are_told(
-    *,
-    errors: list[ProviderError],
-    late: bool,
-    status: int,
-    kind: str,
-    retry: str | None,
-) -> None:
-    """One line for each attempt; and whether an SDK may buy it all again."""
-    problem = problem_of(errors, LINES, past_deadline=late)
-
-    assert (problem.status, problem.type) == (status, kind)
-    assert problem.message.endswith(f": {TOLD}")
-    assert problem.headers.get("x-should-retry") == retry
-
-
-@pytest.mark.parametrize(
-    ("waits", "retry_after"),
-    [([None], "1"), ([0.2], "1"), ([1.0], "1"), ([1.2, 7.0], "2"), ([None, 4.0], "4"), ([1e9], "3600"), ([0.0], "1")],
-)
-def test_retry_after_is_the_soonest_in_whole_seconds(waits: list[float | None], retry_after: str) -> None:
-    errors = [RateLimited("p", retry_after_s=wait) for wait in waits]
-
-    assert problem_of(errors, LINES, past_deadline=False).headers == {"Retry-After": retry_after}
-
-
-@pytest.mark.parametrize(("is_last", "until"), [(False, 60.0), (True, 110.0)])
-def test_an_attempt_that_hangs_leaves_the_next_its_turn(is_last: bool, until: float) -> None:  # noqa: FBT001 - a table
-    assert share(10.0, Moment(110.0), is_last=is_last) == until

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from config.settings import Deadline
+from config.reliability import Deadline
 from gateway.dispatch.service import Dispatcher
-from gateway.intake.transcoder import Transcoder
 from gateway.problems import Problem
 from providers.audio.content import MemoryContent
 from providers.types import Capabilities, Moment, Segment, Timestamps, Transcript, Word
 from tests.conftest import sample_audio
-from tests.gateway.dispatch.conftest import job, route
+from tests.gateway.dispatch.conftest import Backend, World, job, route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.dispatch.attempts import Answer
+    from gateway.dispatch.answers import Answer
     from providers.types import Deployment, TranscriptionJob
 
 HEARD = Transcript(text="hello")
@@ -66,13 +65,13 @@ def ready(heard: Transcript = HEARD) -> OneDeployment:
 
 def dispatcher(fleet: OneDeployment, deadline: Deadline | None = None, *, now: float | None = None) -> Dispatcher:
     clock = asyncio.get_running_loop().time
+    world = World({"a/m": Backend([])})
+    means = replace(world.means(clock if now is None else lambda: now), backend_of=fleet.backend)
     return Dispatcher(
         fleet=fleet,
         deadline=deadline or Deadline(),
-        transcoder=Transcoder(max_duration_s=3600.0),
-        clock=clock if now is None else lambda: now,
+        means=means,
         today=lambda: date(2026, 11, 22),
-        on_attempt=lambda *_: None,
     )
 
 

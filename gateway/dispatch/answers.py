@@ -1,0 +1,154 @@
+"""What comes of a job: an answer, the attempts it took, or what its caller is told instead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from gateway.dispatch.copies import TooMuch
+from gateway.problems import Problem
+from providers.errors import (
+    AttemptTimedOut,
+    CredentialsRejected,
+    JobRejected,
+    JobUnsupported,
+    ProviderError,
+    QuotaExhausted,
+    RateLimited,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gateway.dispatch.health import Condition
+    from providers.types import Deployment, Transcript
+
+CREDENTIALS_REJECTED = "credentials-rejected"
+"""The type of a Problem where every deployment refused the key it was shown."""
+_LONGEST_WAIT_S = 3600
+_TRY_LATER_S = 5
+_CREDENTIALS: Final = "credentials"
+ONLY_AN_OPERATOR_CAN: Final = frozenset({_CREDENTIALS, "quota"})
+"""What waiting does not mend, among the reasons to leave a deployment alone."""
+
+
+class Kind(StrEnum):
+    """Why a call was made."""
+
+    FIRST = "first"
+    RETRY = "retry"
+    FAILOVER = "failover"
+    HEDGE = "hedge"
+    DOUBT = "doubt"  # a second opinion on an empty text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call, as callers and operators are told of it."""
+
+    deployment: str
+    outcome: str
+    seconds: float
+    reason: str = ""
+    kind: Kind = Kind.FIRST
+
+    def __str__(self) -> str:
+        return f"{self.deployment}: {self.outcome} after {self.seconds:.2f} s" + (
+            f" ({self.reason})" if self.reason else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A transcript and how it was come by."""
+
+    transcript: Transcript
+    deployment: Deployment
+    ignored: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.transcript.text.strip()
+
+
+def problem_of(
+    errors: Sequence[ProviderError],
+    attempts: Sequence[Attempt],
+    away: Sequence[Condition] = (),
+    *,
+    past_deadline: bool,
+    again_in_s: float | None = None,
+) -> Problem:
+    """Say why nobody answered: the caller's fault, the clock's, everybody's limits, or plain failure.
+
+    away: the deployments that were not asked, because they would not have answered.
+    again_in_s: until the first of all could answer again, where that is known.
+    """
+    lines = "; ".join([*map(str, attempts), *map(_line, away)])
+    last = errors[-1] if errors else None
+    if isinstance(last, JobRejected):
+        return Problem(status=400, type="unreadable-audio", message=last.reason or "the provider refused the audio")
+    if past_deadline or (_all(errors, AttemptTimedOut) and not away):
+        return _final(504, "deadline", f"no answer before the deadline: {lines}")
+    if _only_waiting_helps(errors, away):
+        return _come_back(again_in_s, lines)
+    if _all(errors, TooMuch):
+        return Problem(status=413, type="too-large", message=f"no deployment takes this much: {lines}")
+    if _all(errors, JobUnsupported):
+        return Problem(status=422, type="unsupported-job", message=f"no deployment takes this job: {lines}")
+    kind = CREDENTIALS_REJECTED if _only_keys(errors, away) else "all-failed"
+    return _final(502, kind, f"every deployment failed: {lines}")
+
+
+def overloaded(what: str, retry_after_s: float = 1.0) -> Problem:
+    """Shed a job that there is no place for."""
+    return Problem(
+        status=429,
+        type="overloaded",
+        message=f"{what} at its limit; come back later",
+        headers={"Retry-After": _whole_seconds(retry_after_s)},
+    )
+
+
+def _line(away: Condition) -> str:
+    until = f", asked again in {away.again_in_s:.1f} s" if away.again_in_s is not None else ""
+    return f"{away.deployment}: not asked ({away.why or 'busy'}{until})"
+
+
+def _all(errors: Sequence[ProviderError], kind: type[ProviderError]) -> bool:
+    return bool(errors) and all(isinstance(each, kind) for each in errors)
+
+
+def _only_keys(errors: Sequence[ProviderError], away: Sequence[Condition]) -> bool:
+    """Tell whether keys were refused, now or before, and nothing else went wrong."""
+    known = [*(isinstance(each, CredentialsRejected) for each in errors), *(each.why == _CREDENTIALS for each in away)]
+    return bool(known) and all(known)
+
+
+def _only_waiting_helps(errors: Sequence[ProviderError], away: Iterable[Condition]) -> bool:
+    """Tell whether all who could answer are limited or left alone; those that an operator must mend do not count."""
+    asked = [each for each in errors if not isinstance(each, CredentialsRejected | QuotaExhausted | JobUnsupported)]
+    left_alone = [each for each in away if each.why not in ONLY_AN_OPERATOR_CAN]
+    return all(isinstance(each, RateLimited) for each in asked) and bool(asked or left_alone)
+
+
+def _come_back(again_in_s: float | None, lines: str) -> Problem:
+    return Problem(
+        status=429,
+        type="rate-limited",
+        message=f"every deployment is rate limited or left alone for now: {lines}",
+        headers={"Retry-After": _whole_seconds(again_in_s or 0)},
+    )
+
+
+def _final(status: int, kind: str, message: str) -> Problem:
+    """Say it is over: an SDK that tried again would buy the whole failover once more."""
+    headers = {"x-should-retry": "false", "Retry-After": str(_TRY_LATER_S)}
+    return Problem(status=status, type=kind, message=message, headers=headers)
+
+
+def _whole_seconds(seconds: float) -> str:
+    return str(max(1, min(_LONGEST_WAIT_S, math.ceil(seconds))))

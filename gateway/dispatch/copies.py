@@ -1,0 +1,61 @@
+"""A job's audio in the containers that deployments take, transcoded once for all attempts that need it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.errors import AttemptTimedOut, JobRejected, JobUnsupported, ProviderUnavailable
+
+if TYPE_CHECKING:
+    from gateway.intake.transcoder import Transcoder
+    from providers.types import Audio, Capabilities, Container, Moment
+
+
+class TooMuch(JobUnsupported):
+    """More audio than a deployment takes, known only once it was transcoded."""
+
+
+class Copies:
+    """One job's. They live until this is closed."""
+
+    def __init__(self, audio: Audio, transcoder: Transcoder) -> None:
+        self._audio = audio
+        self._transcoder = transcoder
+        self._made: dict[Container, Audio] = {}
+        self._making = asyncio.Lock()
+        self._cleanup = ExitStack()
+
+    def close(self) -> None:
+        self._cleanup.close()
+
+    async def taken_by(self, can: Capabilities, adapter: str, deadline: Moment) -> Audio:
+        """Return the audio in a container the deployment takes. Raises ProviderError."""
+        if can.containers is None or self._audio.container in can.containers:
+            return self._audio
+        copy = await self._copy(can.transcode_to, adapter, deadline)
+        if can.max_bytes is not None and copy.size_bytes > can.max_bytes:
+            raise TooMuch(adapter, f"takes at most {can.max_bytes} bytes")
+        return copy
+
+    async def _copy(self, wanted: Container, adapter: str, deadline: Moment) -> Audio:
+        try:
+            async with asyncio.timeout_at(deadline), self._making:  # two that race need one copy
+                if wanted not in self._made:
+                    self._made[wanted] = await self._transcode(wanted)
+        except TimeoutError as error:
+            raise AttemptTimedOut(adapter, "still transcoding at the deadline") from error
+        except UnreadableAudio as error:
+            raise JobRejected(adapter, str(error)) from error
+        except AudioTooLong as error:
+            raise TooMuch(adapter, str(error)) from error
+        except OSError as error:
+            raise ProviderUnavailable(adapter, "no room to transcode the audio") from error
+        return self._made[wanted]
+
+    async def _transcode(self, wanted: Container) -> Audio:
+        made = await self._transcoder.run(self._audio, wanted)
+        self._cleanup.callback(made.content.close)
+        return made

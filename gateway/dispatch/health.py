@@ -1,0 +1,192 @@
+"""What this process has seen of each deployment: its breaker, its speed, its budgets, its free places."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from gateway.dispatch.routes import WILDCARD
+from gateway.dispatch.slots import Slots
+from gateway.dispatch.verdict import NOTHING, Verdict
+from gateway.policies import breaker, budget
+from gateway.policies.pace import decayed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from config.reliability import Breakers, Reliability
+    from gateway.dispatch.routes import Routes
+    from providers.types import Deployment
+
+_RECENT = 200  # calls whose speed is remembered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One deployment's health, as operators read it."""
+
+    deployment: str
+    state: str  # closed, open, half-open or parked
+    why: str | None  # failing, slow, rate-limited, credentials, quota; None while closed
+    again_in_s: float | None  # until it may be asked again; None where it may now, or a probe is out
+    in_flight: int
+    waiting: int
+    pace: float | None  # seconds of work for a second of audio, lately
+
+
+class Health:
+    """One deployment's. Decisions are the policies'; here is what they are made from."""
+
+    def __init__(self, deployment: Deployment, settings: Reliability) -> None:
+        self.deployment = deployment
+        self.settings = settings
+        self.slots = Slots(deployment.max_concurrent, settings.queue.max_waiting)
+        self.paces: deque[float] = deque(maxlen=_RECENT)
+        self.pace: float | None = None
+        self.called_at = -math.inf
+        self._paced_at = -math.inf
+        self._state: breaker.State = breaker.CLOSED
+        self._retries = budget.Budget()
+        self._hedges = budget.Budget()
+
+    def admits(self, now: float) -> bool:
+        """Tell whether it may be asked now."""
+        return breaker.admits(self._state, now)
+
+    def is_slow(self, now: float) -> bool:
+        """Tell whether nothing but slowness speaks against it: better than nobody."""
+        return isinstance(self._state, breaker.Open) and self._state.why is breaker.Why.SLOW and not self.admits(now)
+
+    def away_s(self, now: float) -> float | None:
+        """Return for how long it is not to be asked: None where it may be now, infinity while a probe is out."""
+        due = breaker.due_at(self._state, now)
+        return None if due is None else due - now
+
+    def try_begin(self, now: float) -> Call | None:
+        """Begin a call if there is a place for it."""
+        return self.begin(now) if self.slots.try_take() else None
+
+    def begin(self, now: float) -> Call:
+        """Begin a call in a place already taken."""
+        self.called_at = now
+        self._state, is_probe = breaker.begin(self._state, now)
+        return Call(self, is_probe=is_probe)
+
+    def ended(self, now: float, verdict: Verdict, *, is_probe: bool) -> None:
+        """Note what a call showed."""
+        if verdict.park is not None:
+            why, for_s = verdict.park
+            self._state = breaker.park(self._state, now, why, for_s, is_probe=is_probe)
+        else:
+            rules = rules_of(self.settings.breakers)
+            self._state = breaker.end(self._state, now, verdict.outcome, rules, is_probe=is_probe)
+        if verdict.pace is not None:
+            self.paces.append(verdict.pace)
+            self.pace = decayed(self.pace, verdict.pace, idle_s=now - self._paced_at)
+            self._paced_at = now
+
+    def asked_first(self, now: float) -> None:
+        """Note a job that asks for the first time: what extra calls are measured against."""
+        self._retries = budget.deposit(self._retries, now)
+        self._hedges = budget.deposit(self._hedges, now)
+
+    def may_retry(self, now: float) -> bool:
+        """Take one from the retry budget."""
+        retries = self.settings.retries
+        left = budget.withdraw(self._retries, now, ratio=retries.budget, floor=retries.floor)
+        self._retries = left or self._retries
+        return left is not None
+
+    def may_hedge(self, now: float) -> bool:
+        """Take one from the hedge budget."""
+        hedging = self.settings.hedging
+        left = budget.withdraw(self._hedges, now, ratio=hedging.budget, floor=hedging.floor)
+        self._hedges = left or self._hedges
+        return left is not None
+
+    def condition(self, name: str, now: float) -> Condition:
+        """name: as operators know it."""
+        away_s = self.away_s(now)
+        return Condition(
+            deployment=name,
+            state=breaker.describe(self._state, now),
+            why=None if isinstance(self._state, breaker.Closed) else self._state.why.value,
+            again_in_s=round(away_s, 3) if away_s is not None and math.isfinite(away_s) else None,
+            in_flight=self.slots.taken,
+            waiting=self.slots.waiting,
+            pace=self.pace,
+        )
+
+
+class Call:
+    """A call in progress: a place taken, and perhaps the probe. It ends once, whatever happens."""
+
+    def __init__(self, health: Health, *, is_probe: bool) -> None:
+        self.is_probe = is_probe
+        self._health: Health | None = health
+
+    def end(self, now: float, verdict: Verdict = NOTHING) -> None:
+        """Give the place back and note what the call showed. Nothing the second time."""
+        health, self._health = self._health, None
+        if health is not None:
+            health.ended(now, verdict, is_probe=self.is_probe)
+            health.slots.give_back()
+
+
+class HealthBook:
+    """Every deployment's health. Survives a change of configuration where the deployment does."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._known: dict[str, Health] = {}
+        self._others: dict[str, Health] = {}  # by account
+
+    def __iter__(self) -> Iterator[Health]:
+        yield from self._known.values()
+        yield from self._others.values()
+
+    def __getitem__(self, deployment: Deployment) -> Health:
+        """Return a deployment's health. All models that callers name behind a wildcard share their account's."""
+        return self._known.get(deployment.name) or self._others[deployment.account.name]
+
+    def adopt(self, routes: Routes, reliability: Reliability) -> None:
+        """Keep what is known of deployments that stay as they are; begin anew with the others."""
+        wild = routes.by_model.get(WILDCARD)
+        named = [each for name, route in routes.by_model.items() if name != WILDCARD for each in route.deployments]
+        self._known = {each.name: self._kept(self._known.get(each.name), each, reliability) for each in named}
+        self._others = {
+            each.account.name: self._kept(self._others.get(each.account.name), each, reliability)
+            for each in (wild.deployments if wild else ())
+        }
+
+    def label(self, deployment: Deployment) -> str:
+        """Return its name where the configuration knows it, so that callers cannot make new ones."""
+        return deployment.name if deployment.name in self._known else f"{deployment.account.name}/other"
+
+    def conditions(self) -> list[Condition]:
+        """Return every deployment's, for operators."""
+        now = self.clock()
+        return [health.condition(self.label(health.deployment), now) for health in self]
+
+    @staticmethod
+    def _kept(before: Health | None, deployment: Deployment, settings: Reliability) -> Health:
+        if before is None or before.deployment != deployment or before.settings.queue != settings.queue:
+            return Health(deployment, settings)
+        before.settings = settings
+        return before
+
+
+@lru_cache(maxsize=8)
+def rules_of(settings: Breakers) -> breaker.Rules:
+    """Return the breaker's rules as configured."""
+    return breaker.Rules(
+        consecutive=settings.consecutive,
+        failure_rate=settings.failure_rate,
+        slow_rate=settings.slow_rate,
+        min_calls=settings.min_calls,
+        window_s=settings.window,
+        probe_after_s=settings.probe_after,
+    )

@@ -1,0 +1,153 @@
+"""Whose turn it is: the candidates of one job, and which of them can be asked now.
+
+A round asks each at most once, and nobody is waited for while another is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.dispatch.answers import ONLY_AN_OPERATOR_CAN, overloaded
+from gateway.dispatch.slots import take_one
+from gateway.dispatch.verdict import NOTHING, Verdict
+from providers.errors import RateLimited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from config.reliability import Reliability
+    from gateway.dispatch.health import Call, Condition, Health, HealthBook
+    from gateway.dispatch.plan import Candidate
+    from providers.errors import ProviderError
+    from providers.types import Moment
+
+
+@dataclass(slots=True)
+class Turn:
+    """One candidate's part in a job."""
+
+    candidate: Candidate
+    health: Health
+    calls: int = 0
+    round: int = 0  # the last in which it was asked
+    error: ProviderError | None = None  # the last
+    call: Call | None = None  # the latest
+
+    def end(self, now: float, verdict: Verdict = NOTHING) -> None:
+        """End the call, if it is still going on."""
+        if self.call is not None:
+            self.call.end(now, verdict)
+
+    def may_be_asked(self, limit: int) -> bool:
+        """Tell whether asking makes sense after what it has said. limit: retries, after the first call."""
+        return self.error is None or (self.error.retryable and self.calls <= limit)
+
+
+class Turns:
+    """One job's. A turn that is given out has its call begun: it is its holder's to end."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        health: HealthBook,
+        settings: Reliability,
+        clock: Callable[[], float],
+    ) -> None:
+        self._turns = [Turn(each, health[each.deployment]) for each in candidates]
+        self._label = health.label
+        self._settings = settings
+        self._clock = clock
+        self._round = 0
+
+    def new_round(self) -> None:
+        """Let everybody be asked once more."""
+        self._round += 1
+
+    @property
+    def is_anybody_left(self) -> bool:
+        """Tell whether another could be asked in this round."""
+        return bool(self._askable())
+
+    def free(self) -> Turn | None:
+        """Return the first that can be asked now and has a place."""
+        return next((turn for turn in self._askable() if self._begin(turn)), None)
+
+    async def queued(self, deadline: Moment) -> Turn | None:
+        """Wait for a place where all that could be asked are busy. Raises Problem 429 where that takes too long."""
+        while busy := self._askable():
+            by_slots = {turn.health.slots: turn for turn in busy if turn.health.slots.has_room_to_wait}
+            wait_s = min(self._settings.queue.max_wait, deadline - self._clock())
+            taken = await take_one(list(by_slots), wait_s) if by_slots else None
+            if taken is None:
+                raise overloaded("every deployment of the model is")
+            turn, now = by_slots[taken], self._clock()
+            if turn.health.admits(now) and self._may_call(turn, now):
+                self._note(turn, turn.health.begin(now))
+                return turn
+            taken.give_back()  # it broke while others were served there
+        return None
+
+    def slow(self) -> Turn | None:
+        """Return one that is only slow, where nobody could be asked at all: better late than never."""
+        now = self._clock()
+        if any(turn.calls for turn in self._turns):
+            return None
+        return next((turn for turn in self._turns if turn.health.is_slow(now) and self._begin(turn)), None)
+
+    def away(self) -> list[Condition]:
+        """Return those that were not asked, and why."""
+        now = self._clock()
+        return [
+            turn.health.condition(self._label(turn.candidate.deployment), now) for turn in self._turns if not turn.calls
+        ]
+
+    def back_in_s(self) -> float | None:
+        """Return when the first of all that only need time can be asked again; None where nobody knows."""
+        now = self._clock()
+        conditions = [(turn.health.condition("", now), turn.error) for turn in self._turns]
+        waits = [known.again_in_s for known, _ in conditions if known.why not in ONLY_AN_OPERATOR_CAN]
+        waits += [error.retry_after_s for _, error in conditions if isinstance(error, RateLimited)]
+        return min((each for each in waits if each is not None), default=None)
+
+    def again_in_s(self, jitter_s: Callable[[int], float]) -> float | None:
+        """Return the shortest wait after which one that was asked may be asked again; None where nobody may.
+
+        jitter_s: a random wait, by how often it has been asked.
+        """
+        now, cap_s = self._clock(), self._settings.retries.cap
+        asked = [turn for turn in self._turns if turn.error and turn.may_be_asked(self._settings.retries.limit)]
+        # While its probe is out, a deployment's return has no time: as good as now, and at worst another round.
+        away = [(turn, turn.health.condition("", now).again_in_s or 0.0) for turn in asked]
+        return min((away_s + jitter_s(turn.calls) for turn, away_s in away if away_s <= cap_s), default=None)
+
+    def _askable(self) -> list[Turn]:
+        now, limit = self._clock(), self._settings.retries.limit
+        return [
+            turn
+            for turn in self._turns
+            if turn.round < self._round and turn.may_be_asked(limit) and turn.health.admits(now)
+        ]
+
+    def _begin(self, turn: Turn) -> bool:
+        now = self._clock()
+        if not turn.health.slots.try_take():
+            return False
+        if not self._may_call(turn, now):
+            turn.health.slots.give_back()
+            return False
+        self._note(turn, turn.health.begin(now))
+        return True
+
+    def _may_call(self, turn: Turn, now: float) -> bool:
+        """Tell whether a first call, or a retry within the budget."""
+        if turn.calls and not turn.health.may_retry(now):
+            turn.round = self._round  # not in this round
+            return False
+        return True
+
+    def _note(self, turn: Turn, call: Call) -> None:
+        if not turn.calls:
+            turn.health.asked_first(self._clock())
+        turn.call, turn.round = call, self._round
+        turn.calls += 1

@@ -1,0 +1,1 @@
+"""Decisions as pure functions: state, time and chance in, decision out."""

@@ -1,0 +1,52 @@
+"""How many extra calls may be made, retries and hedges, in proportion to the requests there are.
+
+Where everything fails, every request would be retried, and a provider in trouble would get several times its load; a
+limit of tries for each request does not prevent that. Source: the retry budgets of Finagle (a part of the requests,
+and a floor for quiet times) and Envoy. Theirs count over a window or what is in flight; here both counts decay
+exponentially, which needs no buckets and has no edges.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+WINDOW_S = 10.0
+"""The decay's time constant: after so long a count has fallen to a third."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Decayed counts, as of a moment."""
+
+    requests: float = 0.0
+    extras: float = 0.0
+    at: float = 0.0
+
+
+def deposit(budget: Budget, now: float) -> Budget:
+    """Note a request."""
+    current = _decayed(budget, now)
+    return replace(current, requests=current.requests + 1)
+
+
+def withdraw(budget: Budget, now: float, *, ratio: float, floor: float) -> Budget | None:
+    """Take one extra call; None where there is none left now.
+
+    ratio: extras for each request. floor: extras that need no request, in WINDOW_S.
+    In T seconds with n requests, at most ratio * n + floor * (1 + T / WINDOW_S) are granted, whatever their order.
+    For the decayed extras E never exceed ratio * R + floor, R being the decayed requests: it holds where one is
+    granted, and E falls no slower than that afterwards. All that was granted is E plus what has decayed of it, which
+    is the integral of E / WINDOW_S. The bound on E put into both, R and what has decayed of R are the n requests, and
+    the floor counts once and T / WINDOW_S times more.
+    """
+    current = _decayed(budget, now)
+    if current.extras + 1 > ratio * current.requests + floor:
+        return None
+    return replace(current, extras=current.extras + 1)
+
+
+def _decayed(budget: Budget, now: float) -> Budget:
+    elapsed_s = max(0.0, now - budget.at)  # a clock that goes back ages nothing
+    factor = math.exp(-elapsed_s / WINDOW_S)
+    return Budget(requests=budget.requests * factor, extras=budget.extras * factor, at=max(now, budget.at))

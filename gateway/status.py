@@ -1,0 +1,52 @@
+"""A running gateway's own account of itself, asked over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PATIENCE_S = 10.0
+_COLUMNS = ("DEPLOYMENT", "STATE", "WHY", "AGAIN IN", "IN FLIGHT", "WAITING", "S PER S")
+
+
+async def ask_status(url: str, key: str | None) -> dict[str, Any]:
+    """Return what `GET /status` says. Raises ClickException."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_S), headers=headers) as session,
+            session.get(f"{url.rstrip('/')}/status") as reply,
+        ):
+            told = await reply.json()
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: what it says is no JSON
+        raise click.ClickException(f"{url} does not answer like a gateway ({type(error).__name__})") from error
+    if reply.status != 200:
+        raise click.ClickException(f"{url}: {told.get('error', reply.status)}")
+    return dict(told)
+
+
+def in_lines(told: Mapping[str, Any]) -> str:
+    """Return it for people: a line for the process, and a table of its deployments."""
+    rows = [_COLUMNS, *(_row(each) for each in told["deployments"])]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(_COLUMNS))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    notes = [*told.get("missing", ()), *([told["reload_error"]] if told.get("reload_error") else [])]
+    return "\n".join([f"{told['status']}, {told['in_flight']} requests in flight", *notes, *table])
+
+
+def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
+    again_in_s, pace = each["again_in_s"], each["pace"]
+    return (
+        each["deployment"],
+        each["state"],
+        each["why"] or "-",
+        "-" if again_in_s is None else f"{again_in_s:.1f} s",
+        str(each["in_flight"]),
+        str(each["waiting"]),
+        "-" if pace is None else f"{pace:.3f}",
+    )

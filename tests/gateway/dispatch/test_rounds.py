@@ -1,0 +1,410 @@
+"""Trying again: who, how often, after how long, and what is remembered of it for the next job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from config.reliability import Reliability
+from gateway.dispatch.answers import Answer
+from gateway.dispatch.attempts import Attempts, Terms
+from gateway.dispatch.plan import Candidate
+from gateway.policies.hedging import After
+from gateway.problems import Problem
+from providers.errors import (
+    AttemptTimedOut,
+    CredentialsRejected,
+    JobRejected,
+    MalformedReply,
+    ProviderError,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+)
+from providers.types import Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+from tests.gateway.dispatch.conftest import Backend, World, deployment, job, reliability
+
+HEARD = Transcript(text="hello")
+EMPTY = Transcript(text=" ")
+DOWN = ProviderUnavailable("p", "status 500")
+LATE = AttemptTimedOut("p")
+
+
+def world(settings: Reliability | None = None, **answers: list[Transcript | ProviderError | None]) -> World:
+    """Return deployments a/one, a/two, ... that answer in turn."""
+    backends = {f"a/{name}": Backend(list(given)) for name, given in answers.items()}
+    return World(backends, settings or Reliability())
+
+
+async def run(around: World, *names: str, seconds: float = 600.0, **terms: object) -> Answer:
+    """Run a job over the named deployments, or all."""
+    chosen = names or tuple(around.backends)
+    candidates = tuple(Candidate(deployment=deployment(name), capabilities=Capabilities()) for name in chosen)
+    bound = Terms(deadline=Moment(around.now + seconds), **terms)  # type: ignore[arg-type] # any field
+    attempts = Attempts(job(), candidates, around.means(), bound)
+    try:
+        return await attempts.run()
+    finally:
+        attempts.close()
+
+
+def calls(around: World) -> list[str]:
+    return [name for name, _ in around.counted]
+
+
+async def test_all_are_asked_before_anybody_is_waited_for() -> None:
+    around = world(one=[DOWN, HEARD], two=[DOWN])
+    answer = await run(around)
+
+    assert calls(around) == ["a/one", "a/two", "a/one"]
+    assert around.kinds == ["first", "failover", "retry"]
+    assert len(around.slept) == 1
+    assert 0 <= around.slept[0] <= 0.25
+    assert len(answer.attempts) == 3
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 5])
+async def test_nobody_is_asked_more_often_than_allowed(limit: int) -> None:
+    settings = reliability(retries={"limit": limit, "floor": 100}, breakers={"consecutive": 100})
+    around = world(settings, one=[DOWN] * 9, two=[DOWN] * 9)
+    with pytest.raises(Problem) as caught:
+        await run(around)
+
+    assert caught.value.status == 502
+    assert calls(around) == ["a/one", "a/two"] * (1 + limit)
+    assert len(around.slept) == limit
+
+
+@pytest.mark.parametrize("error", [LATE, MalformedReply("p"), CredentialsRejected("p"), QuotaExhausted("p")])
+async def test_what_will_not_pass_is_not_tried_again(error: ProviderError) -> None:
+    around = world(one=[error])
+    with pytest.raises(Problem):
+        await run(around)
+
+    assert (calls(around), around.slept) == (["a/one"], [])
+
+
+async def test_one_who_names_a_time_is_left_alone_until_then() -> None:
+    around = world(one=[RateLimited("p", retry_after_s=2.0), HEARD])
+    await run(around)
+
+    assert 2.0 <= around.slept[0] <= 2.25
+
+
+async def test_nobody_waits_longer_than_the_cap() -> None:
+    """The caller is told when to come back instead."""
+    around = world(one=[RateLimited("p", retry_after_s=60.0)])
+    with pytest.raises(Problem) as caught:
+        await run(around)
+
+    assert (caught.value.status, caught.value.headers["Retry-After"], around.slept) == (429, "60", [])
+
+
+async def test_nobody_waits_past_the_deadline() -> None:
+    around = world(one=[RateLimited("p", retry_after_s=10.0)])
+    with pytest.raises(Problem):
+        await run(around, seconds=9.0)
+
+    assert around.slept == []
+
+
+async def test_ten_years_are_not_believed() -> None:
+    around = world(one=[RateLimited("p", retry_after_s=3e8)])
+    with pytest.raises(Problem):
+        await run(around)
+    condition = around.health[deployment("a/one")].condition("a/one", around.now)
+
+    assert (condition.state, condition.why, condition.again_in_s) == ("parked", "rate-limited", 300.0)
+
+
+async def test_retries_have_a_budget() -> None:
+    """A fifth of the requests and the floor: an outage is not amplified."""
+    settings = reliability(
+        retries={"limit": 1, "budget": 0.2, "floor": 2}, breakers={"consecutive": 1000, "min_calls": 1000}
+    )
+    around = world(settings, one=[DOWN] * 200)
+    for _ in range(100):
+        with pytest.raises(Problem):
+            await run(around)
+        around.now += 0.05
+
+    retries = around.kinds.count("retry")
+    assert around.kinds.count("first") == 100
+    assert 10 <= retries <= 0.2 * 100 + 2 * (1 + (around.now - 1000) / 10)
+
+
+async def test_five_failures_open_and_a_probe_closes() -> None:
+    around = world(reliability(retries={"limit": 0}), one=[DOWN] * 6 + [HEARD] * 2, two=[HEARD] * 20)
+    for _ in range(10):
+        assert (await run(around)).deployment.name == "a/two" or around.state("a/one") == "closed"
+    assert calls(around).count("a/one") == 5
+    assert around.state("a/one") == "open"
+
+    around.now += 5.0
+    await run(around)  # the probe fails
+    assert (calls(around).count("a/one"), around.state("a/one")) == (6, "open")
+    around.now += 5.0
+    assert (await run(around)).deployment.name == "a/one"  # it succeeds
+    assert around.state("a/one") == "closed"
+
+
+async def test_one_probe_at_a_time() -> None:
+    around = world(reliability(retries={"limit": 0}), one=[RateLimited("p", retry_after_s=2), None], two=[HEARD] * 9)
+    await run(around)
+    around.now += 2.0
+    async with asyncio.TaskGroup() as group:
+        probe = group.create_task(run(around))
+        await asyncio.sleep(0.01)
+        others = [await run(around) for _ in range(3)]
+        probe.cancel()
+
+    assert [each.deployment.name for each in others] == ["a/two"] * 3
+    assert calls(around).count("a/one") == 2
+    assert around.state("a/one") == "half-open"  # the probe was called off and showed nothing: the next one probes
+
+
+@pytest.mark.parametrize("error", [JobRejected("p", "no"), None], ids=["rejected", "left"])
+async def test_the_callers_own_fault_opens_nothing(error: ProviderError | None) -> None:
+    around = world(one=[error] * 30)
+    for _ in range(30):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(_told(around))
+            await asyncio.sleep(0)
+            if error is None:
+                task.cancel()
+
+    assert around.state("a/one") == "closed"
+
+
+async def _told(around: World) -> None:
+    with pytest.raises(Problem):
+        await run(around)
+
+
+@pytest.mark.parametrize(("hurried", "state"), [(True, "closed"), (False, "open")])
+async def test_a_caller_in_a_hurry_opens_nothing(hurried: bool, state: str) -> None:  # noqa: FBT001 - a table
+    around = world(one=[LATE] * 5)
+    for _ in range(5):
+        with pytest.raises(Problem):
+            await run(around, hurried=hurried)
+
+    assert around.state("a/one") == state
+
+
+@pytest.mark.parametrize(("own_key", "state"), [(True, "closed"), (False, "parked")])
+@pytest.mark.parametrize("error", [CredentialsRejected("p"), QuotaExhausted("p"), RateLimited("p", retry_after_s=99)])
+async def test_what_one_callers_own_key_may_not_concerns_nobody_else(
+    *, error: ProviderError, own_key: bool, state: str
+) -> None:
+    around = world(reliability(retries={"limit": 0}), one=[error])
+    with pytest.raises(Problem):
+        await run(around, own_key=own_key)
+
+    assert around.state("a/one") == state
+
+
+async def test_all_left_alone_is_a_429_at_once() -> None:
+    around = world(reliability(retries={"limit": 0}), one=[DOWN] * 5)
+    for _ in range(5):
+        with pytest.raises(Problem):
+            await run(around)
+    with pytest.raises(Problem, match=r"a/one: not asked \(failing, asked again in 5.0 s\)") as caught:
+        await run(around)
+
+    assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "5")
+    assert len(calls(around)) == 5
+
+
+async def test_one_that_is_only_slow_is_better_than_nobody() -> None:
+    settings = reliability(breakers={"slow_call": {"base": 0.001, "per_audio_second": 0}, "min_calls": 2})
+    around = world(settings, one=[HEARD] * 9)
+
+    async def a_second_passes() -> None:
+        around.now += 1.0
+
+    around.slow["a/one"] = Slow(around.backends["a/one"], a_second_passes)
+    for _ in range(2):
+        await run(around)
+    assert around.state("a/one") == "open"
+    assert (await run(around)).transcript == HEARD
+
+
+class Slow:
+    """A backend that takes its time."""
+
+    def __init__(self, inner: Backend, take_time: Callable[[], Awaitable[None]]) -> None:
+        self._inner = inner
+        self._take_time = take_time
+
+    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+        await self._take_time()
+        return await self._inner.transcribe(job, to, deadline)
+
+
+class TestHedging:
+    """A second attempt that joins where the first is slow."""
+
+    NOW = After(seconds=0.0)
+
+    async def test_the_first_good_answer_wins(self) -> None:
+        around = world(one=[None], two=[HEARD])
+        answer = await run(around, hedge_after=self.NOW)
+
+        assert answer.deployment.name == "a/two"
+        assert sorted(around.counted) == [("a/one", "cancelled"), ("a/two", "ok")]
+        assert set(around.kinds) == {"first", "hedge"}
+        assert around.state("a/one") == "closed"  # being slower once is no failure
+        assert [around.health[deployment(name)].slots.taken for name in ("a/one", "a/two")] == [0, 0]
+
+    async def test_both_failing_moves_on_to_the_third(self) -> None:
+        around = world(one=[DOWN], two=[DOWN], three=[HEARD])
+        answer = await run(around, hedge_after=self.NOW)
+
+        assert answer.deployment.name == "a/three"
+
+    async def test_nobody_hedges_alone(self) -> None:
+        around = world(one=[HEARD])
+        await run(around, hedge_after=self.NOW)
+
+        assert around.kinds == ["first"]
+
+    async def test_a_quantile_wants_to_be_known_first(self) -> None:
+        around = world(one=[HEARD] * 30, two=[HEARD])
+        for _ in range(25):
+            await run(around, hedge_after=After(quantile=0.95))
+
+        assert set(around.kinds) == {"first"}
+
+    async def test_hedges_have_a_budget(self) -> None:
+        around = world(reliability(hedging={"budget": 0.1, "floor": 1}), one=[HEARD] * 100, two=[HEARD] * 100)
+
+        async def the_loop_turns() -> None:
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+        around.slow["a/one"] = Slow(around.backends["a/one"], the_loop_turns)
+        for _ in range(100):
+            await run(around, hedge_after=self.NOW)
+
+        assert 5 <= around.kinds.count("hedge") <= 0.1 * 100 + 1
+
+    async def test_a_caller_who_leaves_ends_both(self) -> None:
+        around = world(one=[None], two=[None])
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run(around, hedge_after=self.NOW))
+            await around.backends["a/two"].called.wait()
+            task.cancel()
+
+        assert sorted(around.counted) == [("a/one", "cancelled"), ("a/two", "cancelled")]
+        assert [around.health[deployment(name)].slots.taken for name in ("a/one", "a/two")] == [0, 0]
+
+
+class TestDoubt:
+    """An empty text over audio in which a voice is heard."""
+
+    async def test_another_is_asked_and_believed(self) -> None:
+        around = world(one=[EMPTY], two=[HEARD])
+        around.speech = True
+        answer = await run(around)
+
+        assert (answer.transcript, answer.deployment.name) == (HEARD, "a/two")
+        assert around.kinds == ["first", "doubt"]
+        assert (around.state("a/one"), len(answer.attempts)) == ("closed", 2)
+
+    @pytest.mark.parametrize("second", [EMPTY, DOWN])
+    async def test_if_it_agrees_or_fails_empty_it_is(self, second: Transcript | ProviderError) -> None:
+        around = world(one=[EMPTY], two=[second], three=[HEARD])
+        around.speech = True
+        answer = await run(around)
+
+        assert (answer.transcript, answer.deployment.name) == (EMPTY, "a/one")
+        assert calls(around) == ["a/one", "a/two"]  # once
+
+    async def test_silence_is_not_doubted(self) -> None:
+        around = world(one=[EMPTY], two=[HEARD])
+        answer = await run(around)
+
+        assert (answer.transcript, calls(around), around.listened) == (EMPTY, ["a/one"], 1)
+
+    async def test_where_nobody_is_left_nobody_listens(self) -> None:
+        around = world(one=[EMPTY])
+        around.speech = True
+        answer = await run(around)
+
+        assert (answer.transcript, around.listened) == (EMPTY, 0)
+
+    async def test_a_text_is_not_doubted(self) -> None:
+        around = world(one=[HEARD], two=[HEARD])
+        around.speech = True
+        await run(around)
+
+        assert (calls(around), around.listened) == (["a/one"], 0)
+
+    async def test_it_can_be_turned_off(self) -> None:
+        around = world(reliability(doubt_empty=False), one=[EMPTY], two=[HEARD])
+        around.speech = True
+
+        assert (await run(around)).is_empty
+
+
+class TestPlaces:
+    """Deployments that take so many calls at once."""
+
+    @staticmethod
+    def _limited(around: World, **limits: int) -> None:
+        around.know(*(replace(deployment(f"a/{name}"), max_concurrent=limit) for name, limit in limits.items()))
+
+    async def test_a_busy_one_is_passed_over_for_a_free_one(self) -> None:
+        around = world(one=[None], two=[HEARD])
+        self._limited(around, one=1, two=1)
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run(around))
+            await around.backends["a/one"].called.wait()
+            second = await run(around)
+            first.cancel()
+
+        assert second.deployment.name == "a/two"
+
+    async def test_where_all_are_busy_the_first_place_is_waited_for(self) -> None:
+        around = world(one=[None, HEARD])
+        self._limited(around, one=1)
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run(around))
+            await around.backends["a/one"].called.wait()
+            second = group.create_task(run(around))
+            await asyncio.sleep(0.01)
+            assert around.health[deployment("a/one")].slots.waiting == 1
+            first.cancel()
+
+        assert second.result().deployment.name == "a/one"
+        assert around.health[deployment("a/one")].slots.taken == 0
+
+    async def test_where_the_queue_is_full_a_job_is_shed(self) -> None:
+        around = world(one=[None, HEARD])
+        self._limited(around, one=1)
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run(around))
+            await around.backends["a/one"].called.wait()
+            second = group.create_task(run(around))
+            await asyncio.sleep(0.01)
+            with pytest.raises(Problem) as caught:
+                await run(around)
+            first.cancel()
+
+        assert (caught.value.status, caught.value.type, caught.value.headers["Retry-After"]) == (429, "overloaded", "1")
+        assert second.result().transcript == HEARD
+
+    async def test_a_wait_that_takes_too_long_is_shed(self) -> None:
+        around = world(reliability(queue={"max_wait": 0.01}), one=[None])
+        self._limited(around, one=1)
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run(around))
+            await around.backends["a/one"].called.wait()
+            with pytest.raises(Problem, match="come back later"):
+                await run(around)
+            first.cancel()
+
+        assert around.health[deployment("a/one")].slots.waiting == 0
