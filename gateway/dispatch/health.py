@@ -12,7 +12,7 @@ from gateway.dispatch.routes import WILDCARD
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.verdict import NOTHING, Verdict
 from gateway.policies import breaker, budget
-from gateway.policies.pace import decayed
+from gateway.policies.pace import decayed, faded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +106,10 @@ class Health:
         left = budget.withdraw(self._hedges, now, ratio=hedging.budget, floor=hedging.floor)
         self._hedges = left or self._hedges
         return left is not None
+
+    def expected_pace(self, now: float) -> float | None:
+        """Return how fast it is thought to be: what is old says less and less, so that it is tried again."""
+        return faded(self.pace, idle_s=now - self.called_at)
 
     def condition(self, name: str, now: float) -> Condition:
         """name: as operators know it."""

@@ -78,7 +78,7 @@ class Dispatcher:
         health = self.means.health[deployment]
         return Option(
             weight=deployment.weight,
-            pace=health.pace,
+            pace=health.expected_pace(self.means.clock()),
             in_flight=health.slots.taken,
             cost_usd=cost_of(deployment, duration_s),
         )

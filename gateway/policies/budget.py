@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
-WINDOW_S = 10.0
+WINDOW_S: Final = 10.0
 """The decay's time constant: after so long a count has fallen to a third."""
 
 
