@@ -50,7 +50,7 @@ class Retries(Section):
     base: Seconds = 0.25  # the first wait is a random part of this, each further one of twice as much
     cap: Seconds = 15.0  # no wait is longer, whatever a provider asks for
     budget: float = Field(0.2, ge=0, le=1)  # retries in proportion to requests, so that an outage is not amplified
-    floor: float = Field(3, ge=0, le=1000)  # so many are always allowed, in ten seconds
+    floor: float = Field(3, ge=0, le=1000)  # so many at once besides; they come back within some ten seconds
 
 
 class Breakers(Section):
@@ -70,8 +70,8 @@ class Breakers(Section):
 class Hedging(Section):
     """A second attempt racing a slow first one, where a route has hedge_after."""
 
-    budget: float = Field(0.05, ge=0, le=1)  # hedges in proportion to requests
-    floor: float = Field(1, ge=0, le=1000)  # so many are always allowed, in ten seconds
+    budget: float = Field(0.1, ge=0, le=1)  # hedges in proportion to requests
+    floor: float = Field(2, ge=0, le=1000)  # so many at once besides; they come back within some ten seconds
 
 
 class Queue(Section):

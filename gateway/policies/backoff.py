@@ -19,15 +19,6 @@ def full_jitter_s(tries: int, chance: Random, *, base_s: float, cap_s: float) ->
     return chance.uniform(0.0, min(cap_s, base_s * 2.0 ** min(tries - 1, _MOST_DOUBLINGS)))
 
 
-def wait_s(asked_s: float | None, jitter_s: float, *, cap_s: float) -> float:
-    """Return how long to wait: what a provider asked for, if anything, and then the jitter; cap_s at most.
-
-    The jitter comes on top, so that those who were told the same do not come back together.
-    """
-    known_s = asked_s if asked_s is not None and asked_s > 0 else 0.0  # NaN is not more than nothing either
-    return min(known_s + jitter_s, cap_s)
-
-
 def park_s(asked_s: float | None, *, default_s: float, cap_s: float) -> float:
     """Return for how long to leave a provider alone that asked for asked_s: never for ever, never not at all."""
     return min(asked_s if asked_s is not None and asked_s > 0 else default_s, cap_s)

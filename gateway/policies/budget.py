@@ -34,7 +34,8 @@ def deposit(budget: Budget, now: float) -> Budget:
 def withdraw(budget: Budget, now: float, *, ratio: float, floor: float) -> Budget | None:
     """Take one extra call; None where there is none left now.
 
-    ratio: extras for each request. floor: extras that need no request, in WINDOW_S.
+    ratio: extras for each request. floor: extras that need no request. They come back as what was granted decays: the
+    third of 3 after 4 s; the only one of 1 with the next requests, after 30 s where ratio is 0.05.
     In T seconds with n requests, at most ratio * n + floor * (1 + T / WINDOW_S) are granted, whatever their order.
     For the decayed extras E never exceed ratio * R + floor, R being the decayed requests: it holds where one is
     granted, and E falls no slower than that afterwards. All that was granted is E plus what has decayed of it, which

@@ -13,8 +13,9 @@ from pydantic import SecretStr, ValidationError
 
 from providers import deepinfra
 from providers.deepinfra import DEEPINFRA, DeepInfraOptions
-from providers.errors import JobUnsupported, MalformedReply, ProviderError
+from providers.errors import MalformedReply, ProviderError
 from providers.exchange import HttpReply, HttpRequest
+from providers.provider import unread_options
 from providers.types import Account, Deployment, GenerationParameters, Moment, Task, Timestamps, TranscriptionJob
 from tests.conftest import sample_audio
 
@@ -121,9 +122,13 @@ def test_the_openai_form_translates_by_its_route() -> None:
     assert request.url == f"{DIRECT}/openai/audio/translations"
 
 
-def test_an_option_the_openai_form_lacks_is_not_dropped_in_silence() -> None:
-    with pytest.raises(JobUnsupported, match="chunk_length_s"):
-        first_request(deployment(url=ROUTER), provider_options={"deepinfra": DeepInfraOptions(chunk_length_s=5)})
+def test_an_option_the_openai_form_lacks_is_named_to_planning() -> None:
+    options = {"deepinfra": DeepInfraOptions(chunk_length_s=5)}
+    there = deployment(url=ROUTER)
+
+    can = DEEPINFRA.capabilities(there)
+    assert unread_options(job(provider_options=options), "deepinfra", can) == ["chunk_length_s"]
+    assert "chunk_length_s" not in dict(parts(first_request(there, provider_options=options)))
 
 
 def test_a_reply_in_the_openai_form_is_read_as_such() -> None:

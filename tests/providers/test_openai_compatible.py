@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from providers.errors import CredentialsRejected, JobUnsupported
 from providers.exchange import HttpReply, HttpRequest
 from providers.openai_compatible import OPENAI_COMPATIBLE, CompatibleOptions
+from providers.provider import unread_options
 from providers.transport import HttpProvider, new_session
 from providers.types import (
     Account,
@@ -146,8 +147,9 @@ def test_localai_is_told_whether_speakers_are_wanted() -> None:
 def test_an_option_goes_to_servers_that_know_it_only() -> None:
     options = {"openai-compatible": CompatibleOptions(hotwords="slush")}
     assert form("vllm", provider_options=options) == [("hotwords", "slush")]
-    with pytest.raises(JobUnsupported, match="hotwords"):
-        request("localai", provider_options=options)
+    assert "hotwords" not in dict(form("localai", provider_options=options))
+    can = OPENAI_COMPATIBLE.capabilities(deployment("localai"))
+    assert unread_options(job(provider_options=options), "openai-compatible", can) == ["hotwords"]
 
 
 @pytest.mark.parametrize("options", [{"vllm_xargs": "{}"}, {"min_p": float("nan")}, {"seed": "7"}])

@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 from providers.audio.content import MemoryContent
 from providers.errors import JobUnsupported, MalformedReply, ProviderError, ProviderUnavailable, RateLimited
 from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Wait, run
+from providers.provider import unread_options
 from providers.replicate import REPLICATE, ReplicateOptions, build_inputs, classify_error
 from providers.types import (
     Account,
@@ -229,9 +230,11 @@ def test_each_model_is_sent_what_its_schema_has(native_model: str, expected: set
     assert set(document(request)["input"]) == expected
 
 
-def test_an_option_the_model_does_not_have_is_not_dropped_in_silence() -> None:
-    with pytest.raises(JobUnsupported, match="num_speakers"):
-        build_inputs(job(provider_options={"replicate": ReplicateOptions(num_speakers=2)}), GPT)
+def test_an_option_the_model_does_not_have_is_named_to_planning() -> None:
+    asked = job(provider_options={"replicate": ReplicateOptions(num_speakers=2)})
+
+    assert unread_options(asked, "replicate", REPLICATE.capabilities(deployment(GPT))) == ["num_speakers"]
+    assert "num_speakers" not in build_inputs(asked, GPT)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -101,6 +101,7 @@ def test_another_window_does_not_keep_old_counts_for_ever() -> None:
     assert sum(each.calls for each in state.buckets) == 1
 
 
+@settings(deadline=None)
 @given(times=st.lists(st.floats(-1e6, 1e6) | st.floats(0, 60), max_size=200), window_s=st.floats(0.01, 1e4))
 def test_there_are_ten_buckets_at_most_whatever_the_clock_does(times: list[float], window_s: float) -> None:
     rules = Rules(window_s=window_s)
@@ -231,7 +232,7 @@ class AnyUse(RuleBasedStateMachine):
         now=st.floats(0, 1e6),
     )
     def start(self, rules: Rules, now: float) -> None:
-        self.rules, self.now = rules, now
+        self.limits, self.now = rules, now
         self.state: State = CLOSED
         self.calls: list[bool] = []  # in flight; True: a probe
         self.in_a_row = 0  # failures, since it closed or one was answered
@@ -263,7 +264,7 @@ class AnyUse(RuleBasedStateMachine):
     def call_ends(self, data: st.DataObject, outcome: Outcome) -> None:
         is_probe = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
         before = self.state
-        self.state = end(before, self.now, outcome, self.rules, is_probe=is_probe)
+        self.state = end(before, self.now, outcome, self.limits, is_probe=is_probe)
         if is_probe:
             self.a_probe_ended(outcome)
         elif outcome is NEUTRAL or not isinstance(before, Closed):
@@ -287,10 +288,10 @@ class AnyUse(RuleBasedStateMachine):
 
     @rule(outcome=st.sampled_from([OK, SLOW, FAILED]), many=st.integers(1, 6))
     def calls_end_alike(self, outcome: Outcome, many: int) -> None:
-        """A run of calls that no other overtakes, while it is closed."""
+        """End a run of calls that no other overtakes, while it is closed."""
         for _ in range(many):
             if isinstance(self.state, Closed):
-                self.state = end(self.state, self.now, outcome, self.rules, is_probe=False)
+                self.state = end(self.state, self.now, outcome, self.limits, is_probe=False)
                 self.a_call_counted(outcome)
 
     def a_probe_ended(self, outcome: Outcome) -> None:
@@ -307,25 +308,25 @@ class AnyUse(RuleBasedStateMachine):
     def a_call_counted(self, outcome: Outcome) -> None:
         self.in_a_row = self.in_a_row + 1 if outcome is FAILED else 0
         self.ended.append((self.now, outcome))
-        if self.in_a_row >= self.rules.consecutive:
+        if self.in_a_row >= self.limits.consecutive:
             assert isinstance(self.state, Open)
             assert self.state.why is Why.FAILING
         elif isinstance(self.state, Open):
             # The window is nine tenths to ten long, by where its tenths begin.
-            recent = [each for at, each in self.ended if at > self.now - self.rules.window_s]
-            assert len(recent) >= self.rules.min_calls
+            recent = [each for at, each in self.ended if at > self.now - self.limits.window_s]
+            assert len(recent) >= self.limits.min_calls
             assert {Why.FAILING: FAILED, Why.SLOW: SLOW}[self.state.why] in recent
         else:
             self.is_right_to_stay_closed()
 
     def is_right_to_stay_closed(self) -> None:
         """Where every call that counts is surely inside the window, the rates are what the record says."""
-        if all(at > self.now - 0.89 * self.rules.window_s for at, _ in self.ended):
+        if all(at > self.now - 0.89 * self.limits.window_s for at, _ in self.ended):
             calls = len(self.ended)
             failed = sum(each is FAILED for _, each in self.ended)
             slow = sum(each is SLOW for _, each in self.ended)
-            assert calls < self.rules.min_calls or failed / calls < self.rules.failure_rate
-            assert calls < self.rules.min_calls or slow / calls < self.rules.slow_rate
+            assert calls < self.limits.min_calls or failed / calls < self.limits.failure_rate
+            assert calls < self.limits.min_calls or slow / calls < self.limits.slow_rate
 
     @invariant()
     def one_probe_at_most_is_out(self) -> None:
@@ -342,18 +343,18 @@ class AnyUse(RuleBasedStateMachine):
     @invariant()
     def no_failure_keeps_it_away_for_longer_than_to_the_next_probe(self) -> None:
         if isinstance(self.state, Open) and self.state.why not in PARKED:
-            assert self.state.until <= self.now + self.rules.probe_after_s
+            assert self.state.until <= self.now + self.limits.probe_after_s
 
     @invariant()
     def when_calls_succeed_it_closes_with_the_next_probe(self) -> None:
         """Whatever has happened; a probe that is out may be lost first."""
         state, now = self.state, self.now
         if isinstance(state, HalfOpen):
-            state = end(state, now, NEUTRAL, self.rules, is_probe=True)
+            state = end(state, now, NEUTRAL, self.limits, is_probe=True)
         if isinstance(state, Open):
             state, is_probe = begin(state, max(now, state.until))
             assert is_probe
-            state = end(state, now, OK, self.rules, is_probe=True)
+            state = end(state, now, OK, self.limits, is_probe=True)
         assert isinstance(state, Closed)
 
     @invariant()

@@ -29,3 +29,14 @@ def test_an_attempt_that_hangs_leaves_the_next_its_turn(now: float, left_s: floa
         assert until - now == pytest.approx((deadline - now) / 2, abs=1e-6)
         now = until
     assert share(now, deadline, is_last=True) == deadline
+
+
+@given(deadline=st.floats(-1e6, 1e6), now=st.floats(-1e6, 1e6), asked_s=st.none() | st.floats())
+def test_a_caller_never_raises_it(deadline: float, now: float, asked_s: float | None) -> None:
+    """Not even with a number that is none."""
+    assert lowered(deadline, now, asked_s) <= deadline
+
+
+@given(late_s=st.floats(0, 100), is_last=st.booleans())
+def test_past_the_deadline_there_is_no_time(late_s: float, is_last: bool) -> None:  # noqa: FBT001 - Hypothesis passes it
+    assert share(160.0 + late_s, 160.0, is_last=is_last) <= 160.0 + late_s

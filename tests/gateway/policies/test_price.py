@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.policies.price import cost_usd
 
@@ -27,9 +29,26 @@ def test_the_bill(duration_s: float, minimum_s: float, step_s: float, billed_s: 
     assert cost_usd(0.006, duration_s, minimum_s=minimum_s, step_s=step_s) == pytest.approx(billed_s / 60 * 0.006)
 
 
-def test_what_is_not_known_has_no_price() -> None:
-    assert cost_usd(0.006, None) is None
+@pytest.mark.parametrize(("usd_per_minute", "duration_s"), [(None, 60.0), (0.006, None), (None, None)])
+def test_what_is_not_known_has_no_price(usd_per_minute: float | None, duration_s: float | None) -> None:
+    assert cost_usd(usd_per_minute, duration_s, minimum_s=10, step_s=1) is None
 
 
 def test_free_is_a_price() -> None:
     assert cost_usd(0.0, 60.0) == 0.0
+
+
+@given(duration_s=st.floats(0, 1e5), minimum_s=st.floats(0, 100), step_s=st.just(0.0) | st.floats(0.001, 100))
+def test_no_less_than_exactly_and_no_more_than_a_step(duration_s: float, minimum_s: float, step_s: float) -> None:
+    """At 60 dollars a minute a dollar is a second."""
+    billed_s = cost_usd(60.0, duration_s, minimum_s=minimum_s, step_s=step_s)
+    exact_s = max(duration_s, minimum_s)
+    assert billed_s is not None
+    assert exact_s - 1e-6 * step_s - 1e-6 <= billed_s <= exact_s + step_s + 1e-6
+
+
+@given(whole=st.integers(0, 100_000), step_s=st.sampled_from([0.001, 0.1, 1.0, 6.0, 15.0]))
+def test_whole_steps_are_billed_as_they_are(whole: int, step_s: float) -> None:
+    """Although a length that comes of samples and a rate is a hair off."""
+    for duration_s in (whole * step_s, whole * step_s * (1 + 1e-12)):
+        assert cost_usd(60.0, duration_s, step_s=step_s) == pytest.approx(whole * step_s)

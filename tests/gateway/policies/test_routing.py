@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from itertools import permutations
 from random import Random
 
 import pytest
@@ -48,6 +50,28 @@ def test_weights_are_proportions() -> None:
     assert {run[-1] for run in runs} == {3}  # drained, and still there where all others fail
 
 
+def test_who_comes_after_the_first_is_drawn_from_the_rest_by_weight() -> None:
+    """Every order as often as drawing without replacement gives it, within five standard deviations."""
+    weights, drawn, draws = (1.0, 2.0, 5.0), chance(), 10_000
+    given_ = [Option(weight=each) for each in weights]
+    counted = Counter(tuple(order(Strategy.WEIGHTED, given_, drawn)) for _ in range(draws))
+    for first, second, third in permutations(range(3)):
+        part = weights[first] / sum(weights) * weights[second] / (weights[second] + weights[third])
+        assert abs(counted[first, second, third] - draws * part) < 5 * math.sqrt(draws * part * (1 - part))
+
+
+@given(
+    drained=st.lists(st.booleans(), min_size=1, max_size=8),
+    weight=st.sampled_from([5e-324, 1e-300, 1.0, 1e6, 1e308]),
+    seed=st.integers(),
+)
+def test_without_weight_they_are_last_as_listed(drained: list[bool], weight: float, seed: int) -> None:
+    """However little weight the others have."""
+    ordered = order(Strategy.WEIGHTED, [Option(weight=0.0 if each else weight) for each in drained], chance(seed))
+
+    assert ordered[len(drained) - sum(drained) :] == [at for at, each in enumerate(drained) if each]
+
+
 def test_the_cheapest_is_first_and_the_unknown_last() -> None:
     given_ = [Option(), Option(cost_usd=0.2), Option(cost_usd=0.0), Option(), Option(cost_usd=0.1)]
 
@@ -72,6 +96,25 @@ def test_who_is_busy_counts_as_slower() -> None:
     given_ = [Option(pace=0.1, in_flight=9), Option(pace=0.3)]
 
     assert order(Strategy.FASTEST, given_, chance())[0] == 1
+    assert order(Strategy.FASTEST, [Option(pace=0.1, in_flight=1), Option(pace=0.3)], chance())[0] == 0
+    assert (
+        order(Strategy.FASTEST, [Option(pace=0.1, in_flight=2), Option(pace=0.3)], chance())[0] == 1
+    )  # level: who is free
+
+
+def test_one_nobody_has_heard_from_is_tried_by_one_at_a_time() -> None:
+    """Until that one is back, nobody knows whether it is worth following."""
+    assert order(Strategy.FASTEST, [Option(pace=100.0, in_flight=50), Option(in_flight=1)], chance())[0] == 0
+    assert order(Strategy.FASTEST, [Option(in_flight=2), Option(in_flight=1)], chance())[0] == 1
+
+
+def test_jobs_spread_over_a_new_fleet() -> None:
+    """Nothing has come back from anybody yet: of a hundred jobs nobody gets many more than another."""
+    in_flight, drawn = [0] * 4, chance()
+    for _ in range(100):
+        in_flight[order(Strategy.FASTEST, [Option(in_flight=each) for each in in_flight], drawn)[0]] += 1
+
+    assert max(in_flight) - min(in_flight) <= 6
 
 
 def test_the_fastest_of_many_does_not_get_everything() -> None:
