@@ -35,11 +35,12 @@ def retry_after_s(reply: HttpReply) -> float | None:
 
 # --- headers
 
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d*)?", re.ASCII)
+_NUMBER: Final = re.compile(r" *([+-]?\d+(?:\.\d*)?) *", re.ASCII)
 
 
 def _number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text.strip()) else None
+    found = _NUMBER.fullmatch(text)
+    return float(found[1]) if found else None
 
 
 def _milliseconds(reply: HttpReply) -> float | None:

@@ -47,6 +47,7 @@ def limited(body: object = b"", /, status: int = 429, **headers: str) -> HttpRep
         ("inf", None),
         ("1e3", None),
         ("1_000", None),
+        ("0\x1f", None),  # white space to `strip`, none to `float`
         ("\u0662", None),  # a digit, in Arabic
         ("9" * 400, None),
         ("Mon, 23 Nov 99999999999999999999 10:00:30 GMT", None),
