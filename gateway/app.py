@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from config.catalog import load_catalog
-from config.settings import AuthMode
+from config.settings import BadConfiguration
 from gateway.api import hf, hub, ops
 from gateway.api.edge import Edge, middleware
-from gateway.api.front import CATALOG, SERVICE, Service, endpoint
+from gateway.api.front import CATALOG, Service, endpoint
 from gateway.api.native import FalAi, OpenAILike, Replicate
 from gateway.api.openai import OpenAI
 from gateway.defaults import check_adapters
@@ -30,15 +30,18 @@ from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.metrics import METRICS, Metrics
+from gateway.reload import Reloader
 from providers.audio.demux import Demuxer
 from providers.transport import new_session
 from providers.types import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from config.settings import AccountSettings, Settings
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.routes import Routes
-    from providers.local.provider import Engine
+    from providers.local.provider import Engine, LocalModel
     from providers.types import Deployment
 
 
@@ -48,35 +51,62 @@ _DOUBTED_FROM_S = 1.0  # of speech in audio whose text is empty
 class Gateway:
     """One process's parts. Build it inside a running event loop; close it after draining."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raise BadConfiguration where settings and adapters do not fit."""
-        check_adapters(settings)
-        self.settings = settings
+    def __init__(self, settings: Settings, read: Callable[[], Settings] | None = None) -> None:
+        """Raise BadConfiguration where settings and adapters do not fit.
+
+        read: gives the settings as they are now, where they can change. Blocking; raises BadConfiguration.
+        """
         self.catalog = load_catalog()
-        self.routes = build_routes(settings, self.catalog)
         self.metrics = Metrics()
         self.drain = Drain()
         self.demuxer = Demuxer()
         self.spool = _spool_budget(settings)
-        self._session = new_session()
-        self.fleet = Fleet(self._session, build_local(self.routes, settings, load_engine))
-        self.health = HealthBook(asyncio.get_running_loop().time)
-        self.health.adopt(self.routes, settings.reliability)
-        self.metrics.watch_health(self.health.conditions)
         self.speech = SpeechDetector()
+        self.health = HealthBook(asyncio.get_running_loop().time)
         self.transcoder = Transcoder(
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
         )
-        self.dispatcher = self._dispatcher()
+        self.reloader = Reloader(settings, read or (lambda: settings), self.adopt, self.metrics)
+        self._session = new_session()
+        self.fleet, self.service = self._built(settings, {})
+        self._take_up()
         self._watch()
+
+    @property
+    def settings(self) -> Settings:
+        return self.service.settings
+
+    @property
+    def routes(self) -> Routes:
+        return self.service.routes
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return self.service.dispatcher
 
     async def close(self) -> None:
         """Give everything back."""
         await self.fleet.close()
         await self._session.close()
-        await asyncio.to_thread(self.transcoder.close)
-        await asyncio.to_thread(self.demuxer.close)
-        await asyncio.to_thread(self.speech.close)
+        for each in (self.transcoder, self.demuxer, self.speech):
+            await asyncio.to_thread(each.close)
+
+    async def adopt(self, settings: Settings) -> None:
+        """Serve another configuration from the next request on. Raises BadConfiguration; nothing has changed then.
+
+        Local models that stay are kept; new ones are loaded first; those that go end with the last request they serve.
+        """
+        fleet, service = self._built(settings, self.fleet.local)
+        await fleet.load()
+        missing = [str(model.missing) for name, model in fleet.local.items() if self._is_new(name, model)]
+        if missing:
+            raise BadConfiguration("; ".join(missing))
+        old, gone = self.service, [each for each in self.fleet.local.values() if each not in fleet.local.values()]
+        self.fleet, self.service = fleet, service
+        self._take_up()
+        old.on_idle = partial(_close_all, gone)
+        if not old.in_use:
+            old.on_idle()
 
     def status(self) -> str:
         """Say whether this process wants traffic, in a word."""
@@ -85,7 +115,7 @@ class Gateway:
         if self.fleet.loading:
             return "loading"
         away = any(each.state != "closed" for each in self.health.conditions())
-        return "degraded" if self.fleet.missing or away else "ready"
+        return "degraded" if self.fleet.missing or away or self.reloader.error else "ready"
 
     def details(self) -> dict[str, Any]:
         """Say how everything is, for operators."""
@@ -93,41 +123,62 @@ class Gateway:
             "status": self.status(),
             "in_flight": self.drain.in_flight,
             "missing": self.fleet.missing,
+            "reload_error": self.reloader.error,
             "deployments": [asdict(each) for each in self.health.conditions()],
         }
 
     def web_app(self) -> web.Application:
         """Return the application with every route."""
-        app = web.Application(middlewares=[middleware(Edge(self.settings, self.metrics, self.drain))])
-        app[SERVICE] = Service(
-            intake=Intake(_body_limits(self.settings), self.spool),
-            demuxer=self.demuxer,
-            routes=self.routes,
-            dispatcher=self.dispatcher,
-            max_duration_s=self.settings.server.max_duration,
-            names_are_public=self.settings.auth.mode is AuthMode.NONE,
-        )
+        edge = Edge(lambda: self.service, self.metrics, self.drain)
+        app = web.Application(middlewares=[middleware(edge)])
         app[CATALOG] = self.catalog
         app[METRICS] = self.metrics
         app[ops.READINESS] = self.status
         app[ops.STATUS] = self.details
-        add_routes(app.router, self.routes)
+        app[ops.RELOAD] = self.reloader.reload
+        add_routes(app.router)
         return app
 
-    def _dispatcher(self) -> Dispatcher:
+    def _built(self, settings: Settings, loaded: Mapping[str, LocalModel]) -> tuple[Fleet, Service]:
+        """Build what a configuration says, with the local models that are there already. Raises BadConfiguration."""
+        check_adapters(settings)
+        routes = build_routes(settings, self.catalog)
+        fleet = Fleet(self._session, build_local(routes, settings, load_engine, loaded))
+        service = Service(
+            settings=settings,
+            intake=Intake(_body_limits(settings), self.spool),
+            demuxer=self.demuxer,
+            routes=routes,
+            accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
+            dispatcher=self._dispatcher(settings, fleet),
+        )
+        return fleet, service
+
+    def _take_up(self) -> None:
+        """Let what outlives a configuration follow the present one."""
+        spool = self.settings.server.spool
+        self.spool.memory_per_upload = spool.memory_per_upload
+        self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
+        self.transcoder.max_duration_s = self.settings.server.max_duration
+        self.health.adopt(self.routes, self.settings.reliability)
+
+    def _is_new(self, name: str, model: LocalModel) -> bool:
+        return model.missing is not None and self.fleet.local.get(name) is not model
+
+    def _dispatcher(self, settings: Settings, fleet: Fleet) -> Dispatcher:
         means = Means(
-            backend_of=self.fleet.backend,
+            backend_of=fleet.backend,
             health=self.health,
             transcoder=self.transcoder,
             hears_speech=partial(self.speech.speech_at_least, seconds=_DOUBTED_FROM_S),
             on_attempt=self._count_attempt,
-            reliability=self.settings.reliability,
+            reliability=settings.reliability,
             clock=self.health.clock,
             chance=Random(),  # noqa: S311 - it spreads load, it keeps no secret
         )
         return Dispatcher(
-            fleet=self.fleet,
-            deadline=self.settings.server.deadline,
+            fleet=fleet,
+            deadline=settings.server.deadline,
             means=means,
             today=lambda: datetime.now(UTC).date(),
         )
@@ -139,8 +190,8 @@ class Gateway:
         """Let the gauges read what they show when they are scraped."""
         self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
-        for name, model in self.fleet.local.items():
-            self.metrics.queued.labels(name).set_function(partial(getattr, model, "waiting"))
+        self.metrics.watch_health(self.health.conditions)
+        self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 
 
 def load_engine(account: AccountSettings, native_model: str) -> Engine:
@@ -154,17 +205,21 @@ def load_engine(account: AccountSettings, native_model: str) -> Engine:
     return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
 
 
-def add_routes(router: web.UrlDispatcher, routes: Routes) -> None:
-    """Add every route. Pinned accounts come before the native fronts, which share their first segment."""
-    accounts = {d.account.name: d.account.adapter for route in routes.by_model.values() for d in route.deployments}
+def _close_all(models: Iterable[LocalModel]) -> None:
+    for model in models:  # nothing runs on them any more
+        model.close()
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    """Add every route. A pinned account's path goes before fal's own, which may begin in the same way."""
     _add_ops(router)
     for path, task in (("transcriptions", Task.TRANSCRIBE), ("translations", Task.TRANSLATE)):
         router.add_post(f"/v1/audio/{path}", endpoint(OpenAI(task)))
     # Where Inference Endpoints answer it, and where people append it to the model's own URL.
     for prefix in ("/api", "/models/{model:.+}"):
         router.add_post(f"{prefix}/v1/audio/transcriptions", endpoint(OpenAI(Task.TRANSCRIBE)))
-    hf.add_routes(router, accounts)
-    router.add_post("/fal-ai/{model:.+}", endpoint(FalAi()))
+    hf.add_routes(router)
+    router.add_post("/fal-ai/{model:(?!models/).+}", endpoint(FalAi()))
     replicate = endpoint(Replicate())
     router.add_post("/replicate/v1/predictions", replicate)
     router.add_post("/replicate/v1/models/{model:.+}/predictions", replicate)
@@ -176,6 +231,7 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/health/live", ops.live)
     router.add_get("/health/ready", ops.ready)
     router.add_get("/status", ops.status)
+    router.add_post("/admin/reload", ops.reload)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)

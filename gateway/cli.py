@@ -54,7 +54,8 @@ def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int |
     settings = _settings(config_file, demo=demo, host=host, port=port)
     listener = logs.start(settings.logs.format, settings.logs.level)
     try:
-        _run(run_server(settings, partial(_announce, settings)))
+        read = partial(_effective, config_file, demo=demo, host=host, port=port)
+        _run(run_server(settings, partial(_announce, settings), read))
     except CannotListen as error:
         address = f"{settings.server.host}:{settings.server.port}"
         raise click.ClickException(f"cannot listen on {address}: {error}") from error
@@ -176,14 +177,19 @@ def _settings(
 ) -> Settings:
     """Return the effective settings; say what is wrong with them and exit with 2."""
     try:
-        catalog = load_catalog()
-        settings = _listening_at(load(config_file), host, port)
-        settings = demonstration(settings, catalog) if demo else from_environment(settings, catalog, os.environ)
-        check_adapters(settings)
-        build_routes(settings, catalog)
+        return _effective(config_file, demo=demo, host=host, port=port)
     except BadConfiguration as error:
         click.echo(f"The configuration cannot be used:\n{error}", err=True)
         sys.exit(2)
+
+
+def _effective(config_file: Path | None, *, demo: bool, host: str | None, port: int | None) -> Settings:
+    """Return what the file, the environment and the command line say together. Raises BadConfiguration."""
+    catalog = load_catalog()
+    settings = _listening_at(load(config_file), host, port)
+    settings = demonstration(settings, catalog) if demo else from_environment(settings, catalog, os.environ)
+    check_adapters(settings)
+    build_routes(settings, catalog)
     return settings
 
 

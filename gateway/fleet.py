@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from config.settings import BadConfiguration
@@ -72,6 +73,8 @@ class Fleet:
         return [str(model.missing) for model in self.local.values() if model.missing]
 
     async def close(self) -> None:
+        for provider in self._http.values():
+            await provider.close()
         for model in self.local.values():
             await asyncio.to_thread(model.close)
 
@@ -84,14 +87,24 @@ def build_routes(settings: Settings, catalog: Catalog) -> Routes:
 
 
 def build_local(
-    routes: Routes, settings: Settings, load: Callable[[AccountSettings, str], Engine]
+    routes: Routes,
+    settings: Settings,
+    load: Callable[[AccountSettings, str], Engine],
+    loaded: Mapping[str, LocalModel] = MappingProxyType({}),
 ) -> dict[str, LocalModel]:
-    """Return a model for each local deployment, not yet loaded; deployments of one native model share it."""
+    """Return a model for each local deployment, not yet loaded; deployments of one native model share it.
+
+    loaded: models of another configuration, of which those that would be loaded in the same way are kept.
+    """
     models: dict[str, LocalModel] = {}
     for deployment in _deployments(routes):
         if deployment.account.adapter == LOCAL and deployment.name not in models:
             account = settings.providers[deployment.account.name]
-            models[deployment.name] = LocalModel(deployment.native_model, partial(load, account))
+            kept = loaded.get(deployment.name)
+            if kept is not None and kept.made_for == account:
+                models[deployment.name] = kept
+            else:
+                models[deployment.name] = LocalModel(deployment.native_model, partial(load, account), made_for=account)
     return models
 
 

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from gateway.policies.breaker import Why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -49,9 +49,21 @@ class Metrics:
         )
         self._audio_seconds = Counter("asr_audio_seconds", "Audio transcribed.", ("model",), registry=self.registry)
         self._upload_bytes = Histogram("asr_upload_bytes", "Size of uploads.", buckets=_BYTES, registry=self.registry)
+        self._problems = Counter(
+            "asr_problems",
+            "Requests that were told a problem, by its stable word: overloaded ones were shed.",
+            ("type",),
+            registry=self.registry,
+        )
+        self._reloads = Counter(
+            "asr_config_reloads", "Changes of configuration, by outcome.", ("outcome",), registry=self.registry
+        )
+        self._reloaded = Gauge(
+            "asr_config_last_reload_successful", "0 where the last reload was refused.", registry=self.registry
+        )
+        self._reloaded.set(1)
         self.in_flight = Gauge("asr_requests_in_flight", "Requests being answered.", registry=self.registry)
         self.spool_bytes = Gauge("asr_spool_bytes", "Uploads kept, by where.", ("where",), registry=self.registry)
-        self.queued = Gauge("asr_local_jobs", "Local jobs queued or running.", ("deployment",), registry=self.registry)
 
     def request(self, observed: Observed, status: str, seconds: float) -> None:
         """Count a request at its end. status: a number, or "cancelled"."""
@@ -62,10 +74,24 @@ class Metrics:
         if status.startswith("2") and observed.audio_s:
             self._audio_seconds.labels(observed.model).inc(observed.audio_s)
 
+    def problem(self, kind: str) -> None:
+        """Count what a request was told instead of a transcript, if anything."""
+        if kind:
+            self._problems.labels(kind).inc()
+
+    def reload(self, *, succeeded: bool) -> None:
+        """Count a change of configuration."""
+        self._reloads.labels("done" if succeeded else "refused").inc()
+        self._reloaded.set(succeeded)
+
     def attempt(self, deployment: str, attempt: Attempt) -> None:
         """Count a call. deployment: a name from the configuration, whatever a wildcard route made of a caller's."""
         self._attempts.labels(deployment, attempt.outcome, attempt.kind).inc()
         self._attempt_seconds.labels(deployment).observe(attempt.seconds)
+
+    def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many jobs each local model has."""
+        self.registry.register(_LocalJobs(jobs))
 
     def watch_health(self, conditions: Callable[[], Sequence[Condition]]) -> None:
         """Show every deployment's condition as it is when it is scraped."""
@@ -92,6 +118,19 @@ class _Conditions(Collector):
             in_flight.add_metric((each.deployment,), each.in_flight)
             waiting.add_metric((each.deployment,), each.waiting)
         return (state, in_flight, waiting)
+
+
+class _LocalJobs(Collector):
+    """The queues of local models, read at each scrape: models come and go with the configuration."""
+
+    def __init__(self, jobs: Callable[[], Mapping[str, int]]) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("asr_local_jobs", "Local jobs queued or running.", labels=("deployment",))
+        for name, waiting in self._jobs().items():
+            family.add_metric((name,), waiting)
+        return (family,)
 
 
 METRICS = web.AppKey("metrics", Metrics)

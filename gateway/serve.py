@@ -127,10 +127,14 @@ class Server:
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
-    async def stop(self, drain_s: float) -> None:
-        """Take no more connections, let what is in flight finish, cut what does not, and close."""
+    async def stop(self, drain_s: float, grace_s: float = 0.0) -> None:
+        """Stop listening, let what is in flight finish, cut what does not, and close.
+
+        grace_s: how long to listen on, not ready any more: balancers need time to notice.
+        """
         drain = self.gateway.drain
         drain.is_draining = True
+        await asyncio.sleep(grace_s)
         if self._listener is not None:
             self._listener.close()
         for connection in tuple(self._connections):
@@ -145,27 +149,34 @@ class CannotListen(RuntimeError):
     """The address is taken, not ours, or none; the message is the system's word for it."""
 
 
-async def serve(settings: Settings, announce: Callable[[Gateway, int], None]) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends at once. Raises CannotListen.
+async def serve(
+    settings: Settings, announce: Callable[[Gateway, int], None], read: Callable[[], Settings] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends at once; SIGHUP reads the settings again. Raises CannotListen.
 
-    announce: called with the port, models loaded.
+    announce: called with the port, models loaded. read: see Gateway.
     """
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, read)
     server = Server(gateway)
-    asked_to_stop = asyncio.Event()
+    loop, asked_to_stop = asyncio.get_running_loop(), _Asked()
     for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, _stop, asked_to_stop)
+        loop.add_signal_handler(number, asked_to_stop.by, number)
     try:
         port = await server.start()
     except OSError as error:
         await server.stop(0)
         raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
     async with asyncio.TaskGroup() as group:
+        loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(gateway.reloader.reload()))
         loading = group.create_task(_load(gateway, partial(announce, gateway, port)))
-        await asked_to_stop.wait()
+        await asked_to_stop.event.wait()
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         loading.cancel()  # a model that is still being downloaded is waited for by nobody now
     event("draining", in_flight=gateway.drain.in_flight)
-    await server.stop(settings.server.drain)
+    now = gateway.settings.server
+    # Who types Ctrl-C has no balancer to wait for.
+    await server.stop(now.drain, now.grace if asked_to_stop.signal == signal.SIGTERM else 0.0)
 
 
 async def _load(gateway: Gateway, announce: Callable[[], None]) -> None:
@@ -178,7 +189,15 @@ async def _load(gateway: Gateway, announce: Callable[[], None]) -> None:
     announce()
 
 
-def _stop(asked: asyncio.Event) -> None:
-    asked.set()
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_DFL)  # the next one ends the process, whatever its threads are at
+class _Asked:
+    """Whether the process was asked to stop, and how."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.signal: int | None = None
+
+    def by(self, number: int) -> None:
+        self.signal = number
+        self.event.set()
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)  # the next one ends the process, whatever its threads are at

@@ -10,18 +10,21 @@ from uuid import uuid4
 from aiohttp import hdrs, web
 
 from gateway.api.auth import CALLER, authenticate, check_origin, refuse_key_in_url
-from gateway.api.front import OBSERVED
+from gateway.api.front import OBSERVED, SERVICE
 from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
+from gateway.dispatch.answers import overloaded
 from gateway.logs import LOG, request_done
 from gateway.observe import Observed
 from gateway.problems import Problem
 from providers.types import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.typedefs import Handler, Middleware
 
-    from config.settings import Settings
+    from gateway.api.front import Service
     from gateway.drain import Drain
     from gateway.metrics import Metrics
 
@@ -42,8 +45,9 @@ _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
 class Edge:
     """One process's outermost layer."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, drain: Drain) -> None:
-        self._settings = settings
+    def __init__(self, service: Callable[[], Service], metrics: Metrics, drain: Drain) -> None:
+        """service: gives the present configuration's."""
+        self._service = service
         self._metrics = metrics
         self._drain = drain
 
@@ -52,16 +56,19 @@ class Edge:
         loop = asyncio.get_running_loop()
         observed = Observed(request_id=_request_id(request), started=loop.time())
         request[OBSERVED] = observed
+        request[SERVICE] = service = self._service()
         status = "cancelled"
         self._metrics.in_flight.inc()
         try:
-            response = await self._answer(request, handler, observed)
+            with service.used():
+                response = await self._answer(request, handler, observed)
             self._add_headers(request, response, observed, loop.time() - observed.started)
             status = str(response.status)
             return response
         finally:
             self._metrics.in_flight.dec()
             seconds = loop.time() - observed.started
+            self._metrics.problem(observed.problem)
             self._metrics.request(observed, status, seconds)
             request_done(observed, status, seconds, _route_name(request))
 
@@ -81,13 +88,16 @@ class Edge:
             )
 
     async def _admitted(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
-        check_origin(request, self._settings.server.cors_origins)
+        settings = request[SERVICE].settings
+        check_origin(request, settings.server.cors_origins)
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204)  # a preflight carries no key
         refuse_key_in_url(request)
         if _route_name(request) not in PUBLIC:
-            request[CALLER] = authenticate(request, self._settings.auth)
+            request[CALLER] = authenticate(request, settings.auth)
             observed.caller = request[CALLER].name
+        if _is_work(request) and self._drain.in_flight >= settings.server.max_in_flight:
+            raise overloaded("the gateway is")
         async with self._drain.cut():
             return await handler(request)
 
@@ -101,7 +111,7 @@ class Edge:
         if self._drain.is_draining:
             response.force_close()
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin and origin in self._settings.server.cors_origins:
+        if origin and origin in request[SERVICE].settings.server.cors_origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = _EXPOSED
             # A listed origin may send what it likes: SDKs add headers of their own.
@@ -149,6 +159,11 @@ def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
     kind = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(known.status, "bad-request")
     message = f"{request.method} {request.path[:120]}: {known.reason}"
     return Problem(status=known.status, type=kind, message=message, headers=headers)
+
+
+def _is_work(request: web.Request) -> bool:
+    """Tell whether it is audio, which there may be too much of; health and metrics are always answered."""
+    return request.method == hdrs.METH_POST and not request.path.startswith("/admin/")
 
 
 def _cut_off() -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from config.catalog import Catalog
+from config.settings import AuthMode
 from gateway.api.auth import CALLER
 from gateway.api.terms import is_dry_run, timeout_s
 from gateway.dispatch.answers import CREDENTIALS_REJECTED
@@ -21,10 +23,11 @@ from providers.registry import PROVIDERS
 from providers.types import TranscriptionJob
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from pydantic import BaseModel
 
+    from config.settings import Settings
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
     from gateway.dispatch.answers import Answer
@@ -67,18 +70,36 @@ class Front(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """Everything a request needs, built once."""
+    """One configuration's parts. A request keeps those that it began with, whatever is configured meanwhile."""
 
+    settings: Settings
     intake: Intake
     demuxer: Demuxer
     routes: Routes
+    accounts: Mapping[str, str]  # by the first segment of a pinned path
     dispatcher: Dispatcher
-    max_duration_s: float
-    names_are_public: bool = True  # whether callers without a key may read the names of models
+    in_use: int = 0  # requests that began with it and are not over
+    on_idle: Callable[[], None] = lambda: None
+
+    @property
+    def names_are_public(self) -> bool:
+        """Tell whether callers without a key may read the names of models."""
+        return self.settings.auth.mode is AuthMode.NONE
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep it for a request."""
+        self.in_use += 1
+        try:
+            yield
+        finally:
+            self.in_use -= 1
+            if not self.in_use:
+                self.on_idle()
 
 
 CATALOG = web.AppKey("catalog", Catalog)
-SERVICE = web.AppKey("service", Service)
+SERVICE = web.RequestKey("service", Service)
 OBSERVED = web.RequestKey("observed", Observed)
 
 
@@ -86,7 +107,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
     """Make the handler of a transcribing route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        service = request.config_dict[SERVICE]
+        service = request[SERVICE]
         observed = request[OBSERVED]
         observed.front = front.name
         allowed_s, dry_run = timeout_s(request), is_dry_run(request)
@@ -96,7 +117,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             asked = front.read(request, upload)
             route = _route(service.routes, asked, request[CALLER])
             observed.model = asked.model if asked.model in service.routes.by_model else "other"
-            audio = await measure(upload, service.demuxer, max_duration_s=service.max_duration_s)
+            audio = await measure(upload, service.demuxer, max_duration_s=service.settings.server.max_duration)
             observed.audio_s = audio.duration_s
             job = _job(asked, audio)
             if dry_run:

@@ -34,13 +34,12 @@ _NOT_PARAMETERS = frozenset({"_subdomain"})
 
 
 class HuggingFace:
-    """The specification's own dialect. account: the one its path pins; adapter: whose token its path is called with."""
+    """The specification's own dialect. adapter: whose token its path is called with. A path may pin an account."""
 
     name = "hf"
     shape = Shape(json_path=("inputs",), form_parts=("file", "audio", "inputs"))
 
-    def __init__(self, *, account: str | None = None, adapter: str | None = None) -> None:
-        self._account = account
+    def __init__(self, *, adapter: str | None = None) -> None:
         self._adapter = adapter
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
@@ -53,7 +52,7 @@ class HuggingFace:
         nested = as_object(given.pop("parameters", None), "parameters")
         return Asked(
             model=model,
-            account=self._account,
+            account=_account(request),
             native_adapter=self._adapter,
             # The body's parameters win over the form's, and these over the query's: they are the most deliberate.
             parameters=read_parameters(overridden(given, nested)),
@@ -106,6 +105,17 @@ def query_parameters(request: web.Request) -> dict[str, Any]:
     return from_fields((name, value) for name, value in request.query.items() if name not in _NOT_PARAMETERS)
 
 
+def _account(request: web.Request) -> str | None:
+    """Return the account that the path pins. Raises Problem 404."""
+    segment = request.match_info.get("account")
+    if segment is None:
+        return None
+    account = request[SERVICE].accounts.get(segment)
+    if account is None:
+        raise not_found(f"{segment[:80]!r} in the path is no account here")
+    return account
+
+
 def _model(request: web.Request, named: object) -> str:
     """Return the model of the path, of the body, or the default one. Raises Problem."""
     model = request.match_info.get("model", "").removesuffix("/").removesuffix(PIPELINE).strip("/")
@@ -113,7 +123,7 @@ def _model(request: web.Request, named: object) -> str:
         return model
     if named is not None and not isinstance(named, str):
         raise bad_request("model: expected a string", param="model")
-    default = named or request.config_dict[SERVICE].routes.default_model
+    default = named or request[SERVICE].routes.default_model
     if default is None:
         raise not_found("the path names no model and there is no default_model: POST /models/{model}", "unknown-model")
     return str(default)
@@ -130,13 +140,12 @@ def pinned_paths(accounts: Mapping[str, str]) -> dict[str, str]:
     return {segment: name for segment, name in (by_adapter | by_name).items() if segment != HF_INFERENCE}
 
 
-def add_routes(router: web.UrlDispatcher, accounts: Mapping[str, str]) -> None:
-    """Add every path under which HF clients post audio. accounts: name -> adapter."""
-    for segment, account in pinned_paths(accounts).items():
-        router.add_post(f"/{segment}/models/{{model:.+}}", endpoint(HuggingFace(account=account)))
+def add_routes(router: web.UrlDispatcher) -> None:
+    """Add every path under which HF clients post audio."""
     router.add_post(f"/{HF_INFERENCE}/models/{{model:.+}}", endpoint(HuggingFace(adapter=HF_INFERENCE)))
     anywhere = endpoint(HuggingFace())
     for prefix in ("/models", PIPELINE):
         router.add_post(f"{prefix}/{{model:.+}}", anywhere)
+    router.add_post("/{account}/models/{model:.+}", anywhere)
     for path in ("/", "/predict", "/predict/", "/v1", "/v1/"):  # a base_url may end in /v1: to speech it means nothing
         router.add_post(path, anywhere)

@@ -24,7 +24,7 @@ _PROVIDERS: Final = ("hf-inference", "fal-ai", "replicate", "deepinfra")
 async def model_info(request: web.Request) -> web.Response:
     """Answer `GET /api/models/{model}`. The provider's id is the model's own name, which the fronts here read back."""
     model = request.match_info["model"].strip("/")
-    service = request.config_dict[SERVICE]
+    service = request[SERVICE]
     try:
         service.routes.resolve(model)
     except Problem as problem:
@@ -45,7 +45,7 @@ async def model_info(request: web.Request) -> web.Response:
 
 async def tasks(request: web.Request) -> web.Response:
     """Answer `GET /api/tasks`, where clients look for a default model."""
-    routes = request.config_dict[SERVICE].routes
+    routes = request[SERVICE].routes
     default = routes.default_model or next(iter(routes.models), None)
     names = [default] if default else []
     return json_response({_TASK: {"id": _TASK, "models": [{"id": name} for name in names], "widgetModels": names}})

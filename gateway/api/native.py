@@ -182,7 +182,7 @@ def _merged(nested: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any
 def _canonical(request: web.Request, adapter: str, native: str) -> str:
     """Return the model meant by a provider's id: our own Hub look-alike hands out names, the real one native ids."""
     native = native.strip("/")
-    if native in request.config_dict[SERVICE].routes.by_model:
+    if native in request[SERVICE].routes.by_model:
         return native
     known = request.config_dict[CATALOG].canonical
     # fal's own paths begin with `fal-ai/`: whoever replaces its origin by ours sends what follows.

@@ -11,13 +11,18 @@ from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
 from gateway.metrics import METRICS
-from gateway.problems import forbidden
+from gateway.problems import Problem, forbidden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from gateway.reload import Reloaded
 
 READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
 """Gives "ready", "degraded", "loading" or "draining"."""
+
+RELOAD: web.AppKey[Callable[[], Awaitable[Reloaded]]] = web.AppKey("reload")
+"""Reads the configuration again."""
 
 STATUS: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("status")
 """Gives what operators read at `/status`."""
@@ -41,6 +46,15 @@ async def status(request: web.Request) -> web.Response:
     return json_response(request.config_dict[STATUS]())
 
 
+async def reload(request: web.Request) -> web.Response:
+    """Answer `POST /admin/reload`, to an admin: what the new configuration cannot change, or why it was refused."""
+    admin_only(request[CALLER])
+    told = await request.config_dict[RELOAD]()
+    if told.error is not None:
+        raise Problem(status=422, type="bad-configuration", message=f"nothing was changed: {told.error}")
+    return json_response({"status": "reloaded", "needs_restart": list(told.needs_restart)})
+
+
 async def metrics(request: web.Request) -> web.Response:
     """Answer in Prometheus' text format, to an admin."""
     admin_only(request[CALLER])
@@ -62,10 +76,10 @@ async def model(request: web.Request) -> web.Response:
 
 
 def _allowed(request: web.Request) -> list[str]:
-    return [name for name in request.config_dict[SERVICE].routes.models if request[CALLER].may_use(name)]
+    return [name for name in request[SERVICE].routes.models if request[CALLER].may_use(name)]
 
 
 def _model(request: web.Request, name: str) -> dict[str, Any]:
-    route = request.config_dict[SERVICE].routes.resolve(name)
+    route = request[SERVICE].routes.resolve(name)
     deployments = [each.name for each in route.deployments]
     return {"id": name, "object": "model", "created": 0, "owned_by": "asr-gateway", "deployments": deployments}

@@ -23,7 +23,8 @@ class Transcoder:
 
     def __init__(self, *, max_duration_s: float, directory: Path | None = None) -> None:
         """directory: where copies are kept; the system's folder for temporary files if None."""
-        self._make = partial(transcode, max_duration_s=max_duration_s, directory=directory)
+        self.max_duration_s = max_duration_s
+        self._make = partial(transcode, directory=directory)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="asr-transcode")
 
     async def run(self, audio: Audio, to: Container) -> Audio:
@@ -33,9 +34,10 @@ class Transcoder:
         """
         abandoned = threading.Event()
         made: list[Audio] = []
+        limit_s = self.max_duration_s
 
         def work() -> None:
-            made.append(self._make(audio, to, is_abandoned=abandoned.is_set))
+            made.append(self._make(audio, to, max_duration_s=limit_s, is_abandoned=abandoned.is_set))
 
         try:
             await to_the_end(work, on_cancel=abandoned.set, executor=self._threads)

@@ -42,7 +42,9 @@ class Engine(Protocol):
 class LocalModel:
     """A model that is loaded once and then answers, in threads of its own."""
 
-    def __init__(self, native_model: str, load: Callable[[str], Engine]) -> None:
+    def __init__(self, native_model: str, load: Callable[[str], Engine], *, made_for: object = None) -> None:
+        """made_for: what load reads besides the name, so that its owner can tell whether it would do for another."""
+        self.made_for = made_for
         self._native_model = native_model
         self._load = load
         self._engine: Engine | None = None

@@ -179,7 +179,7 @@ PUBLIC = {
     ("GET", "/api/models/{model}"),
     ("GET", "/api/{rest}"),
 }
-ADMIN = {("GET", "/metrics"), ("GET", "/status")}
+ADMIN = {("GET", "/metrics"), ("GET", "/status"), ("POST", "/admin/reload")}
 
 
 def shut(urls: dict[str, str]) -> Settings:

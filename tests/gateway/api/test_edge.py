@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from config.settings import Settings
 from gateway.api.edge import Edge, middleware
 from gateway.drain import Drain
 from gateway.metrics import Metrics
@@ -137,9 +136,11 @@ async def test_other_origins_are_told_nothing(method: str, served: Served) -> No
 # --- mistakes of ours, and the end
 
 
-async def edged(handler: Callable[[web.Request], Awaitable[web.Response]], drain: Drain) -> tuple[str, web.AppRunner]:
+async def edged(
+    served: Served, handler: Callable[[web.Request], Awaitable[web.Response]], drain: Drain
+) -> tuple[str, web.AppRunner]:
     """Serve one handler behind the edge."""
-    app = web.Application(middlewares=[middleware(Edge(Settings(), Metrics(), drain))])
+    app = web.Application(middlewares=[middleware(Edge(lambda: served.gateway.service, Metrics(), drain))])
     app.router.add_get("/", handler)
     runners: list[web.AppRunner] = []
     return await serve(app, runners), runners[0]
@@ -150,7 +151,7 @@ async def test_a_mistake_of_ours_is_500_without_its_words(error: Exception, serv
     async def fails(request: web.Request) -> web.Response:
         raise error
 
-    url, runner = await edged(fails, Drain())
+    url, runner = await edged(served, fails, Drain())
     with log_lines() as lines:
         async with served.session.get(url) as reply:
             told = await reply.json()
@@ -170,7 +171,7 @@ async def test_a_request_that_is_cut_off_is_502_draining(served: Served) -> None
         raise AssertionError
 
     drain = Drain()
-    url, runner = await edged(waits, drain)
+    url, runner = await edged(served, waits, drain)
     asked = asyncio.get_running_loop().create_task(served.session.get(url))
     await begun.wait()
     drain.is_draining = True
