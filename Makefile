@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JS := tests/clients/js
 
-.PHONY: install demo run check test bench fmt clean
+.PHONY: install demo run check test chaos bench fmt clean
 
 install: .venv/.installed
 demo: .venv/.demo
@@ -43,6 +43,11 @@ test: .venv/.installed
 	$(BIN)/python tests/system_tools.py
 	$(MAKE) --no-print-directory $(JS)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest -n auto --dist loadscope
+
+# The trials of tests/chaos at their full length, one after the other, with their figures. Twenty minutes.
+chaos: .venv/.installed
+	$(BIN)/python tests/system_tools.py
+	ASR_CHAOS_FULL=1 $(BIN)/python -m pytest tests/chaos -q -s -p no:randomly --timeout 300
 
 bench: .venv/.installed
 	$(BIN)/python -m tests.bench.relay

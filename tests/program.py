@@ -24,6 +24,7 @@ class Program:
     """A running gateway."""
 
     process: asyncio.subprocess.Process
+    file: Path  # its configuration
     url: str = ""
     written: list[str] = field(default_factory=list)  # standard error, line by line
 
@@ -61,14 +62,21 @@ def configuration(urls: Mapping[str, str], *, adapter: str = "hf-inference", mod
 
 
 @asynccontextmanager
-async def program(document: Mapping[str, Any], folder: Path) -> AsyncIterator[Program]:
-    """Serve a configuration on a free port; at the end, ask it to stop where the test has not."""
+async def program(
+    document: Mapping[str, Any], folder: Path, *, port: int = 0, command: tuple[str, ...] = ()
+) -> AsyncIterator[Program]:
+    """Serve a configuration, on a free port unless told; at the end, ask it to stop where the test has not.
+
+    command: what starts it, where something stands before it.
+    """
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(dict(document)))
     process = await asyncio.create_subprocess_exec(
-        PROGRAM, "serve", "--config", file, "--port", "0", stderr=asyncio.subprocess.PIPE, limit=1 << 24
+        *(*command, PROGRAM, "serve", "--config", file, "--port", str(port)),
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 24,
     )
-    running = Program(process)
+    running = Program(process, file)
     assert process.stderr is not None
     while not running.url:
         line = (await process.stderr.readline()).decode()

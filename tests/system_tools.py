@@ -15,6 +15,9 @@ TOOLS = {
     "curl": "curl",  # the README's own line is tested as it is printed
     "node": "nodejs",  # @huggingface/inference drives the Hugging Face front
     "npm": "npm",
+    "nginx": "nginx-light",  # rolling restarts behind it, and uploads beside it
+    "haproxy": "haproxy",
+    "faketime": "faketime",  # clocks that jump
 }
 
 

@@ -27,11 +27,14 @@ def start(tmp_path: Path) -> Start:
 
     @asynccontextmanager
     async def serve(urls: dict[str, str], **sections: Any) -> AsyncIterator[tuple[Program, Client]]:
-        route = sections.pop("route", {})
+        route, command = sections.pop("route", {}), sections.pop("command", ())
         document = configuration(urls, model=MODEL, **sections)
         document["models"][MODEL].update(route)
         connector = aiohttp.TCPConnector(limit=0)
-        async with program(document, tmp_path) as running, aiohttp.ClientSession(connector=connector) as session:
+        async with (
+            program(document, tmp_path, command=command) as running,
+            aiohttp.ClientSession(connector=connector) as session,
+        ):
             yield running, Client(running.url, session)
 
     return serve
