@@ -18,8 +18,10 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from providers import openai_form
 from providers.authorize import bearer
 from providers.bodies import multipart
-from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable, RateLimited, by_status
-from providers.provider import Provider, ProviderOptions, one_call, retry_after_s
+from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable, RateLimited
+from providers.provider import Provider, ProviderOptions, one_call
+from providers.refusals import by_reply
+from providers.retry_after import retry_after_s
 from providers.types import Capabilities, Task, Timestamps, option_values
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from providers.errors import ProviderError
     from providers.exchange import Exchange, HttpReply, HttpRequest
-    from providers.types import Account, Deployment, Moment, Transcript, TranscriptionJob
+    from providers.types import Account, Deployment, Transcript, TranscriptionJob
 
 NAME = "deepinfra"
 _ROUTER = "router.huggingface.co"
@@ -79,14 +81,13 @@ def speaks_openai_form(account: Account) -> bool:
     return account.options.get("form") == "openai" or _is_router(account.base_urls["api"])
 
 
-def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Take one call, in the form that the account speaks."""
-    return (_IN_OPENAI_FORM if speaks_openai_form(to.account) else _IN_NATIVE_FORM)(job, to, deadline)
+    return (_IN_OPENAI_FORM if speaks_openai_form(to.account) else _IN_NATIVE_FORM)(job, to)
 
 
-def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
+def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the native form: `/inference/{model}`, the audio in a part named `audio`."""
-    del deadline
     options = option_values(job, NAME)
     query = urlencode({"version": options["version"]}) if "version" in options else ""
     url = f"{to.account.base_urls['api']}/inference/{quote(to.native_model)}"
@@ -112,9 +113,8 @@ def _native_fields(job: TranscriptionJob) -> list[tuple[str, str]]:
     return form
 
 
-def build_openai_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
+def build_openai_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the OpenAI form. `timestamp_granularities` goes without brackets: so the published document names it."""
-    del deadline
     base = to.account.base_urls["api"].removesuffix("/v1")
     route = "translations" if job.task is Task.TRANSLATE else "transcriptions"
     wanted = openai_form.honoured(job, capabilities(to))
@@ -182,8 +182,8 @@ def classify_error(reply: HttpReply) -> ProviderError:
             return JobUnsupported(NAME, "it does not serve this model to this account")
         case 405:
             return JobUnsupported(NAME, "its firewall refused the upload")
-        case status:
-            return by_status(NAME, status, f"status {status}", retry_after_s=retry_after_s(reply))
+        case _:
+            return by_reply(NAME, reply)
 
 
 def read_error(reply: HttpReply) -> str:

@@ -5,10 +5,13 @@ ProviderError
 ├── JobUnsupported        this provider cannot take it; another may          failover
 ├── CredentialsRejected   the operator's key                                 failover
 ├── QuotaExhausted        the operator's money                               failover
-├── RateLimited           nobody's fault: wait                               retry, failover
-├── ProviderUnavailable   5xx, no connection                                 retry, failover
+├── Temporary             nobody's fault, over by itself; says when, maybe   retry, failover
+│   ├── RateLimited           429
+│   └── ProviderUnavailable   5xx, no connection
+│       └── FateUnknown           a job was sent, and may be running there   failover
 ├── AttemptTimedOut       no answer in time, perhaps billed                  failover
 └── MalformedReply        ours: the adapter must be mended                   failover
+    └── ReplyCutOff           the network's: it ended too soon
 """
 
 from __future__ import annotations
@@ -59,22 +62,33 @@ class QuotaExhausted(ProviderError):
     outcome = "quota"
 
 
-class RateLimited(ProviderError):
-    """429, or a provider's own way to say so."""
+class Temporary(ProviderError):
+    """What time alone may mend."""
 
     retryable = True
-    outcome = "rate_limited"
 
     def __init__(self, provider: str, reason: str = "", *, retry_after_s: float | None = None) -> None:
+        """retry_after_s: when to come back, as the provider asks; uncapped, None where it does not."""
         super().__init__(provider, reason)
         self.retry_after_s = retry_after_s
 
 
-class ProviderUnavailable(ProviderError):
+class RateLimited(Temporary):
+    """429, or a provider's own way to say so."""
+
+    outcome = "rate_limited"
+
+
+class ProviderUnavailable(Temporary):
     """A 5xx, or no connection."""
 
-    retryable = True
     outcome = "unavailable"
+
+
+class FateUnknown(ProviderUnavailable):
+    """A job was sent there and lost sight of: it may be running, and be billed. Sent again it might be twice."""
+
+    retryable = False
 
 
 class AttemptTimedOut(ProviderError):
@@ -89,14 +103,18 @@ class MalformedReply(ProviderError):
     outcome = "malformed"
 
 
+class ReplyCutOff(MalformedReply):
+    """A reply that broke off before its end."""
+
+
 def by_status(provider: str, status: int, reason: str, *, retry_after_s: float | None = None) -> ProviderError:
     """Name an error reply by its status alone, for what an adapter does not know better.
 
     A 400 or 422 of unknown reason is JobUnsupported: the audio was readable to us, so another may take it.
     """
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimited(provider, reason, retry_after_s=retry_after_s)
     named = _BY_STATUS.get(status, ProviderUnavailable if 500 <= status <= 599 else MalformedReply)
+    if issubclass(named, Temporary):
+        return named(provider, reason, retry_after_s=retry_after_s)
     return named(provider, reason)
 
 
@@ -112,4 +130,5 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: JobUnsupported,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: JobUnsupported,
     HTTPStatus.UNPROCESSABLE_ENTITY: JobUnsupported,
+    HTTPStatus.TOO_MANY_REQUESTS: RateLimited,
 }

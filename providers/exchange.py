@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from providers.errors import AttemptTimedOut, ProviderError
+from providers.errors import AttemptTimedOut, ProviderError, ProviderUnavailable
 from providers.types import Moment
 
 if TYPE_CHECKING:
     from providers.audio.content import Content
+    from providers.errands import Errands
 
 T = TypeVar("T")
 
-CLEANUP_S = 5.0  # how long a cancelled job's own clean-up may take
+CLEANUP_S = 5.0  # how long each request may take that is sent when the exchange is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,13 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names
     body: Body = ()
     anonymous: bool = False  # True: no credential is added, wherever it goes
+    once: bool = False  # True: it starts a job. Where it was sent and not answered, the error is FateUnknown
+    within_s: float | None = None  # a limit of its own inside the deadline, where asking again is cheap
+    told: TimeLeft | None = None  # headers that pass the deadline on
+
+
+TimeLeft: TypeAlias = Callable[[float], Mapping[str, str]]
+"""Returns headers, given the seconds that are left when the request is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +76,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class IfAbandoned:
-    """Ask that this be sent if the caller leaves, or the time is up, before the exchange returns."""
+    """Ask that this be sent if the exchange ends without a result and before `Over`: a job there is cancelled so."""
 
     request: HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Say that the job there has come to its end, good or bad: nothing is left of it to cancel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +93,10 @@ class Afterwards:
     request: HttpRequest
 
 
-Step: TypeAlias = HttpRequest | Wait | IfAbandoned | Afterwards
+Step: TypeAlias = HttpRequest | Wait | IfAbandoned | Over | Afterwards
 Exchange: TypeAlias = Generator[Step, HttpReply | None, T]
-"""A call in several steps. HttpRequest is answered with its reply, everything else with None."""
+"""A call in several steps. HttpRequest is answered with its reply, or the ProviderError of having none is raised where
+it was yielded; everything else is answered with None."""
 
 
 class Send(Protocol):
@@ -99,31 +112,32 @@ async def run(
     provider: str,
     deadline: Moment,
     clock: Callable[[], float],
+    errands: Errands,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
     """Grant the exchange what it asks for until it returns.
 
-    Raises ProviderError. AttemptTimedOut where a wait would end after the deadline.
+    Raises ProviderError. AttemptTimedOut where a wait would end after the deadline. What is to be sent at the end is
+    left to errands: no caller waits for it, and none who leaves takes it along.
     """
     granter = _Granter(provider, send, deadline, clock, sleep)
-    abandoned = True
     try:
         step = next(exchange)
         while True:
-            step = exchange.send(await granter.grant(step))
+            try:
+                answer = await granter.grant(step)
+            except ProviderError as error:
+                step = exchange.throw(error)
+            else:
+                step = exchange.send(answer)
     except StopIteration as returned:
-        abandoned = False
+        granter.if_abandoned.clear()
         result: T = returned.value
         return result
-    except ProviderError:
-        # Ended by its own reading of a reply, it leaves nothing to cancel; cut off by the network or the time, it does.
-        abandoned = inspect.getgeneratorstate(exchange) != inspect.GEN_CLOSED
-        raise
     finally:
         exchange.close()
-        left_over = [*(granter.if_abandoned if abandoned else ()), *granter.afterwards]
-        if left_over:
-            await _to_the_end(_clean_up(left_over, send, clock))
+        if left_over := [*granter.if_abandoned, *granter.afterwards]:
+            errands.add(_clean_up(left_over, send, clock))
 
 
 @dataclass(slots=True)
@@ -141,16 +155,29 @@ class _Granter:
     async def grant(self, step: Step) -> HttpReply | None:
         match step:
             case HttpRequest():
-                return await self.send(step, self.deadline)
+                return await self._reply(step)
             case Wait(seconds):
                 if self.clock() + seconds > self.deadline:
                     raise AttemptTimedOut(self.provider, "still working at the deadline")
                 await self.sleep(seconds)
             case IfAbandoned(request):
                 self.if_abandoned.append(request)
+            case Over():
+                self.if_abandoned.clear()
             case Afterwards(request):
                 self.afterwards.append(request)
         return None
+
+    async def _reply(self, request: HttpRequest) -> HttpReply:
+        now = self.clock()
+        if request.told:
+            request = replace(request, headers={**request.headers, **request.told(self.deadline - now)})
+        if request.within_s is None or now + request.within_s >= self.deadline:
+            return await self.send(request, self.deadline)
+        try:
+            return await self.send(request, Moment(now + request.within_s))
+        except AttemptTimedOut as error:
+            raise ProviderUnavailable(self.provider, f"no answer in {request.within_s:g} s") from error
 
 
 async def _clean_up(requests: list[HttpRequest], send: Send, clock: Callable[[], float]) -> None:
@@ -158,16 +185,3 @@ async def _clean_up(requests: list[HttpRequest], send: Send, clock: Callable[[],
     for request in requests:
         with contextlib.suppress(ProviderError):
             await send(request, Moment(clock() + CLEANUP_S))
-
-
-async def _to_the_end(work: Coroutine[object, object, None]) -> None:
-    """Await work that has a limit of its own, however often the waiting task is cancelled; then let that through."""
-    task = asyncio.create_task(work)  # noqa: TID251 - owned here: this does not return before it is done
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled

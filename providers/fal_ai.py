@@ -10,6 +10,7 @@ both `https://router.huggingface.co/fal-ai`. Where they are one, `?_subdomain=qu
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from http import HTTPStatus
@@ -22,24 +23,27 @@ from providers.audio.containers import file_name
 from providers.authorize import bearer, key_header
 from providers.bodies import AUDIO, json_body, json_with_audio
 from providers.errors import (
+    AttemptTimedOut,
     JobUnsupported,
     MalformedReply,
     ProviderUnavailable,
     QuotaExhausted,
-    by_status,
 )
-from providers.exchange import Base64, HttpRequest, IfAbandoned, Wait
+from providers.exchange import Base64, HttpRequest, IfAbandoned, Over, Wait
 from providers.fal_endpoints import LABELS, FalOptions, chunk_level, endpoint_of
 from providers.languages import code_of
-from providers.polling import Url, ask, parse, pauses
-from providers.provider import Provider, options_for, retry_after_s, succeeded
+from providers.polling import Url, ask, parse, pauses, submit
+from providers.provider import Provider, options_for, succeeded
+from providers.refusals import by_reply
 from providers.spans import segment, word
 from providers.types import Capabilities, Transcript
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from providers.errors import ProviderError
     from providers.exchange import Body, Exchange, HttpReply
-    from providers.types import Account, Audio, Deployment, Moment, TranscriptionJob
+    from providers.types import Account, Audio, Deployment, TranscriptionJob
 
 NAME = "fal-ai"
 _SYNC_BYTES = 2 * 1024 * 1024  # beyond it a dropped connection costs more than the queue's second call
@@ -59,9 +63,8 @@ def _is_routed(account: Account) -> bool:
     return account.base_urls["queue"] == account.base_urls["api"]
 
 
-def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Call at once what is short, queue what is long, upload first what is too big for a data URI."""
-    del deadline
     audio = job.audio
     fields = build_fields(job, to.native_model)
     if Base64(audio.content).size_bytes > _URI_BYTES:
@@ -93,7 +96,13 @@ def _run(to: Deployment, base: str, body: Body) -> HttpRequest:
         url=f"{url}?{_TO_QUEUE}" if base == "queue" and _is_routed(to.account) else url,
         headers={"content-type": "application/json", "x-fal-no-retry": "1"},
         body=body,
+        told=_start_by,
     )
+
+
+def _start_by(left_s: float) -> Mapping[str, str]:
+    """Pass the deadline on as the time to start by, the only one fal knows; no less than its SDK allows."""
+    return {"x-fal-request-timeout": str(max(2, math.ceil(left_s)))}
 
 
 class _Ticket(BaseModel):
@@ -109,7 +118,7 @@ class _Status(BaseModel):
 
 def _through_queue(body: Body, to: Deployment) -> Exchange[HttpReply]:
     """Submit, ask until it is done, fetch. COMPLETED is not success: only the fetched reply says that."""
-    ticket = parse(NAME, _Ticket, succeeded((yield _run(to, "queue", body)), classify_error))
+    ticket = parse(NAME, _Ticket, (yield from submit(_run(to, "queue", body), classify_error)))
     yield IfAbandoned(HttpRequest(method="PUT", url=_given(to, ticket.cancel_url)))
     between = pauses()
     status = "IN_QUEUE"
@@ -117,6 +126,7 @@ def _through_queue(body: Body, to: Deployment) -> Exchange[HttpReply]:
         yield Wait(next(between))
         asked = yield from _read(_given(to, ticket.status_url))
         status = parse(NAME, _Status, asked).status
+    yield Over()
     fetched = yield from _read(_given(to, ticket.response_url))
     return replace(fetched, headers={"x-fal-request-id": ticket.request_id, **fetched.headers})
 
@@ -134,7 +144,11 @@ def _read(url: str) -> Exchange[HttpReply]:
 
 
 def _is_transient(reply: HttpReply) -> bool:
-    return reply.status in _TRANSIENT and not _never_again(reply)
+    """Tell whether the reading failed, and not the run: of that the platform says more."""
+    return reply.status in _TRANSIENT and not any(header in reply.headers for header in _OF_THE_RUN)
+
+
+_OF_THE_RUN: Final = ("x-fal-error-type", "x-fal-retryable", "x-fal-needs-retry", "x-fal-request-timeout-type")
 
 
 class _Token(BaseModel):
@@ -259,6 +273,8 @@ def classify_error(reply: HttpReply) -> ProviderError:
     except ValidationError:
         detail = ""
     reason = f"status {reply.status}"
+    if reply.status == HTTPStatus.GATEWAY_TIMEOUT and "x-fal-request-timeout-type" in reply.headers:
+        return AttemptTimedOut(NAME, "it did not start in the time that was left")
     if isinstance(detail, str):
         return _platform_error(reply, detail, reason)
     said = next((_ABOUT_THE_AUDIO[each.type] for each in detail if each.type in _ABOUT_THE_AUDIO), reason)
@@ -266,7 +282,7 @@ def classify_error(reply: HttpReply) -> ProviderError:
         return ProviderUnavailable(NAME, f"{said}; it says to try again")
     if said is not reason or _never_again(reply):
         return JobUnsupported(NAME, said)
-    return by_status(NAME, reply.status, reason)
+    return by_reply(NAME, reply)
 
 
 def _platform_error(reply: HttpReply, detail: str, reason: str) -> ProviderError:
@@ -277,7 +293,7 @@ def _platform_error(reply: HttpReply, detail: str, reason: str) -> ProviderError
             return ProviderUnavailable(NAME, reason)
         case HTTPStatus.INTERNAL_SERVER_ERROR if _never_again(reply):
             return JobUnsupported(NAME, "the model failed on this audio and would again")
-    return by_status(NAME, reply.status, reason, retry_after_s=retry_after_s(reply))
+    return by_reply(NAME, reply)
 
 
 def _never_again(reply: HttpReply) -> bool:

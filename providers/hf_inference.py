@@ -15,16 +15,18 @@ from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from providers.authorize import bearer
 from providers.bodies import AUDIO, json_with_audio
-from providers.errors import JobRejected, MalformedReply, RateLimited, by_status
+from providers.errors import JobRejected, MalformedReply, RateLimited
 from providers.exchange import HttpReply, HttpRequest
-from providers.provider import Provider, retry_after_s, succeeded
+from providers.provider import Provider, succeeded
+from providers.refusals import by_reply
+from providers.retry_after import retry_after_s
 from providers.spans import segment, word
 from providers.types import Capabilities, Container, GenerationParameters, Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
     from providers.errors import ProviderError
     from providers.exchange import Exchange
-    from providers.types import Audio, Deployment, Moment, TranscriptionJob
+    from providers.types import Audio, Deployment, TranscriptionJob
 
 NAME = "hf-inference"
 _MAX_BYTES = 25 * 1024 * 1024  # not published; larger ones come back as 413 or 504
@@ -42,15 +44,14 @@ _LABELS: Final = {
 }
 
 
-def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Take one call. What its chunks are, words or segments, only the question tells."""
-    reply = yield build_request(job, to, deadline)
+    reply = yield build_request(job, to)
     return parse_reply(succeeded(reply, classify_error), job.timestamps)
 
 
-def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
+def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send raw bytes where no parameter is asked for: the body is then the upload as it came."""
-    del deadline
     parameters = _parameters(job)
     if not parameters:
         return HttpRequest(
@@ -131,8 +132,8 @@ def classify_error(reply: HttpReply) -> ProviderError:
     if reply.status == 400 and _NOT_DECODED.search(words):
         return JobRejected(NAME, "the audio could not be decoded there")
     if reply.status == 503 and body.estimated_time is not None:
-        return RateLimited(NAME, "the model is loading", retry_after_s=max(0.0, body.estimated_time))
-    return by_status(NAME, reply.status, f"status {reply.status}", retry_after_s=retry_after_s(reply))
+        return RateLimited(NAME, "the model is loading", retry_after_s=retry_after_s(reply))
+    return by_reply(NAME, reply)
 
 
 _CAPABILITIES = Capabilities(

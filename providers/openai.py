@@ -22,7 +22,7 @@ from providers.types import Capabilities, Container, Deployment, Task, Timestamp
 
 if TYPE_CHECKING:
     from providers.exchange import Exchange, HttpRequest
-    from providers.types import Moment, Transcript, TranscriptionJob
+    from providers.types import Transcript, TranscriptionJob
 
 NAME = "openai"
 _RETIRES = date(2027, 2, 26)  # announced 2026-08-26, with the translations route
@@ -88,9 +88,8 @@ def capabilities(to: Deployment) -> Capabilities:
     return _MODELS.get(to.native_model, _PLAIN)
 
 
-def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
+def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the form: text parts first, as the SDK does."""
-    del deadline
     options = options_for(job, NAME, capabilities(to))
     form = _FORMS.get(to.native_model, openai_form.fields)(openai_form.honoured(job, capabilities(to)), to)
     if "languages" in options:  # the caller's list stands for the one language too
@@ -116,13 +115,13 @@ _FORMS: Final = {_DIARIZES: _diarized_fields, _NAMES_LANGUAGES: _fields_with_lan
 _call = one_call(build_request, partial(openai_form.parse_reply, NAME), partial(openai_form.classify_error, NAME))
 
 
-def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Refuse what OpenAI would refuse only after the upload, or answer with less than was asked."""
     if (job.generation.temperature or 0) > 1:
         raise JobUnsupported(NAME, "a temperature above 1 is refused there")
     if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
         raise JobUnsupported(NAME, "a translation has no word times there")
-    return (yield from _call(job, to, deadline))
+    return (yield from _call(job, to))
 
 
 OPENAI = Provider(

@@ -32,7 +32,7 @@ from providers.types import (
 if TYPE_CHECKING:
     from providers.errors import ProviderError
     from providers.exchange import Exchange, HttpReply, HttpRequest
-    from providers.types import Moment, Transcript, TranscriptionJob
+    from providers.types import Transcript, TranscriptionJob
 
 NAME = "openai-compatible"
 
@@ -300,9 +300,8 @@ def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     return multipart(url, [*form, *generation.items(), *openai_form.option_fields(options)], job.audio)
 
 
-def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Ask once. A server of unknown skill is not believed to have given times until they are seen."""
-    del deadline
     asked = openai_form.honoured(job, capabilities(to))
     reply = succeeded((yield build_request(asked, to)), classify_error)
     heard = openai_form.transcript(_server(to).read(openai_form.read_reply(NAME, reply)), reply)

@@ -7,16 +7,15 @@ Source: openai 3.54.0 (`types/audio`, `_base_client.py`), openai-openapi 2.3.0 (
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
 
-from providers.errors import JobRejected, JobUnsupported, MalformedReply, QuotaExhausted, by_status
+from providers.errors import JobRejected, JobUnsupported, MalformedReply, QuotaExhausted
 from providers.languages import code_of
-from providers.provider import retry_after_s
+from providers.refusals import by_reply
 from providers.spans import segment, word
 from providers.types import Task, Timestamps, Transcript
 
@@ -210,7 +209,7 @@ def classify_error(provider: str, reply: HttpReply) -> ProviderError:
         for pattern, error, reason in _CAUSES:
             if pattern.search(said):
                 return error(provider, reason)
-    return by_status(provider, reply.status, f"status {reply.status}", retry_after_s=wait_s(reply))
+    return by_reply(provider, reply)
 
 
 def read_error(reply: HttpReply) -> ApiError:
@@ -233,27 +232,3 @@ def read_error(reply: HttpReply) -> ApiError:
 def _text(value: object) -> str:
     """Return a string; a numeric code as digits; "" for anything else."""
     return str(value) if isinstance(value, str | int) else ""
-
-
-def wait_s(reply: HttpReply) -> float | None:
-    """Return the seconds to wait: what `retry-after` asks, or until the spent allowance is full again."""
-    if (asked_s := retry_after_s(reply)) is not None:
-        return asked_s
-    resets_s = {
-        family: go_duration_s(reply.headers.get(f"x-ratelimit-reset-{family}", "")) for family in ("requests", "tokens")
-    }
-    spent = [family for family in resets_s if reply.headers.get(f"x-ratelimit-remaining-{family}") == "0"]
-    return max((wait for family in spent or resets_s if (wait := resets_s[family]) is not None), default=None)
-
-
-_UNIT_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_GO_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|us|µs|ns|m|s)", re.ASCII)
-
-
-def go_duration_s(text: str) -> float | None:
-    """Read a Go duration (time.ParseDuration) such as `20ms`, `1.2s` or `6m0s`; None for anything else."""
-    parts = _GO_PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    total_s = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
-    return total_s if math.isfinite(total_s) else None

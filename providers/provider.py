@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +13,6 @@ from providers.types import (
     Account,
     Capabilities,
     Deployment,
-    Moment,
     Transcript,
     TranscriptionJob,
     option_values,
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
     from providers.errors import ProviderError
 
 Authorize: TypeAlias = Callable[[HttpRequest, Account], HttpRequest]
-Translate: TypeAlias = Callable[[TranscriptionJob, Deployment, Moment], Exchange[Transcript]]
+Translate: TypeAlias = Callable[[TranscriptionJob, Deployment], Exchange[Transcript]]
 
 
 class ProviderOptions(BaseModel):
@@ -51,14 +48,14 @@ class Provider:
 
 
 def one_call(
-    build_request: Callable[[TranscriptionJob, Deployment, Moment], HttpRequest],
+    build_request: Callable[[TranscriptionJob, Deployment], HttpRequest],
     parse_reply: Callable[[HttpReply], Transcript],
     classify_error: Callable[[HttpReply], ProviderError],
 ) -> Translate:
     """Make the exchange of a service that answers in one call."""
 
-    def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
-        reply = yield build_request(job, to, deadline)
+    def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
+        reply = yield build_request(job, to)
         return parse_reply(succeeded(reply, classify_error))
 
     return transcribe
@@ -82,13 +79,3 @@ def options_for(job: TranscriptionJob, adapter: str, can: Capabilities) -> dict[
 def unread_options(job: TranscriptionJob, adapter: str, can: Capabilities) -> list[str]:
     """Return the names of the caller's options for an adapter that the model does not read."""
     return sorted(option_values(job, adapter).keys() - options_for(job, adapter, can).keys())
-
-
-def retry_after_s(reply: HttpReply) -> float | None:
-    """Return the seconds that `Retry-After-Ms` or `Retry-After` asks for, where it gives a finite number."""
-    for header, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        with contextlib.suppress(ValueError):
-            asked_s = float(reply.headers.get(header, "")) * unit_s
-            if math.isfinite(asked_s):
-                return max(0.0, asked_s)
-    return None

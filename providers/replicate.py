@@ -5,10 +5,13 @@ Source: replicate 1.0.7, replicate/cog-whisper `predict.py`, replicate.com API p
 
 A native model is `owner/name` for an official model, `owner/name:version` for a community's. A create is not
 idempotent and has no key to make it so: an attempt that fails after it was sent may have started a run that is billed.
+What is left of our time goes with it (changelog "Prediction deadlines", 2025-10-16), so that a run whose cancelling is
+lost ends all the same.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -16,15 +19,16 @@ from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import quote
 
-from pydantic import AliasChoices, BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, FiniteFloat
 
 from providers.authorize import bearer
 from providers.bodies import AUDIO, json_body, json_with_audio, multipart
-from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable, by_status
-from providers.exchange import Afterwards, Base64, HttpReply, HttpRequest, IfAbandoned, Wait
+from providers.errors import AttemptTimedOut, JobUnsupported, MalformedReply, ProviderUnavailable
+from providers.exchange import Afterwards, Base64, HttpReply, HttpRequest, IfAbandoned, Over, Wait
 from providers.languages import code_of, name_of
-from providers.polling import Url, ask, parse, pauses
-from providers.provider import Provider, ProviderOptions, options_for, retry_after_s, succeeded
+from providers.polling import Url, ask, parse, pauses, submit
+from providers.provider import Provider, ProviderOptions, options_for, succeeded
+from providers.refusals import by_reply
 from providers.spans import segment, word
 from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word
 
@@ -32,12 +36,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from providers.errors import ProviderError
-    from providers.exchange import Body, Exchange
-    from providers.types import Audio, Deployment, Moment, TranscriptionJob
+    from providers.exchange import Body, Exchange, TimeLeft
+    from providers.types import Audio, Deployment, TranscriptionJob
 
 NAME = "replicate"
 _URI_BYTES = 256 * 1024  # of base64; Replicate asks for an uploaded file beyond it
 _HOLD_S = 5  # of 60 possible: until the create is answered there is no id, and so no way to cancel
+_SHORTEST_RUN_S = 5  # that Replicate lets a deadline be
 _SOON_S = 0.1  # until a run whose output is there already says that it is over
 _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 
@@ -153,17 +158,16 @@ def _model(native_model: str) -> _Model:
     return _MODELS.get(native_model.partition(":")[0], _UNKNOWN)
 
 
-def transcribe(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Create, ask until it is over, read. What is large is uploaded first and deleted afterwards."""
-    del deadline
     inputs = build_inputs(job, to.native_model)
     if Base64(job.audio.content).size_bytes <= _URI_BYTES:
         body = json_with_audio(_create(to, {_model(to.native_model).audio: AUDIO, **inputs}), job.audio, data_uri=True)
-        made = yield _created(to, body, {"prefer": f"wait={_HOLD_S}"})
+        create = _created(to, body, _held)
     else:  # a long run: the id at once is worth more than the answer in one call
         source = yield from _upload(job.audio, to)
-        made = yield _created(to, json_body(_create(to, {_model(to.native_model).audio: source, **inputs})), {})
-    prediction = parse(NAME, _Prediction, succeeded(made, _classify_create))
+        create = _created(to, json_body(_create(to, {_model(to.native_model).audio: source, **inputs})), _cut_off)
+    prediction = parse(NAME, _Prediction, (yield from submit(create, _classify_create)))
     if not prediction.is_over:
         prediction = yield from _finish(prediction)
     return read(prediction, job)
@@ -187,14 +191,25 @@ def _create(to: Deployment, inputs: Mapping[str, object]) -> dict[str, object]:
     return {**version, "input": inputs}
 
 
-def _created(to: Deployment, body: Body, prefer: Mapping[str, str]) -> HttpRequest:
+def _cut_off(left_s: float) -> Mapping[str, str]:
+    return {"cancel-after": f"{max(_SHORTEST_RUN_S, math.ceil(left_s))}s"}
+
+
+def _held(left_s: float) -> Mapping[str, str]:
+    """Have the answer held back a little, unless the time would be up before there is an id to cancel by."""
+    hold_s = min(_HOLD_S, math.floor(left_s) - 1)
+    return {**_cut_off(left_s), "prefer": f"wait={hold_s}"} if hold_s > 0 else _cut_off(left_s)
+
+
+def _created(to: Deployment, body: Body, told: TimeLeft) -> HttpRequest:
     """Build the create: versions have one route, official models each their own."""
     route = "predictions" if ":" in to.native_model else f"models/{quote(to.native_model)}/predictions"
     return HttpRequest(
         method="POST",
         url=f"{to.account.base_urls['api']}/{route}",
-        headers={"content-type": "application/json", **prefer},
+        headers={"content-type": "application/json"},
         body=body,
+        told=told,
     )
 
 
@@ -257,6 +272,7 @@ def _finish(prediction: _Prediction) -> Exchange[_Prediction]:
     while not prediction.is_over:
         yield Wait(next(between))
         prediction = parse(NAME, _Prediction, (yield from ask(poll, _is_transient, classify_error)))
+    yield Over()
     return prediction
 
 
@@ -281,6 +297,7 @@ def _upload(audio: Audio, to: Deployment) -> Exchange[str]:
     return stored.urls.get
 
 
+_STOPPED: Final = frozenset({"aborted", "canceled"})  # at the deadline it was given: before it ran, while it ran
 _ABOUT_THE_AUDIO: Final = re.compile(
     r"failed to load audio|invalid data found|could(?: not|n't) (?:be )?(?:decode|read|open)|soundfile|malformed"
     r"|unsupported (?:audio|file|format)|format is not supported|corrupted|too (?:long|short|large)|no audio",
@@ -293,6 +310,8 @@ def read(prediction: _Prediction, job: TranscriptionJob) -> Transcript:
     if prediction.status != "succeeded":
         if isinstance(prediction.error, str) and _ABOUT_THE_AUDIO.search(prediction.error):
             raise JobUnsupported(NAME, "the model could not read this audio")
+        if prediction.status in _STOPPED:
+            raise AttemptTimedOut(NAME, f"the run was {prediction.status} there")
         raise ProviderUnavailable(NAME, f"the run ended as {prediction.status}")
     version = prediction.version if prediction.version != "hidden" else None
     match prediction.output:
@@ -354,30 +373,14 @@ def _spoken(given: _SpokenWord, span: _Span, job: TranscriptionJob) -> Word:
     return word(given.word, given.start, given.end, speaker=speaker, confidence=given.confidence)
 
 
-class _Problem(BaseModel):
-    detail: str = ""
-
-
-_RESETS_IN: Final = re.compile(r"resets in ~?(\d{1,6}(?:\.\d{1,3})?) ?s")
-
-
 def classify_error(reply: HttpReply) -> ProviderError:
-    """Name a reply that is not 2xx. When to come back stands in a sentence, if no header says it."""
-    try:
-        detail = _Problem.model_validate_json(reply.body).detail
-    except ValidationError:
-        detail = ""
-    after_s = retry_after_s(reply)
-    if after_s is None and (found := _RESETS_IN.search(detail)):
-        after_s = float(found[1])
-    return by_status(NAME, reply.status, f"status {reply.status}", retry_after_s=after_s)
+    """Name a reply that is not 2xx."""
+    return by_reply(NAME, reply)
 
 
 def _classify_create(reply: HttpReply) -> ProviderError:
     if reply.status == HTTPStatus.NOT_FOUND:
         return JobUnsupported(NAME, "no such model; one of the community's needs its version: owner/name:version")
-    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ProviderUnavailable(NAME, f"status {reply.status}; a run may have started, and is billed then")
     return classify_error(reply)
 
 

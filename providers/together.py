@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from providers import openai_form
 from providers.authorize import bearer
 from providers.bodies import multipart
-from providers.errors import JobUnsupported, MalformedReply, RateLimited
+from providers.errors import JobUnsupported, MalformedReply
 from providers.provider import Provider, ProviderOptions, one_call, options_for
 from providers.types import Capabilities, Container, Task, Timestamps
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from providers.errors import ProviderError
     from providers.exchange import HttpReply, HttpRequest
-    from providers.types import Deployment, Moment, Transcript, TranscriptionJob
+    from providers.types import Deployment, Transcript, TranscriptionJob
 
 NAME = "together"
 
@@ -87,9 +87,8 @@ def capabilities(to: Deployment) -> Capabilities:
 # --- what is sent
 
 
-def build_request(job: TranscriptionJob, to: Deployment, deadline: Moment) -> HttpRequest:
+def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the OpenAI form to its route for the task. Raises JobUnsupported: who spoke is not told of a translation."""
-    del deadline
     can = capabilities(to)
     wanted = replace(openai_form.honoured(job, can), diarize=job.diarize and can.diarize)
     if wanted.diarize and wanted.task is Task.TRANSLATE:
@@ -141,19 +140,7 @@ def classify_error(reply: HttpReply) -> ProviderError:
     """Name a reply that is not 2xx. A 403 also means an input that is too large, and no fault of the key."""
     if reply.status == 403 and _TOO_LARGE.search(openai_form.read_error(reply).message):
         return JobUnsupported(NAME, "the input is larger than it takes")
-    named = openai_form.classify_error(NAME, reply)
-    if isinstance(named, RateLimited) and named.retry_after_s is None:
-        return RateLimited(NAME, named.reason, retry_after_s=_reset_s(reply))
-    return named
-
-
-def _reset_s(reply: HttpReply) -> float | None:
-    """Return the seconds until the allowance is full again, which its `x-ratelimit-reset` gives as a bare number."""
-    try:
-        seconds = float(reply.headers.get("x-ratelimit-reset", ""))
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
+    return openai_form.classify_error(NAME, reply)
 
 
 TOGETHER = Provider(

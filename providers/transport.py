@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import zlib
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -17,11 +18,12 @@ from aiohttp.payload import Payload
 from yarl import URL
 
 from providers.audio.content import Content, MemoryContent
-from providers.errors import AttemptTimedOut, MalformedReply, ProviderUnavailable
+from providers.errands import Errands
+from providers.errors import AttemptTimedOut, FateUnknown, MalformedReply, ProviderUnavailable, ReplyCutOff
 from providers.exchange import Base64, Body, HttpReply, HttpRequest, Piece, run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
 
@@ -36,30 +38,50 @@ _READ_BYTES = 256 * 1024
 class HttpProvider:
     """A provider behind one session: what dispatch calls."""
 
-    def __init__(self, provider: Provider, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        session: aiohttp.ClientSession,
+        *,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Keep the session open until this is closed."""
         self.provider = provider
         self._session = session
+        self._max_reply_bytes = max_reply_bytes
+        self._sleep = sleep
+        self._errands = Errands()
+
+    async def close(self) -> None:
+        """Return when jobs nobody waits for are cancelled and uploads deleted, as far as the provider lets us."""
+        await self._errands.close()
 
     async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
         """Return the transcript. Raises ProviderError only."""
         loop = asyncio.get_running_loop()
 
         async def send_as_account(request: HttpRequest, until: Moment) -> HttpReply:
-            return await send(self._session, self.provider, to.account, request, until)
+            return await send(
+                self._session, self.provider, to.account, request, until, max_reply_bytes=self._max_reply_bytes
+            )
 
         return await run(
-            self.provider.transcribe(job, to, deadline),
+            self.provider.transcribe(job, to),
             send_as_account,
             provider=self.provider.name,
             deadline=deadline,
             clock=loop.time,
+            errands=self._errands,
+            sleep=self._sleep,
         )
 
 
-def new_session(*, connections: int = 512) -> aiohttp.ClientSession:
+def new_session() -> aiohttp.ClientSession:
     """Open the one session of a process. Close it after draining."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, limit_per_host=0, ttl_dns_cache=60),
+        # No limit of connections: who may wait is decided before, and seen; a queue in here would be neither.
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
         trust_env=False,
@@ -77,8 +99,12 @@ async def send(
     *,
     max_reply_bytes: int = MAX_REPLY_BYTES,
 ) -> HttpReply:
-    """Send one request. Raises ProviderUnavailable, AttemptTimedOut, MalformedReply."""
+    """Send one request. Raises ProviderUnavailable, AttemptTimedOut, MalformedReply.
+
+    A request that starts a job raises FateUnknown where all of it was sent and nothing came back.
+    """
     url, ready = _with_credential(provider, account, request)
+    body = _Pieces(ready.body, ready.headers.get("content-type")) if ready.body else None
     try:
         async with (
             asyncio.timeout_at(deadline) as limit,
@@ -86,13 +112,13 @@ async def send(
                 ready.method,
                 url,
                 headers=dict(ready.headers),
-                data=_Pieces(ready.body, ready.headers.get("content-type")) if ready.body else None,
+                data=body,
                 allow_redirects=False,
             ) as response,
         ):
             return HttpReply(
                 status=response.status,
-                headers={name.lower(): value for name, value in response.headers.items()},
+                headers=_dated({name.lower(): value for name, value in response.headers.items()}),
                 body=await _read_capped(response, provider.name, max_reply_bytes),
             )
     except TimeoutError as error:
@@ -100,9 +126,13 @@ async def send(
             raise ProviderUnavailable(provider.name, "no connection in time") from error
         raise AttemptTimedOut(provider.name, "no answer in time") from error
     except aiohttp.ClientPayloadError as error:
-        raise MalformedReply(provider.name, "the reply broke off") from error
+        raise ReplyCutOff(provider.name, "the reply broke off") from error
+    except aiohttp.ClientConnectorError as error:
+        raise ProviderUnavailable(provider.name, "no connection") from error
     except (aiohttp.ClientConnectionError, OSError) as error:
-        raise ProviderUnavailable(provider.name, "the connection failed or was cut") from error
+        if request.once and (body is None or body.is_sent):
+            raise FateUnknown(provider.name, "cut off before it said whether it began") from error
+        raise ProviderUnavailable(provider.name, "the connection was cut") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise MalformedReply(provider.name, "the reply was not readable HTTP") from error
 
@@ -133,7 +163,17 @@ def _origins(urls: tuple[str, ...]) -> frozenset[URL]:
     return frozenset(URL(each, encoded=True).origin() for each in urls)
 
 
+def _dated(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Add when the reply came, where it does not say when it was written: dates in it count from then.
+
+    Source: RFC 9110, 6.6.1.
+    """
+    return headers if "date" in headers else {**headers, "date": formatdate(usegmt=True)}
+
+
 async def _read_capped(response: aiohttp.ClientResponse, provider: str, max_bytes: int) -> bytes:
+    if (response.content_length or 0) > max_bytes:
+        raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
     whole = bytearray()
     async for chunk in response.content.iter_chunked(_READ_BYTES):
         whole += chunk
@@ -153,7 +193,7 @@ def _inflated(body: bytearray, encoding: str, provider: str, max_bytes: int) -> 
     if len(whole) > max_bytes:
         raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
     if not inflater.eof:
-        raise MalformedReply(provider, "the reply broke off")
+        raise ReplyCutOff(provider, "the reply broke off")
     return whole
 
 
@@ -163,6 +203,7 @@ class _Pieces(Payload):
     def __init__(self, pieces: Body, content_type: str | None) -> None:
         super().__init__(pieces, content_type=content_type)
         self._size = sum(piece_size(piece) for piece in pieces)
+        self.is_sent = False
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002 - aiohttp's signature
         raise TypeError("a body in pieces is never joined")
@@ -170,6 +211,7 @@ class _Pieces(Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         for piece in self._value:
             await _write_piece(piece, writer)
+        self.is_sent = True
 
 
 def piece_size(piece: Piece) -> int:

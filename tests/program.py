@@ -72,7 +72,7 @@ async def program(
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(dict(document)))
     process = await asyncio.create_subprocess_exec(
-        *(*command, PROGRAM, "serve", "--config", file, "--port", str(port)),
+        *(*command, str(PROGRAM), "serve", "--config", str(file), "--port", str(port)),
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 24,
     )

@@ -1,8 +1,8 @@
 """fal.ai as its SDK sees it: synchronous runs, the queue and the storage, four hosts behind one root URL.
 
-Source: fal-client 1.0.3 `client.py`, fal.ai/docs "Queue", "Cancel a request", "Model errors" (2026),
-@fal-ai/client 1.10.1 `types/endpoints.d.ts`. The queue answers under `/queue/` and, as through the Hugging Face router,
-wherever the query says `_subdomain=queue`. `GET /emulator/state` tells what was cancelled and what is stored.
+Source: fal-client 1.0.3 `client.py`, fal.ai/docs "Queue", "Cancel a request", "Model errors" and "Common parameters"
+(2026), @fal-ai/client 1.10.1 `types/endpoints.d.ts`. The queue answers under `/queue/` and, as through the Hugging Face
+router, wherever the query says `_subdomain=queue`. `GET /emulator/state` tells what was cancelled and what is stored.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ class _Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+_NOT_STARTED: Final = _Answer(
+    {"detail": "Request timed out", "error_type": "request_timeout"},
+    504,
+    {"x-fal-error-type": "request_timeout", "x-fal-request-timeout-type": "user"},
+)
+
+
 class _Refused(Exception):
     """An error reply, raised where its cause is found."""
 
@@ -100,6 +107,7 @@ class _Job:
     endpoint: str
     answer: _Answer  # what fetching it gives once it is due
     submitted: float  # on the loop's clock
+    due_s: float  # how long it takes to its end, good or bad
     asked_after: bool = False
     cancelled: bool = False
 
@@ -167,12 +175,18 @@ class _Service:
             return self._asked(asked["job"], asked["what"], request)
         if request.method != "POST":
             raise _Refused(405, {"detail": "Method Not Allowed"})
-        endpoint = request.match_info["path"]
-        now = asyncio.get_running_loop().time()
-        job = _Job(endpoint=endpoint, answer=await self._outcome(endpoint, await request.read()), submitted=now)
-        number = f"request-{next(self._numbers)}"
+        number, job = f"request-{next(self._numbers)}", await self._submitted(request)
         self._jobs[number] = job
         return web.json_response({"status": "IN_QUEUE", "queue_position": 0, **_urls(number, job, request)})
+
+    async def _submitted(self, request: web.Request) -> _Job:
+        """Return the job: one that would wait longer than it may ends by then."""
+        endpoint, now = request.match_info["path"], asyncio.get_running_loop().time()
+        start_by_s = float(request.headers.get("x-fal-request-timeout", "inf"))
+        if start_by_s < _QUEUED_SHARE * self._emulation.job_s:
+            return _Job(endpoint=endpoint, answer=_NOT_STARTED, submitted=now, due_s=start_by_s)
+        answer = await self._outcome(endpoint, await request.read())
+        return _Job(endpoint=endpoint, answer=answer, submitted=now, due_s=self._emulation.job_s)
 
     def _asked(self, number: str, what: str | None, request: web.Request) -> web.Response:
         job = self._jobs.get(number)
@@ -193,7 +207,7 @@ class _Service:
 
     def _status(self, job: _Job) -> str:
         worked_s = asyncio.get_running_loop().time() - job.submitted
-        if job.cancelled or worked_s >= self._emulation.job_s:
+        if job.cancelled or worked_s >= job.due_s:
             return "COMPLETED"
         return "IN_QUEUE" if worked_s < _QUEUED_SHARE * self._emulation.job_s else "IN_PROGRESS"
 

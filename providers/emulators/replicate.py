@@ -1,7 +1,8 @@
 """Replicate as its SDK sees it: predictions that take their time, uploaded files, one route for each kind of model.
 
 Source: replicate 1.0.7 `prediction.py`, `file.py`, `version.py`; replicate.com API pages of the models, its docs
-"Prediction lifecycle" (2026). `GET /emulator/state` tells what was cancelled and which files are left.
+"Prediction lifecycle" (2026), its changelog "Prediction deadlines" (2025-10-16). `GET /emulator/state` tells what was
+cancelled and which files are left.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import json
+import math
 import re
 from dataclasses import dataclass
 from itertools import count
@@ -34,6 +36,7 @@ _MAX_HOLD_S = 60
 _STARTING_SHARE = 0.3  # of a run's time it waits for a machine
 _DATE = "2026-11-01T10:00:00.123Z"
 _WAIT = re.compile(r"wait(?:=(\d+))?")
+_CANCEL_AFTER = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
 _VERSION = re.compile(r"(?:(?P<name>[\w.-]+/[\w.-]+):)?(?P<hash>[0-9a-f]{64})")
 
 # The model takes what OpenAI does; the others take what FFmpeg decodes.
@@ -106,6 +109,7 @@ class _Run:
     version: str
     given: dict[str, Any]
     started: float  # on the loop's clock
+    lives_s: float  # until its deadline
     output: Any = None
     error: str | None = None
     asked_after: bool = False
@@ -159,6 +163,7 @@ class _Service:
             version=version,
             given=given,
             started=asyncio.get_running_loop().time(),
+            lives_s=_lives_s(request.headers.get("cancel-after")),
         )
         try:
             run.output = await schema.answer(self._emulation.ear, audio, given)
@@ -209,9 +214,12 @@ class _Service:
         worked_s = asyncio.get_running_loop().time() - run.started
         if run.cancelled:
             return "canceled"
+        starting_s = _STARTING_SHARE * self._emulation.job_s
+        if worked_s >= run.lives_s < self._emulation.job_s:
+            return "aborted" if run.lives_s < starting_s else "canceled"
         if worked_s >= self._emulation.job_s:
             return "failed" if run.error else "succeeded"
-        return "starting" if worked_s < _STARTING_SHARE * self._emulation.job_s else "processing"
+        return "starting" if worked_s < starting_s else "processing"
 
     def _respond(self, run: _Run, request: web.Request, *, status: int = 200) -> web.Response:
         state = self._status(run)
@@ -311,7 +319,7 @@ class _Service:
         )
 
 
-_OVER: Final = frozenset({"succeeded", "failed", "canceled"})
+_OVER: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
 
 
 async def _json(request: web.Request) -> dict[str, Any]:
@@ -330,6 +338,20 @@ def _hold_s(prefer: str) -> float:
     if asked is None:
         return 0.0
     return min(_MAX_HOLD_S, float(asked[1] or _MAX_HOLD_S))
+
+
+_UNITS_S: Final = (("h", 3600), ("m", 60), ("s", 1))
+
+
+def _lives_s(cancel_after: str | None) -> float:
+    """Return the seconds until the run's deadline, `1h`, `1m30s` or `90s`; for ever where it has none."""
+    if cancel_after is None:
+        return math.inf
+    asked = _CANCEL_AFTER.fullmatch(cancel_after)
+    lives_s = sum(int(asked[unit] or 0) * each_s for unit, each_s in _UNITS_S) if asked else 0
+    if lives_s == 0:
+        raise _Refused(422, "Input validation failed", "- Cancel-After: is no duration\n")
+    return lives_s
 
 
 def _invalid(name: str, what: str) -> _Refused:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +18,13 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from providers import errors
-from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Wait
+from providers.audio.content import MemoryContent
+from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait
 from providers.registry import PROVIDERS
 from providers.transport import HttpProvider, new_session
 from providers.types import Account, Deployment, Moment, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import KEY, sample, sample_audio
+from tests.faulty import Faulty, faulty
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 REQUIRED = ("words", "silence", "400", "401", "429", "500", "cut_off")
 NAMES = sorted(PROVIDERS)
-NO_DEADLINE = Moment(1e9)
 
 CASES = [(name, path) for name in NAMES for path in sorted((FIXTURES / name).glob("*.json"))]
 
@@ -46,14 +49,17 @@ def deployment(provider: Provider, native_model: str, url: str = "https://provid
 
 
 def converse(provider: Provider, case: dict[str, Any]) -> Transcript:
-    """Drive the adapter by hand with the recorded replies, in order."""
+    """Drive the adapter by hand with the recorded replies, in order. size_bytes: of audio that takes another way."""
+    audio = sample_audio("sb_spk2_snt1.flac")
+    if "size_bytes" in case:
+        audio = replace(audio, content=MemoryContent(bytes(case["size_bytes"])))
     job = TranscriptionJob(
         model="m",
-        audio=sample_audio("sb_spk2_snt1.flac"),
+        audio=audio,
         timestamps=Timestamps(case.get("timestamps", "none")),
         diarize=case.get("diarize", False),
     )
-    exchange = provider.transcribe(job, deployment(provider, case["native_model"]), NO_DEADLINE)
+    exchange = provider.transcribe(job, deployment(provider, case["native_model"]))
     replies = iter(case["replies"])
     answer: HttpReply | None = None
     step = next(exchange)
@@ -64,7 +70,7 @@ def converse(provider: Provider, case: dict[str, Any]) -> Transcript:
                 body = recorded["text"] if "text" in recorded else json.dumps(recorded.get("json"))
                 headers = {name.lower(): value for name, value in recorded.get("headers", {}).items()}
                 answer = HttpReply(status=recorded["status"], headers=headers, body=body.encode())
-            case Wait() | IfAbandoned() | Afterwards():
+            case Wait() | IfAbandoned() | Over() | Afterwards():
                 answer = None
         try:
             step = exchange.send(answer)
@@ -89,7 +95,7 @@ def test_recorded_reply_is_read_as_expected(name: str, path: Path) -> None:
             converse(PROVIDERS[name], case)
         assert type(caught.value).__name__ == expected["error"]
         if "retry_after_s" in expected:
-            assert isinstance(caught.value, errors.RateLimited)
+            assert isinstance(caught.value, errors.Temporary)
             assert caught.value.retry_after_s == expected["retry_after_s"]
         return
     heard = converse(PROVIDERS[name], case)
@@ -99,6 +105,81 @@ def test_recorded_reply_is_read_as_expected(name: str, path: Path) -> None:
     for field in ("language", "duration_s", "cost_usd", "model_version", "request_id"):
         if field in expected:
             assert getattr(heard, field) == expected[field]
+
+
+# Each would be a transcript of nothing, if it were believed.
+NO_ANSWERS = {
+    "html": "<!doctype html><html><body>Sign in</body></html>",
+    "nothing": "",
+    "null": "null",
+    "list": "[]",
+    "object": "{}",
+    "text": '"hello"',
+    "half": '{"text": "hel',
+    "wrong_types": json.dumps(
+        dict.fromkeys(("text", "id", "status", "output", "token", "access_url", "request_id"), 7)
+    ),
+}
+READ = [(name, path) for name, path in CASES if "text" in json.loads(path.read_text())["expect"]]
+
+
+@pytest.mark.parametrize("no_answer", NO_ANSWERS)
+@pytest.mark.parametrize(("name", "path"), READ, ids=lambda value: getattr(value, "stem", value))
+def test_no_reply_on_the_way_is_believed_for_its_200(name: str, path: Path, no_answer: str) -> None:
+    """An upload's, a ticket's, a status, the result: each in turn is replaced by something else."""
+    case = json.loads(path.read_text())
+    for number in range(len(case["replies"])):
+        replies = [*case["replies"][:number], {"status": 200, "text": NO_ANSWERS[no_answer]}]
+        with pytest.raises(errors.MalformedReply):
+            converse(PROVIDERS[name], {**case, "replies": replies})
+
+
+def whole(body: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", body])
+
+
+IN_ONE = b'{"text": "hello", "output": "hello"}'
+CHUNKED = b"Transfer-Encoding: chunked"
+NO_REPLIES = {
+    "html": whole(b"<html></html>", b"Content-Type: text/html", b"Content-Length: 13"),
+    "html_called_json": whole(b"<html></html>", b"Content-Type: application/json", b"Content-Length: 13"),
+    "wrong_shape": whole(b'["hello"]', b"Content-Length: 9"),
+    "shorter_than_its_length": whole(IN_ONE, b"Content-Length: 100"),
+    "without_its_last_chunk": whole(b"%x\r\n%b\r\n" % (len(IN_ONE), IN_ONE), CHUNKED),
+    "cut_inside_a_chunk": whole(b"50\r\n" + IN_ONE, CHUNKED),
+    "announced_too_large": whole(b"", b"Content-Length: 1000001"),
+    "too_large": whole(IN_ONE + b" " * 1_000_000),
+    "a_bomb": whole(gzip.compress(IN_ONE + b" " * 1_000_000), b"Content-Encoding: gzip", b"Connection: close"),
+    "no_gzip": whole(IN_ONE, b"Content-Encoding: gzip", b"Connection: close"),
+    "no_http": b"220 mail.example ESMTP\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("no_reply", NO_REPLIES)
+@pytest.mark.parametrize("name", NAMES)
+async def test_what_is_no_whole_reply_is_malformed(name: str, no_reply: str) -> None:
+    """Over a real socket: half a transcript must not pass for one."""
+
+    async def act(_: Faulty, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(NO_REPLIES[no_reply])
+
+    async with faulty(act) as upstream:
+        with pytest.raises(errors.MalformedReply):
+            await heard_at(PROVIDERS[name], upstream.url)
+    assert upstream.calls == 1
+
+
+async def heard_at(provider: Provider, url: str) -> Transcript:
+    """Call one who answers at any path; replies are taken up to a million bytes."""
+    native = json.loads((FIXTURES / provider.name / "words.json").read_text())["native_model"]
+    job = TranscriptionJob(model="m", audio=sample_audio("slushy.mp3"))
+    async with new_session() as session:
+        client = HttpProvider(provider, session, max_reply_bytes=1_000_000)
+        try:
+            soon = Moment(asyncio.get_running_loop().time() + 30)
+            return await client.transcribe(job, deployment(provider, native, url), soon)
+        finally:
+            await client.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,6 +254,8 @@ async def through_emulator(provider: Provider, url: str, *, key: str = KEY, audi
     job = TranscriptionJob(model="m", audio=as_audio(audio if audio is not None else sample("slushy.wav")))
     async with new_session() as session:
         deadline = Moment(asyncio.get_running_loop().time() + 60)
-        return await HttpProvider(provider, session).transcribe(
-            job, Deployment(account=there, native_model=native), deadline
-        )
+        client = HttpProvider(provider, session)
+        try:
+            return await client.transcribe(job, Deployment(account=there, native_model=native), deadline)
+        finally:
+            await client.close()

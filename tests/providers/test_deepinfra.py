@@ -16,13 +16,12 @@ from providers.deepinfra import DEEPINFRA, DeepInfraOptions
 from providers.errors import MalformedReply, ProviderError
 from providers.exchange import HttpReply, HttpRequest
 from providers.provider import unread_options
-from providers.types import Account, Deployment, GenerationParameters, Moment, Task, Timestamps, TranscriptionJob
+from providers.types import Account, Deployment, GenerationParameters, Task, Timestamps, TranscriptionJob
 from tests.conftest import sample_audio
 
 WHISPER = "openai/whisper-large-v3"
 DIRECT = "https://api.deepinfra.com/v1"
 ROUTER = "https://router.huggingface.co/deepinfra"
-LATER = Moment(1e9)
 
 
 def deployment(native_model: str = WHISPER, url: str = DIRECT, **options: str) -> Deployment:
@@ -37,7 +36,7 @@ def job(**wanted: Any) -> TranscriptionJob:
 
 
 def first_request(to: Deployment, **wanted: Any) -> HttpRequest:
-    step = next(DEEPINFRA.transcribe(job(**wanted), to, LATER))
+    step = next(DEEPINFRA.transcribe(job(**wanted), to))
     assert isinstance(step, HttpRequest)
     return step
 
@@ -132,7 +131,7 @@ def test_an_option_the_openai_form_lacks_is_named_to_planning() -> None:
 
 
 def test_a_reply_in_the_openai_form_is_read_as_such() -> None:
-    exchange = DEEPINFRA.transcribe(job(), deployment(form="openai"), LATER)
+    exchange = DEEPINFRA.transcribe(job(), deployment(form="openai"))
     next(exchange)
     with pytest.raises(StopIteration) as returned:
         exchange.send(reply(text=" hi", words=[{"word": "hi", "start": 0, "end": 0.5}]))

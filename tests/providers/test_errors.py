@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import errors
-from providers.errors import ProviderError, RateLimited, by_status
+from providers.errors import ProviderError, Temporary, by_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KINDS = [
     errors.JobRejected,
@@ -19,6 +24,7 @@ KINDS = [
     errors.AttemptTimedOut,
     errors.MalformedReply,
 ]
+SPECIAL = [errors.FateUnknown, errors.ReplyCutOff]  # of two of those above, and counted with them
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,8 @@ KINDS = [
         (errors.ProviderUnavailable, True, True),
         (errors.AttemptTimedOut, False, True),
         (errors.MalformedReply, False, True),
+        (errors.FateUnknown, False, True),
+        (errors.ReplyCutOff, False, True),
     ],
 )
 def test_dispatch_reads_two_facts(kind: type[ProviderError], *, retryable: bool, failover: bool) -> None:
@@ -39,8 +47,17 @@ def test_dispatch_reads_two_facts(kind: type[ProviderError], *, retryable: bool,
 
 
 def test_these_are_all_and_each_has_a_word_of_its_own_for_metrics() -> None:
-    assert set(ProviderError.__subclasses__()) == set(KINDS)
+    assert set(descendants(ProviderError)) == {*KINDS, *SPECIAL, Temporary}
+    assert {errors.FateUnknown.outcome, errors.ReplyCutOff.outcome} <= {kind.outcome for kind in KINDS}
     assert len({kind.outcome for kind in KINDS}) == len(KINDS)
+
+
+def descendants(kind: type[ProviderError]) -> Iterator[type[ProviderError]]:
+    """Yield those of this package; whoever uses it may have its own."""
+    for each in kind.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield each
+        yield from descendants(each)
 
 
 def test_the_message_names_provider_and_reason() -> None:
@@ -83,13 +100,18 @@ def test_a_bare_status_has_a_name(status: int, kind: type[ProviderError]) -> Non
     assert str(error) == "acme: why"
 
 
-def test_only_a_rate_limit_says_when_to_come_back() -> None:
-    limited = by_status("acme", 429, "", retry_after_s=2.5)
+@pytest.mark.parametrize("status", [429, 408, 500, 503])
+def test_what_passes_by_itself_says_when_to_come_back(status: int) -> None:
+    passing = by_status("acme", status, "", retry_after_s=2.5)
 
-    assert isinstance(limited, RateLimited)
-    assert limited.retry_after_s == 2.5
-    assert RateLimited("acme").retry_after_s is None
-    assert not hasattr(by_status("acme", 503, "", retry_after_s=2.5), "retry_after_s")
+    assert isinstance(passing, Temporary)
+    assert passing.retry_after_s == 2.5
+    assert type(passing)("acme").retry_after_s is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 413, 418])
+def test_what_does_not_pass_says_no_such_thing(status: int) -> None:
+    assert not hasattr(by_status("acme", status, "", retry_after_s=2.5), "retry_after_s")
 
 
 @given(st.integers())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
 from providers.audio.content import MemoryContent
+from providers.errands import Errands
 from providers.errors import AttemptTimedOut, MalformedReply, ProviderError, ProviderUnavailable
 from providers.exchange import (
     CLEANUP_S,
@@ -18,6 +20,7 @@ from providers.exchange import (
     HttpReply,
     HttpRequest,
     IfAbandoned,
+    Over,
     Wait,
     run,
 )
@@ -38,18 +41,21 @@ CANCEL, DELETE = get("cancel"), get("delete")
 
 @dataclass
 class Network:
-    """Answers 200 with the path, unless told otherwise for a path; notes what was sent, when, and until when."""
+    """Answers 200 with the path, unless told otherwise for a path; notes what was sent, and until when."""
 
     answers: dict[str, Callable[[], Awaitable[HttpReply]]] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     now: float = 0.0
+    errands: Errands = field(default_factory=Errands)
 
     async def send(self, request: HttpRequest, deadline: Moment) -> HttpReply:
         path = request.url.rpartition("/")[2]
         self.sent.append(path)
         self.deadlines.append(deadline)
+        self.headers.append(request.headers)
         if path in self.answers:
             return await self.answers[path]()
         return HttpReply(status=200, body=path.encode())
@@ -60,7 +66,22 @@ class Network:
         await asyncio.sleep(0)
 
     async def run(self, exchange: Exchange[str], deadline: Moment = DEADLINE) -> str:
-        return await run(exchange, self.send, provider="p", deadline=deadline, clock=lambda: self.now, sleep=self.sleep)
+        """Return the result when the errands are done too."""
+        try:
+            return await self.run_only(exchange, deadline)
+        finally:
+            await self.errands.close()
+
+    async def run_only(self, exchange: Exchange[str], deadline: Moment = DEADLINE) -> str:
+        return await run(
+            exchange,
+            self.send,
+            provider="p",
+            deadline=deadline,
+            clock=lambda: self.now,
+            errands=self.errands,
+            sleep=self.sleep,
+        )
 
 
 def failing(error: Exception) -> Callable[[], Awaitable[HttpReply]]:
@@ -134,20 +155,96 @@ async def test_a_job_that_was_lost_sight_of_is_cancelled(error: ProviderError) -
     assert network.sent == ["start", "result", "cancel", "delete"]
 
 
-async def test_a_job_that_the_provider_ended_is_not_cancelled() -> None:
-    """The adapter read in a reply that it failed: there is nothing left to stop."""
+@pytest.mark.parametrize(("is_over", "sent"), [(True, ["status", "delete"]), (False, ["status", "cancel", "delete"])])
+async def test_a_job_is_cancelled_unless_the_adapter_knows_that_it_is_over(*, is_over: bool, sent: list[str]) -> None:
+    """What cannot be read any more still runs there, and costs."""
 
     def exchange() -> Exchange[str]:
         yield Afterwards(DELETE)
         yield IfAbandoned(CANCEL)
         yield get("status")
-        raise ProviderUnavailable("p", "the job failed there")
+        if is_over:
+            yield Over()
+        raise ProviderUnavailable("p", "read in a reply")
 
     network = Network()
-    with pytest.raises(ProviderUnavailable, match="failed there"):
+    with pytest.raises(ProviderUnavailable, match="read in a reply"):
         await network.run(exchange())
 
-    assert network.sent == ["status", "delete"]
+    assert network.sent == sent
+
+
+async def test_an_adapter_may_forgive_a_failure_of_the_network() -> None:
+    def exchange() -> Exchange[str]:
+        try:
+            yield get("start")
+        except ProviderUnavailable as error:
+            yield Wait(2.0)
+            reply = yield get("again")
+            assert reply is not None
+            return f"{error.reason}, then {reply.body.decode()}"
+        return "no failure"
+
+    network = Network({"start": failing(ProviderUnavailable("p", "cut off"))})
+    assert await network.run(exchange()) == "cut off, then again"
+    assert network.slept == [2.0]
+
+
+async def test_an_adapter_may_return_what_a_failure_comes_to() -> None:
+    def exchange() -> Exchange[str]:
+        try:
+            yield get("start")
+        except ProviderUnavailable:
+            return "nothing to be had"
+        return "no failure"
+
+    assert await Network({"start": failing(ProviderUnavailable("p"))}).run(exchange()) == "nothing to be had"
+
+
+async def test_a_request_is_told_how_long_is_left_when_it_is_sent() -> None:
+    """Not when the exchange began: an upload may lie between."""
+
+    def left(left_s: float) -> Mapping[str, str]:
+        return {"x-left": f"{left_s:g}"}
+
+    def exchange() -> Exchange[str]:
+        yield HttpRequest(method="POST", url="https://p.example/a", headers={"x-own": "1"}, told=left)
+        yield Wait(30.0)
+        yield HttpRequest(method="POST", url="https://p.example/b", told=left)
+        yield get("c")
+        return "done"
+
+    network = Network(now=10.0)
+    await network.run(exchange())
+
+    assert network.headers == [{"x-own": "1", "x-left": "90"}, {"x-left": "60"}, {}]
+
+
+@pytest.mark.parametrize(("within_s", "until"), [(10.0, 30.0), (500.0, 100.0), (80.0, 100.0), (None, 100.0)])
+async def test_a_request_may_have_a_limit_of_its_own_inside_the_deadline(within_s: float | None, until: float) -> None:
+    def exchange() -> Exchange[str]:
+        yield HttpRequest(method="GET", url="https://p.example/a", within_s=within_s)
+        return "done"
+
+    network = Network(now=20.0)
+    await network.run(exchange())
+
+    assert network.deadlines == [until]
+
+
+@pytest.mark.parametrize(("within_s", "error"), [(10.0, ProviderUnavailable), (None, AttemptTimedOut)])
+async def test_only_the_deadline_is_the_end_of_the_attempt(within_s: float | None, error: type[ProviderError]) -> None:
+    """What a limit of its own cuts off may be asked again."""
+
+    def exchange() -> Exchange[str]:
+        yield HttpRequest(method="GET", url="https://p.example/a", within_s=within_s)
+        return "done"
+
+    network = Network({"a": failing(AttemptTimedOut("p"))})
+    with pytest.raises(error) as caught:
+        await network.run(exchange())
+
+    assert type(caught.value) is error
 
 
 async def test_nothing_is_promised_before_it_was_asked_for() -> None:
@@ -199,64 +296,47 @@ class Gate:
         self._opened.set()
 
 
-async def test_a_caller_who_leaves_is_cleaned_up_after_before_the_cancellation_goes_on() -> None:
-    poll = Gate()
-    network = Network({"poll0": poll})
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(network.run(job(polls=3)))
-        await poll.reached.wait()
-        task.cancel("the caller left")
-    assert task.cancelled()
-    assert network.sent == ["start", "poll0", "cancel", "delete"]
+async def test_an_answer_does_not_wait_for_the_clean_up() -> None:
+    delete = Gate()
+    network = Network({"delete": delete})
+
+    assert await network.run_only(job()) == "result"
+    await delete.reached.wait()
+    delete.open()
+    await network.errands.close()
+    assert network.sent == ["start", "result", "delete"]
 
 
-async def test_a_caller_who_leaves_while_waiting_is_cleaned_up_after() -> None:
-    waiting = asyncio.Event()
-
-    async def sleep(_: float) -> None:
-        waiting.set()
-        await asyncio.Event().wait()
-
-    network = Network()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(
-            run(job(polls=1), network.send, provider="p", deadline=DEADLINE, clock=lambda: 0.0, sleep=sleep)
-        )
-        await waiting.wait()
-        task.cancel()
-    assert network.sent == ["start", "cancel", "delete"]
-
-
-async def test_cancelling_again_and_again_does_not_lose_the_clean_up() -> None:
-    """The second cancellation comes from the server that shuts down: a paid job must still be stopped."""
+async def test_who_leaves_is_gone_at_once_and_the_clean_up_goes_on() -> None:
+    """A hedge that lost must not hold up the answer of the one that won."""
     poll, cancel = Gate(), Gate()
     network = Network({"poll0": poll, "cancel": cancel})
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(network.run(job(polls=1)))
+        task = group.create_task(network.run_only(job(polls=3)))
         await poll.reached.wait()
-        task.cancel()
-        await cancel.reached.wait()
-        for _ in range(3):
-            task.cancel()
-            await asyncio.sleep(0)
-        assert not task.done()
-        cancel.open()
+        task.cancel("the caller left")
     assert task.cancelled()
+    await cancel.reached.wait()
+    cancel.open()
+    await network.errands.close()
     assert network.sent == ["start", "poll0", "cancel", "delete"]
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_caller_who_leaves_during_the_last_clean_up_is_gone() -> None:
-    delete = Gate()
-    network = Network({"delete": delete})
+async def test_who_leaves_while_waiting_is_cleaned_up_after() -> None:
+    waiting = asyncio.Event()
+
+    class Endless(Network):
+        async def sleep(self, seconds: float) -> None:
+            del seconds
+            waiting.set()
+            await asyncio.Event().wait()
+
+    network = Endless()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(network.run(job()))
-        await delete.reached.wait()
+        task = group.create_task(network.run(job(polls=1)))
+        await waiting.wait()
         task.cancel()
-        await asyncio.sleep(0)
-        delete.open()
-    assert task.cancelled()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert network.sent == ["start", "cancel", "delete"]
 
 
 async def test_a_deadline_around_it_still_sees_its_own_timeout() -> None:
@@ -264,8 +344,9 @@ async def test_a_deadline_around_it_still_sees_its_own_timeout() -> None:
     network = Network({"result": Gate()})
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await network.run(job())
+            await network.run_only(job())
 
+    await network.errands.close()
     assert network.sent[-2:] == ["cancel", "delete"]
     task = asyncio.current_task()
     assert task
@@ -305,8 +386,8 @@ async def test_an_exchange_of_nothing_returns() -> None:
     assert await Network().run(nothing()) == "at once"
 
 
-async def test_an_abandoned_exchange_closes_its_generator() -> None:
-    closed = []
+async def test_an_exchange_whose_caller_leaves_is_closed() -> None:
+    closed, start = [], Gate()
 
     def exchange() -> Exchange[str]:
         try:
@@ -314,11 +395,12 @@ async def test_an_abandoned_exchange_closes_its_generator() -> None:
         except GeneratorExit:
             closed.append("closed")
             raise
-        return cast("str", None)
+        return "never"
 
-    with pytest.raises(ProviderUnavailable):
-        await Network({"start": failing(ProviderUnavailable("p"))}).run(exchange())
-
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(Network({"start": start}).run(exchange()))
+        await start.reached.wait()
+        task.cancel()
     assert closed == ["closed"]
 
 

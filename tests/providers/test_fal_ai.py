@@ -13,13 +13,21 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from providers.audio.content import MemoryContent
-from providers.errors import JobUnsupported, MalformedReply, ProviderError, ProviderUnavailable
-from providers.exchange import HttpReply, HttpRequest, IfAbandoned, Wait
+from providers.errors import (
+    AttemptTimedOut,
+    FateUnknown,
+    JobUnsupported,
+    MalformedReply,
+    ProviderError,
+    ProviderUnavailable,
+    QuotaExhausted,
+)
+from providers.exchange import HttpReply, HttpRequest, IfAbandoned, Over, Wait
 from providers.fal_ai import FAL_AI, authorize, build_fields
 from providers.fal_endpoints import FalOptions
 from providers.provider import unread_options
 from providers.transport import piece_size
-from providers.types import Account, Deployment, Moment, Task, Timestamps, Transcript, TranscriptionJob
+from providers.types import Account, Deployment, Task, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import sample_audio
 
 if TYPE_CHECKING:
@@ -27,7 +35,6 @@ if TYPE_CHECKING:
 
     from providers.exchange import Exchange, Step
 
-LATER = Moment(1e9)
 MB = 1024 * 1024
 WHISPER = "fal-ai/whisper"
 SCRIBE = "fal-ai/elevenlabs/speech-to-text"
@@ -49,7 +56,7 @@ def job(size_bytes: int = 0, **wanted: Any) -> TranscriptionJob:
 
 
 def start(the_job: TranscriptionJob, to: Deployment) -> tuple[Exchange[Transcript], HttpRequest]:
-    exchange = FAL_AI.transcribe(the_job, to, LATER)
+    exchange = FAL_AI.transcribe(the_job, to)
     return exchange, asked(next(exchange))
 
 
@@ -109,7 +116,8 @@ def test_a_longer_one_goes_through_the_queue_by_the_urls_it_gives() -> None:
     assert asked(exchange.send(None)).url == f"{QUEUED}/status"
     assert exchange.send(answer(202, status="IN_QUEUE", queue_position=3)) == Wait(0.5)
     assert asked(exchange.send(None)).url == f"{QUEUED}/status"
-    assert asked(exchange.send(answer(status="COMPLETED"))) == HttpRequest(method="GET", url=QUEUED)
+    assert exchange.send(answer(status="COMPLETED")) == Over()
+    assert asked(exchange.send(None)).url == QUEUED
     with pytest.raises(StopIteration) as returned:
         exchange.send(answer(text="Good morning."))
     assert returned.value.value == Transcript(text="Good morning.", request_id="R")
@@ -136,24 +144,64 @@ def test_completed_is_not_success() -> None:
     exchange.send(answer(**TICKET))
     exchange.send(None)
     exchange.send(None)
-    exchange.send(answer(status="COMPLETED", error="x", error_type="runner_disconnected"))
+    assert exchange.send(answer(status="COMPLETED", error="x", error_type="runner_disconnected")) == Over()
+    exchange.send(None)
     failure = answer(500, detail=[{"loc": ["body"], "msg": "CUDA error", "type": "internal_server_error"}])
     with pytest.raises(JobUnsupported):
         exchange.send(replace(failure, headers={"x-fal-retryable": "false"}))
 
 
-def test_a_failed_reading_of_the_status_is_forgiven_twice() -> None:
+def test_a_failed_reading_of_the_status_is_forgiven() -> None:
     """The job itself runs on, and is paid for."""
     exchange, _ = start(job(3 * MB), deployment())
     exchange.send(answer(**TICKET))
     exchange.send(None)
     exchange.send(None)
-    assert exchange.send(answer(502)) == Wait(1.0)
-    exchange.send(None)
-    assert exchange.send(answer(502)) == Wait(2.0)
-    exchange.send(None)
-    with pytest.raises(ProviderUnavailable):
+    for pause_s in (0.5, 1.0, 2.0, 4.0):
+        assert exchange.send(answer(502)) == Wait(pause_s)
+        assert asked(exchange.send(None)).url == f"{QUEUED}/status"
+    with pytest.raises(FateUnknown):
         exchange.send(answer(502))
+
+
+@pytest.mark.parametrize(
+    ("header", "error"),
+    [("x-fal-error-type", ProviderUnavailable), ("x-fal-request-timeout-type", AttemptTimedOut)],
+)
+def test_a_failure_of_the_run_is_not_read_again(header: str, error: type[ProviderError]) -> None:
+    """The reading went well: it is the run that failed, and 5xx are not billed."""
+    exchange, _ = start(job(3 * MB), deployment())
+    exchange.send(answer(**TICKET))
+    exchange.send(None)
+    exchange.send(None)
+    exchange.send(answer(status="COMPLETED"))
+    exchange.send(None)
+    with pytest.raises(error) as caught:
+        exchange.send(replace(answer(504, detail="Request timed out"), headers={header: "user"}))
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("size_bytes", [0, 3 * MB])
+@pytest.mark.parametrize(("left_s", "told"), [(90.0, "90"), (0.3, "2"), (12.1, "13")])
+def test_the_deadline_is_passed_on_as_the_time_to_start_by(size_bytes: int, left_s: float, told: str) -> None:
+    """The SDK refuses a second or less."""
+    _, request = start(job(size_bytes), deployment())
+
+    assert request.told
+    assert request.told(left_s) == {"x-fal-request-timeout": told}
+
+
+def test_only_a_queued_job_is_one_that_must_not_be_sent_twice() -> None:
+    """The call that answers at once bills what it answers."""
+    assert start(job(3 * MB), deployment())[1].once
+    assert not start(job(), deployment())[1].once
+
+
+@pytest.mark.parametrize("size_bytes", [0, 3 * MB])
+def test_an_empty_account_is_no_rate_limit(size_bytes: int) -> None:
+    exchange, _ = start(job(size_bytes), deployment())
+    with pytest.raises(QuotaExhausted):
+        exchange.send(answer(403, detail="User is locked. Reason: Exhausted balance."))
 
 
 @pytest.mark.parametrize(
@@ -340,7 +388,7 @@ JSON = st.recursive(
 def test_whatever_the_replies_dispatch_sees_a_transcript_or_an_error_it_knows(
     replies: list[tuple[int, Any]], size_bytes: int
 ) -> None:
-    exchange = FAL_AI.transcribe(job(size_bytes, timestamps=Timestamps.WORD), deployment(), LATER)
+    exchange = FAL_AI.transcribe(job(size_bytes, timestamps=Timestamps.WORD), deployment())
     with contextlib.suppress(ProviderError):
         assert isinstance(driven(exchange, iter(replies)), Transcript | None)
 

@@ -20,7 +20,6 @@ from providers.types import (
     Container,
     Deployment,
     GenerationParameters,
-    Moment,
     Task,
     Timestamps,
     Transcript,
@@ -30,7 +29,6 @@ from tests.conftest import sample, sample_audio
 
 ROUTER = "https://router.huggingface.co/hf-inference"
 ENDPOINT = "https://abc.endpoints.huggingface.cloud"
-LATER = Moment(1e9)
 
 
 def deployment(native_model: str = "openai/whisper-large-v3", url: str = ROUTER) -> Deployment:
@@ -40,7 +38,7 @@ def deployment(native_model: str = "openai/whisper-large-v3", url: str = ROUTER)
 
 def request(to: Deployment | None = None, file: str = "sb_spk2_snt1.flac", **wanted: Any) -> HttpRequest:
     job = TranscriptionJob(model="m", audio=sample_audio(file), **wanted)
-    return hf_inference.build_request(job, to or deployment(), LATER)
+    return hf_inference.build_request(job, to or deployment())
 
 
 def document(built: HttpRequest) -> dict[str, Any]:
@@ -128,7 +126,7 @@ def test_a_chunk_of_one_word_is_what_was_asked_for(
     timestamps: Timestamps, words: list[str], segments: list[str]
 ) -> None:
     exchange = HF_INFERENCE.transcribe(
-        TranscriptionJob(model="m", audio=sample_audio("sb_spk2_snt1.flac"), timestamps=timestamps), deployment(), LATER
+        TranscriptionJob(model="m", audio=sample_audio("sb_spk2_snt1.flac"), timestamps=timestamps), deployment()
     )
     next(exchange)
     with pytest.raises(StopIteration) as returned:

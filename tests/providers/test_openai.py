@@ -17,14 +17,11 @@ from providers.types import (
     Container,
     Deployment,
     GenerationParameters,
-    Moment,
     Task,
     Timestamps,
     TranscriptionJob,
 )
 from tests.conftest import KEY, sample_audio
-
-SOME_DAY = Moment(1e9)
 
 
 def deployment(native_model: str) -> Deployment:
@@ -34,7 +31,7 @@ def deployment(native_model: str) -> Deployment:
 
 def request(native_model: str, **wanted: Any) -> HttpRequest:
     asked = TranscriptionJob(model="m", audio=sample_audio("slushy.mp3"), **wanted)
-    step = next(OPENAI.transcribe(asked, deployment(native_model), SOME_DAY))
+    step = next(OPENAI.transcribe(asked, deployment(native_model)))
     assert isinstance(step, HttpRequest)
     return step
 

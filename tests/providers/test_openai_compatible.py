@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 PATHS = {None: "/v1", "openai": "", "speaches": "/speaches/v1", "vllm": "/vllm/v1", "whisper-cpp": "/whisper-cpp"}
 PATHS["localai"] = "/localai/v1"
 SERVERS = list(PATHS)
-SOME_DAY = Moment(1e9)
 
 
 def deployment(server: str | None, url: str = "https://gpu.example", key: str = KEY) -> Deployment:
@@ -55,7 +54,7 @@ def job(audio: str = "slushy.flac", **wanted: Any) -> TranscriptionJob:
 
 
 def request(server: str | None, **wanted: Any) -> HttpRequest:
-    step = next(OPENAI_COMPATIBLE.transcribe(job(**wanted), deployment(server), SOME_DAY))
+    step = next(OPENAI_COMPATIBLE.transcribe(job(**wanted), deployment(server)))
     assert isinstance(step, HttpRequest)
     return step
 
@@ -69,7 +68,7 @@ def form(server: str | None, **wanted: Any) -> list[tuple[str, str]]:
 
 
 def read(server: str | None, answer: object, **wanted: Any) -> Transcript:
-    exchange = OPENAI_COMPATIBLE.transcribe(job(**wanted), deployment(server), SOME_DAY)
+    exchange = OPENAI_COMPATIBLE.transcribe(job(**wanted), deployment(server))
     next(exchange)
     with pytest.raises(StopIteration) as returned:
         exchange.send(HttpReply(status=200, body=json.dumps(answer).encode()))

@@ -210,18 +210,6 @@ def test_how_long_to_wait_is_read_from_the_headers(headers: dict[str, str], wait
     assert limited.retry_after_s == pytest.approx(wait_s)
 
 
-@pytest.mark.parametrize("text", ["", "1", "1d", "1s ", "-1s", "s", "1s!", "9" * 400 + "h", "\u0661s"])
-def test_what_is_no_go_duration_is_none(text: str) -> None:
-    assert openai_form.go_duration_s(text) is None
-
-
-@given(hours=st.integers(0, 99), minutes=st.integers(0, 59), milliseconds=st.integers(0, 59_999))
-def test_a_go_duration_is_the_sum_of_its_parts(hours: int, minutes: int, milliseconds: int) -> None:
-    text = f"{hours}h{minutes}m{milliseconds / 1000}s"
-
-    assert openai_form.go_duration_s(text) == pytest.approx(hours * 3600 + minutes * 60 + milliseconds / 1000)
-
-
 KEYS = [
     *("text", "word", "words", "segments", "start", "end", "speaker", "language", "languages", "duration"),
     *("error", "detail", "message", "code", "type", "probability"),

@@ -1,53 +1,133 @@
-"""Jobs that are asked after: what is forgiven, what is not, and how long is waited in between."""
+"""Jobs: submitted once, asked after; what is forgiven, what is not, and how long is waited in between."""
 
 from __future__ import annotations
 
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import BaseModel
 
-from providers.errors import MalformedReply, ProviderUnavailable
+from providers.errors import (
+    CredentialsRejected,
+    FateUnknown,
+    JobUnsupported,
+    MalformedReply,
+    ProviderUnavailable,
+    RateLimited,
+    ReplyCutOff,
+)
 from providers.exchange import HttpReply, HttpRequest, Wait
-from providers.polling import Url, ask, parse, pauses
+from providers.polling import Url, ask, parse, pauses, submit
+from providers.refusals import by_reply
+
+if TYPE_CHECKING:
+    from providers.errors import ProviderError
+    from providers.exchange import Exchange
 
 REQUEST = HttpRequest(method="GET", url="https://api.example/jobs/1")
 FINE = HttpReply(status=200, body=b"{}")
 BROKEN = HttpReply(status=503)
+CUT = ProviderUnavailable("p", "the connection was cut")
+HALF = ReplyCutOff("p", "the reply broke off")
 
 
 class _Started(BaseModel):
     url: Url
 
 
-def unavailable(reply: HttpReply) -> ProviderUnavailable:
-    return ProviderUnavailable("p", f"status {reply.status}")
+def classify(reply: HttpReply) -> ProviderError:
+    return by_reply("p", reply)
+
+
+def asking() -> Exchange[HttpReply]:
+    return ask(REQUEST, lambda reply: reply.status in {429, 503}, classify)
+
+
+def driven(exchange: Exchange[HttpReply], *answers: HttpReply | ProviderError) -> tuple[list[float], Any]:
+    """Answer each request in turn; return the waits between, and what comes of it."""
+    waits: list[float] = []
+    step = next(exchange)
+    for answer in answers:
+        assert isinstance(step, HttpRequest)
+        try:
+            step = exchange.throw(answer) if isinstance(answer, Exception) else exchange.send(answer)
+            while isinstance(step, Wait):
+                waits.append(step.seconds)
+                step = exchange.send(None)
+        except StopIteration as returned:
+            return waits, returned.value
+    raise AssertionError("it asks for more")
 
 
 def test_pauses_grow_to_two_seconds() -> None:
     assert list(islice(pauses(), 7)) == [0.5, 0.5, 0.75, 1.0, 1.5, 2.0, 2.0]
 
 
-@pytest.mark.parametrize("failed", [0, 1, 2])
-def test_two_failed_readings_are_forgiven(failed: int) -> None:
-    asking = ask(REQUEST, lambda reply: reply.status >= 500, unavailable)
-    steps = [next(asking)]
-    for _ in range(failed):
-        steps += [asking.send(BROKEN), asking.send(None)]
+@pytest.mark.parametrize("failed", [(), (BROKEN,), (CUT, BROKEN, HALF, HttpReply(status=429))])
+def test_failed_readings_are_forgiven_however_they_failed(failed: tuple[HttpReply | ProviderError, ...]) -> None:
+    waits, reply = driven(asking(), *failed, FINE)
+
+    assert reply is FINE
+    assert waits == [0.5, 1.0, 2.0, 4.0][: len(failed)]
+
+
+@pytest.mark.parametrize("last", [BROKEN, CUT, HALF])
+def test_after_the_fifth_the_jobs_fate_is_unknown(last: HttpReply | ProviderError) -> None:
+    """It was accepted and may still run: nobody may start it again there."""
+    with pytest.raises(FateUnknown, match="p: lost sight of the job: ") as caught:
+        driven(asking(), BROKEN, CUT, BROKEN, CUT, last)
+
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(("asked", "waited_s"), [("3", 3.0), ("0", 0.5), ("3600", 10.0)])
+def test_a_rate_limit_is_waited_for_within_reason(asked: str, waited_s: float) -> None:
+    """The job's result lies there; the deadline is above all this."""
+    waits, _ = driven(asking(), HttpReply(status=429, headers={"retry-after": asked}), FINE)
+
+    assert waits == [waited_s]
+
+
+def test_a_reading_that_hangs_is_given_up_before_the_job_is() -> None:
+    first = next(asking())
+
+    assert isinstance(first, HttpRequest)
+    assert first.within_s == 30.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"), [(HttpReply(status=401), CredentialsRejected), (HttpReply(status=404), JobUnsupported)]
+)
+def test_what_is_said_of_the_job_is_not_asked_again(reply: HttpReply, error: type[ProviderError]) -> None:
+    with pytest.raises(error):
+        driven(asking(), reply)
+
+
+def test_a_job_is_submitted_once() -> None:
+    exchange = submit(REQUEST, classify)
+    first = next(exchange)
+
+    assert isinstance(first, HttpRequest)
+    assert first.once
     with pytest.raises(StopIteration) as returned:
-        asking.send(FINE)
-
+        exchange.send(FINE)
     assert returned.value.value is FINE
-    assert steps == [REQUEST, Wait(1.0), REQUEST, Wait(2.0), REQUEST][: 1 + 2 * failed]
 
 
-def test_the_third_is_not() -> None:
-    asking = ask(REQUEST, lambda reply: reply.status >= 500, unavailable)
-    next(asking)
-    for answer in (BROKEN, None, BROKEN, None):
-        asking.send(answer)
-    with pytest.raises(ProviderUnavailable, match="status 503"):
-        asking.send(BROKEN)
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_failed_submission_may_have_started_a_job(status: int) -> None:
+    """Whoever answers so may stand between us and the service."""
+    with pytest.raises(FateUnknown, match="may have started") as caught:
+        driven(submit(REQUEST, classify), HttpReply(status=status, headers={"retry-after": "7"}))
+
+    assert (caught.value.retryable, caught.value.failover, caught.value.retry_after_s) == (False, True, 7.0)
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (401, CredentialsRejected), (422, JobUnsupported)])
+def test_a_refused_submission_is_a_refusal(status: int, error: type[ProviderError]) -> None:
+    with pytest.raises(error):
+        driven(submit(REQUEST, classify), HttpReply(status=status))
 
 
 def test_what_leads_on_is_read_or_malformed() -> None:

@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from providers.audio.content import MemoryContent
-from providers.errors import JobUnsupported, MalformedReply, ProviderError, ProviderUnavailable, RateLimited
-from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Wait, run
+from providers.errands import Errands
+from providers.errors import (
+    AttemptTimedOut,
+    FateUnknown,
+    JobUnsupported,
+    MalformedReply,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait, run
 from providers.provider import unread_options
 from providers.replicate import REPLICATE, ReplicateOptions, build_inputs, classify_error
 from providers.types import (
@@ -30,7 +39,7 @@ from providers.types import (
 from tests.conftest import sample_audio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from providers.exchange import Exchange, Step
 
@@ -58,7 +67,7 @@ def job(size_bytes: int = 0, **wanted: Any) -> TranscriptionJob:
 
 
 def start(the_job: TranscriptionJob, native_model: str = WHISPER) -> tuple[Exchange[Transcript], HttpRequest]:
-    exchange = REPLICATE.transcribe(the_job, deployment(native_model), LATER)
+    exchange = REPLICATE.transcribe(the_job, deployment(native_model))
     return exchange, asked(next(exchange))
 
 
@@ -100,8 +109,38 @@ def test_a_version_has_one_route_and_an_official_model_its_own() -> None:
 
 def test_a_short_utterance_is_waited_for_in_the_create_but_not_long() -> None:
     """Until that is answered there is no id, and so no way to cancel."""
-    _, request = start(job())
-    assert request.headers["prefer"] == "wait=5"
+    assert told(job(), left_s=60.0)["prefer"] == "wait=5"
+    assert told(job(), left_s=3.5)["prefer"] == "wait=2"
+    assert "prefer" not in told(job(), left_s=1.9)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 300_000])
+@pytest.mark.parametrize(("left_s", "after"), [(90.0, "90s"), (61.2, "62s"), (1.0, "5s")])
+def test_a_run_ends_there_with_our_time_even_if_nobody_can_cancel_it(
+    size_bytes: int, left_s: float, after: str
+) -> None:
+    """Replicate lets no deadline be shorter than five seconds."""
+    assert told(job(size_bytes), left_s)["cancel-after"] == after
+
+
+def told(the_job: TranscriptionJob, left_s: float) -> Mapping[str, str]:
+    """Return what the create is told of the time."""
+    create = first_create(the_job)
+    assert create.told
+    return create.told(left_s)
+
+
+def first_create(the_job: TranscriptionJob) -> HttpRequest:
+    exchange, request = start(the_job)
+    if request.url != f"{API}/files":
+        return request
+    exchange.send(answer(201, id="f", urls={"get": f"{API}/files/f"}))
+    return asked(exchange.send(None))
+
+
+@pytest.mark.parametrize("size_bytes", [0, 300_000])
+def test_a_create_must_not_be_sent_twice(size_bytes: int) -> None:
+    assert first_create(job(size_bytes)).once
 
 
 def test_a_run_is_asked_after_until_it_is_over() -> None:
@@ -114,11 +153,12 @@ def test_a_run_is_asked_after_until_it_is_over() -> None:
     for _ in range(8):
         assert isinstance(step, Wait)
         waits.append(step.seconds)
-        assert exchange.send(None) == HttpRequest(method="GET", url=RUN)
+        assert asked(exchange.send(None)).url == RUN
         step = exchange.send(answer(id="p1", status="processing", output=None, urls=URLS))
     exchange.send(None)
+    assert exchange.send(answer(id="p1", status="succeeded", output={"transcription": " Hi."})) == Over()
     with pytest.raises(StopIteration) as returned:
-        exchange.send(answer(id="p1", status="succeeded", output={"transcription": " Hi."}))
+        exchange.send(None)
 
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (0.5, 2.0)
@@ -129,9 +169,10 @@ def test_an_output_beside_processing_is_believed_one_question_later() -> None:
     exchange, _ = start(job())
     exchange.send(answer(201, id="p1", status="processing", output={"transcription": " H"}, urls=URLS))
     assert exchange.send(None) == Wait(0.1)
-    assert exchange.send(None) == HttpRequest(method="GET", url=RUN)
+    assert asked(exchange.send(None)).url == RUN
+    exchange.send(answer(id="p1", status="succeeded", output={"transcription": " Hi."}))
     with pytest.raises(StopIteration) as returned:
-        exchange.send(answer(id="p1", status="succeeded", output={"transcription": " Hi."}))
+        exchange.send(None)
     assert returned.value.value.text == "Hi."
 
 
@@ -145,12 +186,13 @@ def test_a_large_file_is_uploaded_named_by_its_url_and_deleted_afterwards() -> N
     assert deletion == Afterwards(HttpRequest(method="DELETE", url=f"{API}/files/f%2F1"))
     create = asked(exchange.send(None))
     assert document(create) == {"version": WHISPER, "input": {"audio": f"{API}/files/f1"}}
-    assert "prefer" not in create.headers  # the id at once, for a run that will be long
+    assert create.told
+    assert "prefer" not in create.told(60.0)  # the id at once, for a run that will be long
 
 
 async def test_a_run_whose_state_could_not_be_read_for_the_network_is_cancelled() -> None:
     """It runs on over there, and the next attempt would be the second one that is billed."""
-    sent = []
+    sent, errands = [], Errands()
 
     async def send(request: HttpRequest, _: Moment) -> HttpReply:
         sent.append((request.method, request.url))
@@ -161,10 +203,11 @@ async def test_a_run_whose_state_could_not_be_read_for_the_network_is_cancelled(
     async def sleep(_: float) -> None:
         """Take no time."""
 
-    exchange = REPLICATE.transcribe(job(), deployment(), LATER)
-    with pytest.raises(ProviderUnavailable):
-        await run(exchange, send, provider="replicate", deadline=LATER, clock=lambda: 0.0, sleep=sleep)
-    assert sent == [("POST", f"{API}/predictions"), ("GET", RUN), ("POST", f"{RUN}/cancel")]
+    exchange = REPLICATE.transcribe(job(), deployment())
+    with pytest.raises(FateUnknown):
+        await run(exchange, send, provider="replicate", deadline=LATER, clock=lambda: 0.0, errands=errands, sleep=sleep)
+    await errands.close()
+    assert sent == [("POST", f"{API}/predictions"), *[("GET", RUN)] * 5, ("POST", f"{RUN}/cancel")]
 
 
 @pytest.mark.parametrize(
@@ -354,8 +397,15 @@ def test_when_to_come_back_stands_in_a_header_or_a_sentence(detail: str, header:
 
 def test_a_create_that_failed_says_that_it_may_be_billed() -> None:
     exchange, _ = start(job())
-    with pytest.raises(ProviderUnavailable, match="may have started"):
+    with pytest.raises(FateUnknown, match="may have started"):
         exchange.send(answer(502))
+
+
+@pytest.mark.parametrize("status", ["aborted", "canceled"])
+def test_a_run_that_was_stopped_at_its_deadline_ran_out_of_time(status: str) -> None:
+    exchange, _ = start(job())
+    with pytest.raises(AttemptTimedOut, match=f"{status} there"):
+        exchange.send(answer(201, id="p1", status=status, error=None, output=None))
 
 
 def test_a_missing_model_says_what_a_communitys_model_needs() -> None:
@@ -395,7 +445,7 @@ JSON = st.recursive(
 def test_whatever_the_replies_dispatch_sees_a_transcript_or_an_error_it_knows(
     replies: list[tuple[int, Any]], size_bytes: int
 ) -> None:
-    exchange = REPLICATE.transcribe(job(size_bytes, timestamps=Timestamps.WORD), deployment(), LATER)
+    exchange = REPLICATE.transcribe(job(size_bytes, timestamps=Timestamps.WORD), deployment())
     with contextlib.suppress(ProviderError):
         assert isinstance(driven(exchange, iter(replies)), Transcript | None)
 

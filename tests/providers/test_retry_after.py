@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -18,12 +19,10 @@ DATE = "Mon, 23 Nov 2026 10:00:00 GMT"
 UNIX = 1_795_428_000  # the same
 
 
-def limited(body: object = b"", /, status: int = 429, **headers: str) -> HttpReply:
-    """Return a refusal. Underscores in a header's name stand for hyphens."""
+def limited(body: object = b"", /, **headers: str) -> HttpReply:
+    """Return a 429. Underscores in a header's name stand for hyphens."""
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return HttpReply(
-        status=status, headers={name.replace("_", "-"): text for name, text in headers.items()}, body=encoded
-    )
+    return HttpReply(status=429, headers={name.replace("_", "-"): text for name, text in headers.items()}, body=encoded)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +124,8 @@ def test_an_allowance_is_whole_again_after(headers: dict[str, str], wait_s: floa
 def test_an_allowance_that_is_not_spent_says_nothing_of_a_failure() -> None:
     headers = {"x_ratelimit_reset_requests": "6m0s"}
 
-    assert retry_after_s(limited(status=500, **headers)) is None
-    assert retry_after_s(limited(status=503, x_ratelimit_remaining_requests="0", **headers)) == 360.0
+    assert retry_after_s(replace(limited(**headers), status=500)) is None
+    assert retry_after_s(replace(limited(x_ratelimit_remaining_requests="0", **headers), status=503)) == 360.0
 
 
 def test_a_time_without_a_date_to_count_from_says_nothing() -> None:

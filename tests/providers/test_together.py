@@ -19,7 +19,6 @@ from providers.types import (
     Account,
     Deployment,
     GenerationParameters,
-    Moment,
     Task,
     Timestamps,
     Transcript,
@@ -30,7 +29,6 @@ from tests.conftest import sample_audio
 WHISPER = "openai/whisper-large-v3"
 PARAKEET = "nvidia/parakeet-tdt-0.6b-v3"
 URL = "https://api.together.ai/v1"
-LATER = Moment(1e9)
 
 
 def deployment(native_model: str = WHISPER) -> Deployment:
@@ -40,7 +38,7 @@ def deployment(native_model: str = WHISPER) -> Deployment:
 
 def request(native_model: str = WHISPER, **wanted: Any) -> HttpRequest:
     job = TranscriptionJob(model="m", audio=sample_audio("sb_spk2_snt1.flac"), **wanted)
-    return together.build_request(job, deployment(native_model), LATER)
+    return together.build_request(job, deployment(native_model))
 
 
 def parts(built: HttpRequest) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -22,7 +23,15 @@ from pydantic import SecretStr
 
 from providers.audio.content import SLICE_BYTES, FileContent, MemoryContent
 from providers.authorize import bearer, key_header
-from providers.errors import AttemptTimedOut, CredentialsRejected, MalformedReply, ProviderUnavailable, by_status
+from providers.errors import (
+    AttemptTimedOut,
+    CredentialsRejected,
+    FateUnknown,
+    MalformedReply,
+    ProviderUnavailable,
+    ReplyCutOff,
+    by_status,
+)
 from providers.exchange import Afterwards, Base64, Exchange, HttpReply, HttpRequest, IfAbandoned
 from providers.provider import Provider, succeeded
 from providers.transport import HttpProvider, new_session, piece_size, send
@@ -320,14 +329,32 @@ def closed_port() -> int:
         return int(taken.getsockname()[1])
 
 
-async def test_nobody_listening_is_unavailable(session: aiohttp.ClientSession) -> None:
-    with pytest.raises(ProviderUnavailable):
-        await fetch(session, f"http://127.0.0.1:{closed_port()}")
+@pytest.mark.parametrize("once", [False, True])
+async def test_nobody_listening_is_unavailable(session: aiohttp.ClientSession, *, once: bool) -> None:
+    """What was never sent may be sent again, whatever it is."""
+    with pytest.raises(ProviderUnavailable) as caught:
+        await fetch(session, f"http://127.0.0.1:{closed_port()}", method="POST", body=(b"job",), once=once)
+
+    assert caught.value.retryable
 
 
-async def test_a_name_that_does_not_exist_is_unavailable(session: aiohttp.ClientSession) -> None:
-    with pytest.raises(ProviderUnavailable):
-        await fetch(session, "http://no-such-host.invalid")
+@pytest.mark.parametrize("once", [False, True])
+async def test_a_name_that_does_not_exist_is_unavailable(session: aiohttp.ClientSession, *, once: bool) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        await fetch(session, "http://no-such-host.invalid", once=once)
+
+    assert caught.value.retryable
+
+
+async def test_a_host_that_speaks_no_tls_was_sent_nothing(session: aiohttp.ClientSession, raw: Raw) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    url = (await raw(talk)).replace("http:", "https:")
+    with pytest.raises(ProviderUnavailable) as caught:
+        await fetch(session, url, once=True)
+
+    assert caught.value.retryable
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -387,8 +414,40 @@ async def test_a_connection_cut_before_the_reply_is_unavailable(
         await reader.readuntil(b"\r\n\r\n")
         end(writer)
 
-    with pytest.raises(ProviderUnavailable):
+    with pytest.raises(ProviderUnavailable) as caught:
         await fetch(session, await raw(talk), method="POST", body=(b"audio",))
+
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("end", [reset, asyncio.StreamWriter.close])
+@pytest.mark.parametrize("body", [(), (b"job",), (MemoryContent(b"job"),)])
+async def test_a_job_that_was_sent_and_not_answered_may_have_begun(
+    end: Callable[[asyncio.StreamWriter], None], body: Body, session: aiohttp.ClientSession, raw: Raw
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if body:
+            assert b"Content-Length: 3" in head
+            await reader.readexactly(3)
+        end(writer)
+
+    with pytest.raises(FateUnknown) as caught:
+        await fetch(session, await raw(talk), method="POST", body=body, once=True)
+
+    assert (caught.value.retryable, caught.value.failover) == (False, True)
+
+
+async def test_a_job_of_which_a_part_was_sent_cannot_have_begun(session: aiohttp.ClientSession, raw: Raw) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(100_000)
+        reset(writer)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await fetch(session, await raw(talk), method="POST", body=(MemoryContent(bytes(40_000_000)),), once=True)
+
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize("end", [reset, asyncio.StreamWriter.close])
@@ -409,7 +468,7 @@ async def test_a_reply_cut_off_is_malformed(
         await writer.drain()
         end(writer)
 
-    with pytest.raises(MalformedReply):
+    with pytest.raises(ReplyCutOff):
         await fetch(session, await raw(talk))
 
 
@@ -454,6 +513,32 @@ async def test_a_reply_without_end_is_cut_at_the_cap(session: aiohttp.ClientSess
             session, provider(), account(url), HttpRequest(method="GET", url=url), soon(), max_reply_bytes=1_000_000
         )
     assert written < 20_000_000
+
+
+async def test_a_reply_that_announces_too_much_is_not_read_at_all(session: aiohttp.ClientSession, raw: Raw) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
+        await reader.read()
+
+    with pytest.raises(MalformedReply, match="larger than"):
+        await fetch(session, await raw(talk))
+
+
+@pytest.mark.parametrize("written", ["Mon, 23 Nov 2026 10:00:00 GMT", None])
+async def test_a_reply_is_dated(written: str | None, session: aiohttp.ClientSession, raw: Raw) -> None:
+    """RFC 9110, 6.6.1: by whoever wrote it, or with the time it came."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        dated = f"Date: {written}\r\n" if written else ""
+        writer.write(f"HTTP/1.1 429 X\r\nContent-Length: 0\r\n{dated}\r\n".encode())
+        await writer.drain()
+
+    date = (await fetch(session, await raw(talk))).headers["date"]
+
+    assert parsedate_to_datetime(date).tzinfo
+    assert written in {None, date}
 
 
 async def compressed(
@@ -645,7 +730,7 @@ async def test_a_caller_who_leaves_cancels_the_call(session: aiohttp.ClientSessi
 # HttpProvider ---------------------------------------------------------------------------------------------------------
 
 
-def conversation(job: TranscriptionJob, to: Deployment, deadline: Moment) -> Exchange[Transcript]:
+def conversation(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     base = to.account.base_urls["url0"]
     yield Afterwards(HttpRequest(method="DELETE", url=f"{base}/upload"))
     yield IfAbandoned(HttpRequest(method="POST", url=f"{base}/cancel"))
@@ -674,6 +759,19 @@ async def test_a_provider_is_its_translation_behind_one_session(
     else:
         with pytest.raises(CredentialsRejected):
             await client.transcribe(job, to, soon())
+    await client.close()
 
     bearing = f"Bearer {KEY}"
-    assert seen == [("POST", "/upload", bearing, audio.size_bytes), ("DELETE", "/upload", bearing, 0)]
+    cancelled = [] if status == 200 else [("POST", "/cancel", bearing, 0)]
+    assert seen == [("POST", "/upload", bearing, audio.size_bytes), *cancelled, ("DELETE", "/upload", bearing, 0)]
+
+
+async def test_a_providers_replies_have_the_cap_it_was_given(session: aiohttp.ClientSession, start: Start) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="x" * 1001)
+
+    client = HttpProvider(provider(transcribe=conversation), session, max_reply_bytes=1000)
+    to = Deployment(account=account(await start(handler)), native_model="m")
+    with pytest.raises(MalformedReply, match="larger than 1000 bytes"):
+        await client.transcribe(TranscriptionJob(model="m", audio=sample_audio("slushy.mp3")), to, soon())
+    await client.close()

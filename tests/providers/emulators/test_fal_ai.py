@@ -76,9 +76,15 @@ class TidyClient(fal_client.SyncClient):
 
 
 @pytest.fixture
-async def fal(emulate: Emulate, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TidyClient]:
+def job_s() -> float:
+    """Return how long a queued job takes."""
+    return 0.2
+
+
+@pytest.fixture
+async def fal(emulate: Emulate, job_s: float, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TidyClient]:
     """Return fal's client, its four hosts moved to the emulator: the SDK's variables take no plain http."""
-    url = await emulate("fal-ai")
+    url = await emulate("fal-ai", job_s=job_s)
     monkeypatch.setattr(fal_client.client, "RUN_URL_FORMAT", f"{url}/")
     monkeypatch.setattr(fal_client.client, "QUEUE_URL_FORMAT", f"{url}/queue/")
     monkeypatch.setattr(fal_client.client, "REST_URL", url)
@@ -155,6 +161,14 @@ async def test_its_own_sdk_uploads_in_parts(fal: TidyClient) -> None:
         return answer
 
     assert (await asyncio.to_thread(upload_and_run))["output"] == HEARD
+
+
+@pytest.mark.parametrize("job_s", [3600.0])
+async def test_its_own_sdk_is_told_of_a_job_that_did_not_start_in_time(fal: TidyClient) -> None:
+    with pytest.raises(fal_client.client.FalClientHTTPError, match="timed out") as late:
+        await asyncio.to_thread(fal.subscribe, WHISPER, {"audio_url": MP3_URI}, start_timeout=1.1)
+
+    assert late.value.status_code == 504
 
 
 async def test_its_own_async_client_uploads_runs_and_subscribes(fal: TidyClient) -> None:
@@ -284,7 +298,11 @@ async def hear(to: Deployment, audio: bytes = MP3, *, within_s: float = 60.0, **
     job = TranscriptionJob(model="m", audio=as_audio(audio), **wanted)
     async with new_session() as session:
         deadline = Moment(asyncio.get_running_loop().time() + within_s)
-        return await HttpProvider(FAL_AI, session).transcribe(job, to, deadline)
+        provider = HttpProvider(FAL_AI, session)
+        try:
+            return await provider.transcribe(job, to, deadline)
+        finally:
+            await provider.close()
 
 
 @pytest.mark.parametrize("name", ["slushy.mp3", "slushy.wav", "slushy.m4a", "slushy.webm"])

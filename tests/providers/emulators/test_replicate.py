@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -247,7 +248,11 @@ async def hear(
     async with new_session() as session:
         deadline = Moment(asyncio.get_running_loop().time() + within_s)
         to = Deployment(account=account, native_model=native_model)
-        return await HttpProvider(REPLICATE, session).transcribe(job, to, deadline)
+        provider = HttpProvider(REPLICATE, session)
+        try:
+            return await provider.transcribe(job, to, deadline)
+        finally:
+            await provider.close()
 
 
 @pytest.mark.parametrize(
@@ -325,3 +330,32 @@ async def test_the_deadline_cancels_the_run_and_deletes_the_file(emulate: Emulat
         await hear(url, audio=LARGE, within_s=2.0)
     now = await state(url)
     assert (list(now["jobs"].values()), now["files"]) == (["canceled"], [])
+
+
+@pytest.mark.parametrize(("job_s", "status"), [(2.0, "canceled"), (3600.0, "aborted")])
+async def test_a_run_that_nobody_cancels_ends_with_the_deadline_it_was_given(
+    emulate: Emulate, job_s: float, status: str
+) -> None:
+    """Our process may have died."""
+    url = await emulate("replicate", job_s=job_s)
+    headers = {"authorization": f"Bearer {KEY}", "cancel-after": "1s"}
+    body = {"version": WHISPER, "input": {"audio": f"data:audio/mpeg;base64,{base64.b64encode(SHORT).decode()}"}}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.post(f"{url}/v1/predictions", json=body) as response:
+            assert response.status == 201
+        async with asyncio.timeout(20):
+            while (now := next(iter((await state(url))["jobs"].values()))) in {"starting", "processing"}:
+                pass
+    assert now == status
+
+
+@pytest.mark.parametrize("text", ["0s", "soon", "", "5"])
+async def test_a_deadline_that_is_none_is_refused(emulate: Emulate, text: str) -> None:
+    url = await emulate("replicate")
+    headers = {"authorization": f"Bearer {KEY}", "cancel-after": text}
+    body = {"version": WHISPER, "input": {"audio": f"data:audio/mpeg;base64,{base64.b64encode(SHORT).decode()}"}}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{url}/v1/predictions", json=body) as response,
+    ):
+        assert response.status == 422

@@ -1,0 +1,277 @@
+"""Services whose jobs are submitted and asked after: whatever fails on the way, no job is started twice or left alone.
+
+Each is its emulator over a real socket, behind something that breaks what the test says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import wave
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from blake3 import blake3
+from pydantic import SecretStr
+
+from providers.emulators.ear import DigestEar, Emulation, as_audio
+from providers.emulators.replicate import version_of
+from providers.errors import FateUnknown, MalformedReply, ProviderUnavailable, RateLimited
+from providers.registry import PROVIDERS, emulated_urls, emulator_of
+from providers.transport import HttpProvider, new_session
+from providers.types import Account, Deployment, Moment, TranscriptionJob
+from tests.conftest import KEY, serve
+from tests.faulty import refused
+
+if TYPE_CHECKING:
+    from providers.types import Transcript
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Fault = Callable[[web.Request, Handle], Awaitable[web.StreamResponse]]
+Start = Callable[..., Awaitable["Service"]]
+
+MODELS = {"fal-ai": "fal-ai/whisper", "replicate": f"openai/whisper:{version_of('openai/whisper')}"}
+SUBMIT, READ, CANCEL, OTHER = "submit", "read", "cancel", "other"
+
+
+def silence(seconds: int) -> bytes:
+    """Return a WAV that is too large to be sent in one call, and says nothing."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(16_000)
+        writer.writeframes(bytes(32_000 * seconds))
+    return file.getvalue()
+
+
+LONG = silence(80)  # 2.5 MB: fal's queue takes it whole, Replicate wants it as a file
+
+
+# --- what breaks
+
+
+async def cut_off(request: web.Request, handle: Handle) -> web.StreamResponse:
+    """Take the whole request in, then hang up without a word."""
+    await request.read()
+    assert request.transport
+    request.transport.abort()
+    return web.Response()
+
+
+async def cut_off_when_done(request: web.Request, handle: Handle) -> web.StreamResponse:
+    """Do what was asked, then hang up: nobody hears of it."""
+    await handle(request)
+    return await cut_off(request, handle)
+
+
+async def half_a_reply(request: web.Request, handle: Handle) -> web.StreamResponse:
+    whole = await handle(request)
+    assert isinstance(whole, web.Response)
+    assert isinstance(whole.body, bytes)
+    response = web.StreamResponse(headers={"content-length": str(len(whole.body))})
+    await response.prepare(request)
+    await response.write(whole.body[:9])
+    return await cut_off(request, handle)
+
+
+def answers(status: int, text: str = "", **headers: str) -> Fault:
+    async def answer(request: web.Request, _: Handle) -> web.StreamResponse:
+        await request.read()
+        return web.Response(status=status, text=text, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+    return answer
+
+
+@dataclass
+class Service:
+    """An emulator, and what was asked of it."""
+
+    name: str
+    url: str = ""
+    asked: Counter[str] = field(default_factory=Counter)
+    reading: asyncio.Event = field(default_factory=asyncio.Event)  # somebody has asked how the job is
+
+    async def hear(self, *, url: str | None = None) -> Transcript:
+        """Have it transcribe, its errands done; pauses take no time."""
+        urls = emulated_urls(self.name, url or self.url)
+        account = Account(name="a", adapter=self.name, base_urls=urls, api_key=SecretStr(KEY))
+        to = Deployment(account=account, native_model=MODELS[self.name])
+        async with new_session() as session:
+            client = HttpProvider(PROVIDERS[self.name], session, sleep=lambda _: asyncio.sleep(0.01))
+            try:
+                deadline = Moment(asyncio.get_running_loop().time() + 60)
+                return await client.transcribe(TranscriptionJob(model="m", audio=as_audio(LONG)), to, deadline)
+            finally:
+                await client.close()
+
+    async def state(self) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/emulator/state") as response:
+            told: dict[str, Any] = json.loads(await response.read())
+            return told
+
+    async def left_behind(self) -> tuple[int, int, int]:
+        """Return how many jobs were started, how many of them cancelled, and how many files nobody deletes are left."""
+        state = await self.state()
+        files = state["files"]
+        kept = [each for each in files if not (isinstance(files, dict) and files[each])]
+        return len(state["jobs"]), len(state["cancelled"]), len(kept)
+
+
+def purpose(request: web.Request) -> str:
+    """Tell what a request is for, by the paths that both services' documents give."""
+    job = "/requests/" in request.path or "/v1/predictions/" in request.path
+    if request.path.endswith("/cancel"):
+        return CANCEL
+    if job:
+        return READ
+    return SUBMIT if request.path.endswith(("/predictions", "/queue/fal-ai/whisper")) else OTHER
+
+
+@pytest.fixture(params=sorted(MODELS))
+async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
+    """Return a function that starts the service. faults: for each purpose, what befalls the first requests for it."""
+    name: str = request.param
+    runners: list[web.AppRunner] = []
+
+    async def started(job_s: float = 0.05, **faults: list[Fault]) -> Service:
+        service = Service(name)
+
+        @web.middleware
+        async def meddle(request: web.Request, handler: Handle) -> web.StreamResponse:
+            what = purpose(request)
+            service.asked[what] += 1
+            if what == READ:
+                service.reading.set()
+            waiting = faults.get(what)
+            return await waiting.pop(0)(request, handler) if waiting else await handler(request)
+
+        app = emulator_of(service.name)(Emulation(ear=DigestEar(), key=KEY, job_s=job_s))
+        app.middlewares.insert(0, meddle)
+        service.url = await serve(app, runners)
+        return service
+
+    yield started
+    for runner in runners:
+        await runner.cleanup()
+
+
+# --- submitted
+
+
+@pytest.mark.parametrize(
+    ("fault", "jobs"),
+    [(cut_off, 0), (cut_off_when_done, 1), (answers(500), 0), (answers(502, "<html>"), 0), (answers(504), 0)],
+)
+async def test_a_job_that_may_have_begun_is_not_submitted_again(start: Start, fault: Fault, jobs: int) -> None:
+    """Another provider may have it; this one would bill it twice."""
+    service = await start(submit=[fault])
+    with pytest.raises(FateUnknown) as caught:
+        await service.hear()
+
+    assert (caught.value.retryable, caught.value.failover) == (False, True)
+    assert service.asked[SUBMIT] == 1
+    assert await service.left_behind() == (jobs, 0, 0)
+
+
+@pytest.mark.parametrize("fault", [answers(200, "<html>"), answers(201, "{}"), half_a_reply])
+async def test_a_submission_with_an_answer_that_is_none_is_not_made_again(start: Start, fault: Fault) -> None:
+    service = await start(submit=[fault])
+    with pytest.raises(MalformedReply) as caught:
+        await service.hear()
+
+    assert not caught.value.retryable
+    assert service.asked[SUBMIT] == 1
+
+
+async def test_a_refused_submission_may_be_made_again(start: Start) -> None:
+    service = await start(submit=[answers(429, "slow down", retry_after="7")])
+    with pytest.raises(RateLimited) as caught:
+        await service.hear()
+
+    assert (caught.value.retryable, caught.value.retry_after_s) == (True, 7.0)
+    assert await service.left_behind() == (0, 0, 0)
+
+
+async def test_where_nobody_listens_nothing_was_submitted(start: Start) -> None:
+    service = await start()
+    with pytest.raises(ProviderUnavailable) as caught:
+        await service.hear(url=await refused())
+
+    assert caught.value.retryable
+
+
+# --- accepted
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [cut_off],
+        [half_a_reply],
+        [answers(502, "<html>"), answers(503), cut_off],
+        [answers(429, retry_after="1"), answers(504), cut_off, answers(500)],
+    ],
+)
+async def test_an_accepted_job_is_asked_after_again_where_asking_failed(start: Start, faults: list[Fault]) -> None:
+    service = await start(read=faults)
+    heard = await service.hear()
+
+    assert heard.text == f"blake3 {blake3(LONG).hexdigest()}"
+    assert service.asked[SUBMIT] == 1
+    assert await service.left_behind() == (1, 0, 0)
+
+
+@pytest.mark.parametrize("fault", [cut_off, answers(503), answers(429)])
+async def test_a_job_that_is_lost_sight_of_is_cancelled(start: Start, fault: Fault) -> None:
+    service = await start(job_s=3600, read=[fault] * 100)
+    with pytest.raises(FateUnknown) as caught:
+        await service.hear()
+
+    assert not caught.value.retryable
+    assert (service.asked[SUBMIT], service.asked[CANCEL]) == (1, 1)
+    assert await service.left_behind() == (1, 1, 0)
+
+
+@pytest.mark.parametrize("fault", [answers(200, "<html>"), answers(200, "{}")])
+async def test_a_job_whose_state_makes_no_sense_is_cancelled(start: Start, fault: Fault) -> None:
+    service = await start(job_s=3600, read=[fault])
+    with pytest.raises(MalformedReply):
+        await service.hear()
+
+    assert await service.left_behind() == (1, 1, 0)
+
+
+async def test_a_caller_who_leaves_leaves_nothing_behind(start: Start) -> None:
+    service = await start(job_s=3600)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(service.hear())
+        await service.reading.wait()
+        waiting.cancel()
+
+    assert waiting.cancelled()
+    assert await service.left_behind() == (1, 1, 0)
+
+
+async def test_a_cancelling_that_fails_hides_nothing(start: Start) -> None:
+    service = await start(job_s=3600, read=[cut_off] * 100, cancel=[cut_off] * 100)
+    with pytest.raises(FateUnknown, match="lost sight"):
+        await service.hear()
+
+    assert await service.left_behind() == (1, 0, 0)
+
+
+async def test_an_upload_that_failed_is_no_submission(start: Start) -> None:
+    """It may be made again: nothing runs yet, and nothing is billed."""
+    service = await start(other=[cut_off], submit=[cut_off])
+    with pytest.raises(ProviderUnavailable) as caught:
+        await service.hear()
+
+    assert caught.value.retryable == (service.name == "replicate")  # fal's queue took it whole: it was the submission
+    assert await service.left_behind() == (0, 0, 0)
