@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
+from config.stores import Redis
 from config.units import Bytes, Seconds, SecondsOrNone
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ class Settings(BaseSettings):
     models: dict[ModelName, Route] = {}
     default_model: ModelName | None = None  # of `POST /` and `/predict`
     reliability: Reliability = Reliability()
+    redis: Redis | None = None  # None: nothing is shared
     logs: Logs = Logs()
 
     @model_validator(mode="after")

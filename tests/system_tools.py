@@ -17,6 +17,7 @@ TOOLS = {
     "npm": "npm",
     "nginx": "nginx-light",  # rolling restarts behind it, and uploads beside it
     "haproxy": "haproxy",
+    "redis-server": "redis-server",  # what replicas share
     "faketime": "faketime",  # clocks that jump
 }
 

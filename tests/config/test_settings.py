@@ -20,6 +20,7 @@ from config.settings import (
     is_loopback,
     load,
 )
+from config.stores import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +113,7 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("reliability.attempt_timeout", None, "{base: 5s}", Allowance(base=5.0), "{max: 1s}"),
     ("reliability.doubt_empty", True, "false", False, "perhaps"),
     ("reliability.check_every", None, "1m", 60.0, "0s"),
+    ("redis", None, "{timeout: 1s}", Redis(timeout=1.0), "{url: 'http://a'}"),
     ("auth.mode", AuthMode.NONE, "passthrough", AuthMode.PASSTHROUGH, "open"),
     ("auth.keys", (), "[]", (), "{}"),
     ("default_model", None, "openai/whisper-large-v3", "openai/whisper-large-v3", "a..b"),

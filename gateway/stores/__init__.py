@@ -1,0 +1,1 @@
+"""Where state lives that outlasts a request, or is shared between processes."""
