@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -29,14 +30,16 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
+from gateway.logs import event
 from gateway.metrics import METRICS, Metrics
 from gateway.reload import Reloader
+from gateway.stores.redis import SharedStore
 from providers.audio.demux import Demuxer
 from providers.transport import new_session
 from providers.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from config.settings import AccountSettings, Settings
     from gateway.dispatch.answers import Attempt
@@ -67,6 +70,9 @@ class Gateway:
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
         )
         self.reloader = Reloader(settings, read or (lambda: settings), self.adopt, self.metrics)
+        self._closing, self._beside = asyncio.Event(), asyncio.Event()
+        self._beside.set()  # nothing is done yet that `close` must wait for
+        self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
         self._session = new_session()
         self.fleet, self.service = self._built(settings, {})
         self._take_up()
@@ -84,10 +90,30 @@ class Gateway:
     def dispatcher(self) -> Dispatcher:
         return self.service.dispatcher
 
+    async def background(self) -> None:
+        """Do what is done beside the requests, until this is closed."""
+        self._beside.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(work) for work in self._work()]
+                await self._closing.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._beside.set()
+
+    def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        if self.shared is not None:
+            yield self.shared.watch()
+
     async def close(self) -> None:
         """Give everything back."""
+        self._closing.set()
+        await self._beside.wait()
         await self.fleet.close()
         await self._session.close()
+        if self.shared is not None:
+            await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech):
             await asyncio.to_thread(each.close)
 
@@ -115,7 +141,8 @@ class Gateway:
         if self.fleet.loading:
             return "loading"
         away = any(each.state != "closed" for each in self.health.conditions())
-        return "degraded" if self.fleet.missing or away or self.reloader.error else "ready"
+        alone = self.shared is not None and self.shared.is_lost
+        return "degraded" if self.fleet.missing or away or alone or self.reloader.error else "ready"
 
     def details(self) -> dict[str, Any]:
         """Say how everything is, for operators."""
@@ -124,6 +151,7 @@ class Gateway:
             "in_flight": self.drain.in_flight,
             "missing": self.fleet.missing,
             "reload_error": self.reloader.error,
+            "redis": None if self.shared is None else "lost" if self.shared.is_lost else "ready",
             "deployments": [asdict(each) for each in self.health.conditions()],
         }
 
@@ -186,10 +214,16 @@ class Gateway:
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
         self.metrics.attempt(self.health.label(deployment), attempt)
 
+    @staticmethod
+    def _shared_changed(lost: bool) -> None:  # noqa: FBT001 - the store's callback
+        event("redis_lost" if lost else "redis_back", logging.WARNING)
+
     def _watch(self) -> None:
         """Let the gauges read what they show when they are scraped."""
         self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
+        if self.shared is not None:
+            self.metrics.watch_shared(lambda: self.shared is not None and not self.shared.is_lost)
         self.metrics.watch_health(self.health.conditions)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 

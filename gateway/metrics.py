@@ -89,6 +89,11 @@ class Metrics:
         self._attempts.labels(deployment, attempt.outcome, attempt.kind).inc()
         self._attempt_seconds.labels(deployment).observe(attempt.seconds)
 
+    def watch_shared(self, is_up: Callable[[], bool]) -> None:
+        """Show whether the shared Redis answers."""
+        gauge = Gauge("asr_redis_up", "1 while the shared Redis answers, 0 while it is lost.", registry=self.registry)
+        gauge.set_function(is_up)
+
     def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         """Show how many jobs each local model has."""
         self.registry.register(_LocalJobs(jobs))

@@ -169,14 +169,15 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(gateway.reloader.reload()))
         loading = group.create_task(_load(gateway, partial(announce, gateway, port)))
+        group.create_task(gateway.background())
         await asked_to_stop.event.wait()
         loop.remove_signal_handler(signal.SIGHUP)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         loading.cancel()  # a model that is still being downloaded is waited for by nobody now
-    event("draining", in_flight=gateway.drain.in_flight)
-    now = gateway.settings.server
-    # Who types Ctrl-C has no balancer to wait for.
-    await server.stop(now.drain, now.grace if asked_to_stop.signal == signal.SIGTERM else 0.0)
+        event("draining", in_flight=gateway.drain.in_flight)
+        now = gateway.settings.server
+        # Who types Ctrl-C has no balancer to wait for.
+        await server.stop(now.drain, now.grace if asked_to_stop.signal == signal.SIGTERM else 0.0)
 
 
 async def _load(gateway: Gateway, announce: Callable[[], None]) -> None:

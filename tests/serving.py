@@ -61,11 +61,13 @@ async def running(settings: Settings, *, drain_s: float = 1.0) -> AsyncIterator[
     gateway = Gateway(settings)
     server = Server(gateway)
     port = await server.start()
+    beside = asyncio.get_running_loop().create_task(gateway.background())
     try:
         await gateway.fleet.load()
         yield f"http://127.0.0.1:{port}", gateway
     finally:
         await server.stop(drain_s)
+        await beside
 
 
 @asynccontextmanager

@@ -8,9 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
+
 from gateway.status import in_lines
 from tests import faulty as upstreams
 from tests.asking import KEYS, serving, settings
+from tests.chaos.load import MODEL, Client, metrics
+from tests.program import configuration, program
+from tests.redis_server import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,3 +72,19 @@ def test_what_went_wrong_at_the_last_reload_is_shown() -> None:
     told = {"status": "degraded", "in_flight": 0, "missing": ["no model"], "reload_error": "bad", "deployments": []}
 
     assert in_lines(told).splitlines()[:3] == ["degraded, 0 requests in flight", "no model", "bad"]
+
+
+async def test_a_lost_redis_degrades_and_stops_nothing(emulate: Emulate, tmp_path: Path) -> None:
+    """It is gone at the start, comes, and goes: one line each time, and everything is answered."""
+    async with redis_server() as redis:
+        await redis.kill()
+        document = configuration({"up": await emulate("hf-inference")}, model=MODEL, redis={"url": redis.url})
+        async with program(document, tmp_path) as served, aiohttp.ClientSession() as client:
+            for event, word, up in (("redis_lost", "degraded", 0), ("redis_back", "ready", 1)):
+                await served.wait_for(event)
+                async with client.get(f"{served.url}/health/ready") as reply:
+                    assert (reply.status, await reply.json()) == (200, {"status": word})
+                assert (await metrics(Client(served.url, client)))["asr_redis_up"] == up
+                assert (await Client(served.url, client).ask()).status == 200
+                await redis.start() if event == "redis_lost" else await redis.kill()
+            assert [line["event"] for line in served.lines if "redis" in line["event"]] == ["redis_lost", "redis_back"]
