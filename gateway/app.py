@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
@@ -31,10 +32,11 @@ from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.logs import event
-from gateway.metrics import METRICS, Metrics
+from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.stores.redis import SharedStore
 from providers.audio.demux import Demuxer
+from providers.local.provider import LocalModel
 from providers.transport import new_session
 from providers.types import Task
 
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
     from config.settings import AccountSettings, Settings
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.routes import Routes
-    from providers.local.provider import Engine, LocalModel
+    from gateway.fleet import LocalBackend
+    from providers.local.provider import Engine
     from providers.types import Deployment
 
 
@@ -54,16 +57,22 @@ _DOUBTED_FROM_S = 1.0  # of speech in audio whose text is empty
 class Gateway:
     """One process's parts. Build it inside a running event loop; close it after draining."""
 
-    def __init__(self, settings: Settings, read: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        read: Callable[[], Settings] | None = None,
+        make_local: Callable[[Deployment, AccountSettings], LocalBackend] | None = None,
+    ) -> None:
         """Raise BadConfiguration where settings and adapters do not fit.
 
         read: gives the settings as they are now, where they can change. Blocking; raises BadConfiguration.
+        make_local: gives a local model, not yet loaded; unless told, one in this process.
         """
         self.catalog = load_catalog()
         self.metrics = Metrics()
         self.drain = Drain()
         self.demuxer = Demuxer()
-        self.spool = _spool_budget(settings)
+        self.spool = spool_budget(settings)
         self.speech = SpeechDetector()
         self.health = HealthBook(asyncio.get_running_loop().time)
         self.transcoder = Transcoder(
@@ -74,6 +83,8 @@ class Gateway:
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
         self._session = new_session()
+        self._make_local = make_local or load_here
+        self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
         self.fleet, self.service = self._built(settings, {})
         self._take_up()
         self._watch()
@@ -144,8 +155,12 @@ class Gateway:
         alone = self.shared is not None and self.shared.is_lost
         return "degraded" if self.fleet.missing or away or alone or self.reloader.error else "ready"
 
-    def details(self) -> dict[str, Any]:
-        """Say how everything is, for operators."""
+    async def own_metrics(self) -> bytes:
+        """Return this process's numbers in Prometheus' text format."""
+        return generate_latest(self.metrics.registry)
+
+    async def own_status(self) -> dict[str, Any]:
+        """Say how everything is in this process, for operators."""
         return {
             "status": self.status(),
             "in_flight": self.drain.in_flight,
@@ -160,18 +175,16 @@ class Gateway:
         edge = Edge(lambda: self.service, self.metrics, self.drain)
         app = web.Application(middlewares=[middleware(edge)])
         app[CATALOG] = self.catalog
-        app[METRICS] = self.metrics
         app[ops.READINESS] = self.status
-        app[ops.STATUS] = self.details
-        app[ops.RELOAD] = self.reloader.reload
+        app[ops.CONTROLS] = self.controls
         add_routes(app.router)
         return app
 
-    def _built(self, settings: Settings, loaded: Mapping[str, LocalModel]) -> tuple[Fleet, Service]:
+    def _built(self, settings: Settings, loaded: Mapping[str, LocalBackend]) -> tuple[Fleet, Service]:
         """Build what a configuration says, with the local models that are there already. Raises BadConfiguration."""
         check_adapters(settings)
         routes = build_routes(settings, self.catalog)
-        fleet = Fleet(self._session, build_local(routes, settings, load_engine, loaded))
+        fleet = Fleet(self._session, build_local(routes, settings, self._make_local, loaded))
         service = Service(
             settings=settings,
             intake=Intake(_body_limits(settings), self.spool),
@@ -190,7 +203,7 @@ class Gateway:
         self.transcoder.max_duration_s = self.settings.server.max_duration
         self.health.adopt(self.routes, self.settings.reliability)
 
-    def _is_new(self, name: str, model: LocalModel) -> bool:
+    def _is_new(self, name: str, model: LocalBackend) -> bool:
         return model.missing is not None and self.fleet.local.get(name) is not model
 
     def _dispatcher(self, settings: Settings, fleet: Fleet) -> Dispatcher:
@@ -228,6 +241,11 @@ class Gateway:
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 
 
+def load_here(deployment: Deployment, account: AccountSettings) -> LocalModel:
+    """Return a local model in this process, not yet loaded."""
+    return LocalModel(deployment.native_model, partial(load_engine, account), made_for=account)
+
+
 def load_engine(account: AccountSettings, native_model: str) -> Engine:
     """Load a local model. Raises ModelMissing, also where the engine is not installed."""
     from providers.local.models import ModelMissing  # noqa: PLC0415 - an optional extra
@@ -239,7 +257,7 @@ def load_engine(account: AccountSettings, native_model: str) -> Engine:
     return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
 
 
-def _close_all(models: Iterable[LocalModel]) -> None:
+def _close_all(models: Iterable[LocalBackend]) -> None:
     for model in models:  # nothing runs on them any more
         model.close()
 
@@ -281,7 +299,8 @@ def _body_limits(settings: Settings) -> BodyLimits:
     return BodyLimits(max_upload_bytes=server.max_upload, idle_s=server.body_timeout, min_rate=server.body_min_rate)
 
 
-def _spool_budget(settings: Settings) -> SpoolBudget:
+def spool_budget(settings: Settings) -> SpoolBudget:
+    """Return what a process's uploads may hold."""
     spool = settings.server.spool
     return SpoolBudget(
         memory_per_upload=spool.memory_per_upload,

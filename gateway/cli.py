@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -18,12 +16,8 @@ from gateway import logs
 from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
 from gateway.dispatch.routes import WILDCARD
 from gateway.fleet import build_routes
+from gateway.loop import run
 from providers.registry import PROVIDERS
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from gateway.app import Gateway
 
 _CONFIG = click.option(
     "--config",
@@ -50,15 +44,22 @@ def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int |
     """Run the gateway."""
     from gateway.serve import CannotListen  # noqa: PLC0415 - other commands need no server
     from gateway.serve import serve as run_server  # noqa: PLC0415 - other commands need no server
+    from gateway.workers.parent import DidNotStart, Parent  # noqa: PLC0415 - other commands need no server
 
     settings = _settings(config_file, demo=demo, host=host, port=port)
     listener = logs.start(settings.logs.format, settings.logs.level)
+    read = partial(_effective, config_file, demo=demo, host=host, port=port)
+    announce = partial(_announce, settings)
     try:
-        read = partial(_effective, config_file, demo=demo, host=host, port=port)
-        _run(run_server(settings, partial(_announce, settings), read))
+        if settings.server.workers == 1:
+            run(run_server(settings, announce, read))
+        else:
+            run(Parent(settings, read, announce).run())
     except CannotListen as error:
         address = f"{settings.server.host}:{settings.server.port}"
         raise click.ClickException(f"cannot listen on {address}: {error}") from error
+    except DidNotStart as error:
+        raise click.ClickException(str(error)) from error
     finally:
         listener.stop()
 
@@ -107,7 +108,7 @@ def transcribe(
     from gateway.transcribe import transcribe_file  # noqa: PLC0415 - other commands need none of it
 
     settings = _settings(config_file, demo=demo)
-    click.echo(_run(transcribe_file(settings, audio, model or _first_model(settings), timestamps, format_)))
+    click.echo(run(transcribe_file(settings, audio, model or _first_model(settings), timestamps, format_)))
 
 
 @main.command()
@@ -129,7 +130,7 @@ def explain(
     from gateway.transcribe import explain_file  # noqa: PLC0415 - other commands need none of it
 
     settings = _settings(config_file, demo=demo)
-    click.echo(_run(explain_file(settings, audio, model or _first_model(settings), timestamps, language)))
+    click.echo(run(explain_file(settings, audio, model or _first_model(settings), timestamps, language)))
 
 
 @main.command()
@@ -140,7 +141,7 @@ def status(url: str, key: str | None, *, as_json: bool) -> None:
     """Show how a running gateway and its deployments are."""
     from gateway.status import ask_status, in_lines  # noqa: PLC0415 - other commands need none of it
 
-    told = _run(ask_status(url, key))
+    told = run(ask_status(url, key))
     click.echo(msgspec.json.encode(told).decode() if as_json else in_lines(told))
 
 
@@ -156,7 +157,7 @@ def emulate(provider: str, *, port: int, key: str, digest: bool) -> None:
     """
     from gateway.emulate import serve_emulator  # noqa: PLC0415 - other commands need none of it
 
-    _run(serve_emulator(provider, port=port, key=key, digest=digest))
+    run(serve_emulator(provider, port=port, key=key, digest=digest))
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
@@ -167,9 +168,9 @@ def execute(url: str, command: tuple[str, ...]) -> None:
 
     asr-gateway exec --url http://127.0.0.1:8080 -- python app.py
     """
-    from gateway.exec.launch import run  # noqa: PLC0415 - other commands need none of it
+    from gateway.exec.launch import run as run_program  # noqa: PLC0415 - other commands need none of it
 
-    sys.exit(run(url, command, os.environ))
+    sys.exit(run_program(url, command, os.environ))
 
 
 def _settings(
@@ -204,12 +205,12 @@ def _listening_at(settings: Settings, host: str | None, port: int | None) -> Set
     return settings
 
 
-def _announce(settings: Settings, gateway: Gateway, port: int) -> None:
+def _announce(settings: Settings, missing: list[str], port: int) -> None:
     """Say where it listens, what it serves, and a line to paste."""
     host = settings.server.host
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    if gateway.fleet.missing and not any(model.ready for model in gateway.fleet.local.values()):
-        click.echo("\n".join(gateway.fleet.missing), err=True)
+    if missing:
+        click.echo("\n".join(missing), err=True)
     model = _first_model(settings)
     click.echo(f"asr-gateway listens on {url} with {len(settings.models)} models.", err=True)
     if _is_demonstration(settings):
@@ -233,15 +234,6 @@ def _sample() -> str:
     if not sample.is_file():
         return "audio.flac"
     return os.path.relpath(sample)
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever the coroutine returns
-    """Run on uvloop where there is one."""
-    try:
-        import uvloop  # noqa: PLC0415 - not on every platform
-    except ImportError:
-        return asyncio.run(coroutine)
-    return uvloop.run(coroutine)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from config.settings import BadConfiguration
+from gateway.dispatch.attempts import Backend
 from gateway.dispatch.routes import NAME_HERE, WILDCARD, Route, Routes
 from gateway.policies.hedging import After
 from providers.local.models import EMBEDDED
 from providers.local.provider import NAME as LOCAL
-from providers.local.provider import LocalModel
 from providers.registry import PROVIDERS
 from providers.transport import HttpProvider
 from providers.types import Account, Deployment, Price
@@ -26,15 +25,31 @@ if TYPE_CHECKING:
     from config.catalog import Price as ListedPrice
     from config.settings import AccountSettings, Settings, Target
     from config.settings import Route as RouteSettings
-    from gateway.dispatch.attempts import Backend
-    from providers.local.provider import Engine
+    from providers.local.models import ModelMissing
     from providers.types import Capabilities
+
+
+class LocalBackend(Backend, Protocol):
+    """A model on this machine, in this process or another."""
+
+    made_for: object  # what it was loaded by besides its name
+    missing: ModelMissing | None
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def capabilities(self) -> Capabilities | None: ...
+    async def load(self) -> None: ...
+    async def wait_loaded(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Fleet:
     """What dispatch asks for backends and abilities."""
 
-    def __init__(self, session: ClientSession, local: Mapping[str, LocalModel]) -> None:
+    def __init__(self, session: ClientSession, local: Mapping[str, LocalBackend]) -> None:
         """local: loaded models by deployment name."""
         self._http = {name: HttpProvider(provider, session) for name, provider in PROVIDERS.items()}
         self.local = local
@@ -89,22 +104,20 @@ def build_routes(settings: Settings, catalog: Catalog) -> Routes:
 def build_local(
     routes: Routes,
     settings: Settings,
-    load: Callable[[AccountSettings, str], Engine],
-    loaded: Mapping[str, LocalModel] = MappingProxyType({}),
-) -> dict[str, LocalModel]:
+    make: Callable[[Deployment, AccountSettings], LocalBackend],
+    loaded: Mapping[str, LocalBackend] = MappingProxyType({}),
+) -> dict[str, LocalBackend]:
     """Return a model for each local deployment, not yet loaded; deployments of one native model share it.
 
     loaded: models of another configuration, of which those that would be loaded in the same way are kept.
     """
-    models: dict[str, LocalModel] = {}
+    models: dict[str, LocalBackend] = {}
     for deployment in _deployments(routes):
         if deployment.account.adapter == LOCAL and deployment.name not in models:
             account = settings.providers[deployment.account.name]
             kept = loaded.get(deployment.name)
-            if kept is not None and kept.made_for == account:
-                models[deployment.name] = kept
-            else:
-                models[deployment.name] = LocalModel(deployment.native_model, partial(load, account), made_for=account)
+            is_same = kept is not None and kept.made_for == account
+            models[deployment.name] = kept if kept is not None and is_same else make(deployment, account)
     return models
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -136,6 +135,3 @@ class _LocalJobs(Collector):
         for name, waiting in self._jobs().items():
             family.add_metric((name,), waiting)
         return (family,)
-
-
-METRICS = web.AppKey("metrics", Metrics)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # What the listening socket and the process were made with.
 _ONLY_AT_THE_START = ("host", "port", "workers", "header_timeout", "keep_alive")
+_SECTIONS_AT_THE_START = ("logs", "redis")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,5 +70,6 @@ def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
     names = [
         f"server.{name}" for name in _ONLY_AT_THE_START if getattr(first.server, name) != getattr(now.server, name)
     ]
-    moved = first.server.spool.directory != now.server.spool.directory
-    return (*names, *(("server.spool.directory",) if moved else ()), *(("logs",) if first.logs != now.logs else ()))
+    moved = ("server.spool.directory",) if first.server.spool.directory != now.server.spool.directory else ()
+    whole = tuple(name for name in _SECTIONS_AT_THE_START if getattr(first, name) != getattr(now, name))
+    return (*names, *moved, *whole)

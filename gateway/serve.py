@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import signal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from gateway.logs import HTTP, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
 
     from config.settings import Settings
 
@@ -111,18 +111,16 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._connections: set[HeaderGuard] = set()
 
-    async def start(self) -> int:
-        """Listen; return the port."""
+    async def start(self, sock: socket | None = None) -> int:
+        """Listen; return the port. sock: one that listens already, instead of the configured address."""
         server = self.gateway.settings.server
         await self._runner.setup()
         inner = self._runner.server
         if inner is None:
             raise RuntimeError("the runner was set up and has no server")
+        address = {"host": server.host, "port": server.port} if sock is None else {"sock": sock}
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: HeaderGuard(inner(), server.header_timeout, self._connections),
-            server.host,
-            server.port,
-            backlog=1024,
+            lambda: HeaderGuard(inner(), server.header_timeout, self._connections), **address, backlog=1024
         )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
@@ -150,11 +148,11 @@ class CannotListen(RuntimeError):
 
 
 async def serve(
-    settings: Settings, announce: Callable[[Gateway, int], None], read: Callable[[], Settings] | None = None
+    settings: Settings, announce: Callable[[list[str], int], None], read: Callable[[], Settings] | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends at once; SIGHUP reads the settings again. Raises CannotListen.
 
-    announce: called with the port, models loaded. read: see Gateway.
+    announce: called when models are loaded, with what is missing where none could be, and the port. read: see Gateway.
     """
     gateway = Gateway(settings, read)
     server = Server(gateway)
@@ -168,7 +166,7 @@ async def serve(
         raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
     async with asyncio.TaskGroup() as group:
         loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(gateway.reloader.reload()))
-        loading = group.create_task(_load(gateway, partial(announce, gateway, port)))
+        loading = group.create_task(load_models(gateway, lambda missing: announce(missing, port)))
         group.create_task(gateway.background())
         await asked_to_stop.event.wait()
         loop.remove_signal_handler(signal.SIGHUP)
@@ -180,14 +178,16 @@ async def serve(
         await server.stop(now.drain, now.grace if asked_to_stop.signal == signal.SIGTERM else 0.0)
 
 
-async def _load(gateway: Gateway, announce: Callable[[], None]) -> None:
+async def load_models(gateway: Gateway, announce: Callable[[list[str]], None]) -> None:
+    """Load what the gateway needs loaded, then announce what is missing, where no local model could be."""
     await gateway.fleet.load()
     for sentence in gateway.fleet.missing:
         event("model_missing", logging.ERROR, reason=sentence)
     # What is loaded now stays: the collector need not walk it again and again while requests are answered.
     gc.collect()
     gc.freeze()
-    announce()
+    any_ready = any(model.ready for model in gateway.fleet.local.values())
+    announce([] if any_ready else gateway.fleet.missing)
 
 
 class _Asked:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
-from gateway.metrics import METRICS
 from gateway.problems import Problem, forbidden
 
 if TYPE_CHECKING:
@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
 """Gives "ready", "degraded", "loading" or "draining"."""
 
-RELOAD: web.AppKey[Callable[[], Awaitable[Reloaded]]] = web.AppKey("reload")
-"""Reads the configuration again."""
 
-STATUS: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("status")
-"""Gives what operators read at `/status`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """What operators are answered with: by a process for itself, or for all that share its port."""
+
+    reload: Callable[[], Awaitable[Reloaded]]  # reads the configuration again
+    status: Callable[[], Awaitable[dict[str, Any]]]
+    metrics: Callable[[], Awaitable[bytes]]  # in Prometheus' text format
+
+
+CONTROLS = web.AppKey("controls", Controls)
 
 
 async def live(request: web.Request) -> web.Response:
@@ -43,13 +49,13 @@ async def ready(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """Answer what is known of every deployment, to an admin."""
     admin_only(request[CALLER])
-    return json_response(request.config_dict[STATUS]())
+    return json_response(await request.config_dict[CONTROLS].status())
 
 
 async def reload(request: web.Request) -> web.Response:
     """Answer `POST /admin/reload`, to an admin: what the new configuration cannot change, or why it was refused."""
     admin_only(request[CALLER])
-    told = await request.config_dict[RELOAD]()
+    told = await request.config_dict[CONTROLS].reload()
     if told.error is not None:
         raise Problem(status=422, type="bad-configuration", message=f"nothing was changed: {told.error}")
     return json_response({"status": "reloaded", "needs_restart": list(told.needs_restart)})
@@ -58,7 +64,7 @@ async def reload(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """Answer in Prometheus' text format, to an admin."""
     admin_only(request[CALLER])
-    body = generate_latest(request.config_dict[METRICS].registry)
+    body = await request.config_dict[CONTROLS].metrics()
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -14,6 +14,7 @@ from config.settings import AccountSettings, BadConfiguration, Route, Settings, 
 from gateway.defaults import DEMO_MODEL
 from gateway.fleet import Fleet, build_local, build_routes
 from providers.local.models import EMBEDDED, ModelMissing
+from providers.local.provider import LocalModel
 from providers.transport import new_session
 from providers.types import Capabilities, Timestamps, Transcript
 from tests.conftest import sample, whisper
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gateway.dispatch.routes import Routes
-    from providers.types import TranscriptionJob
+    from gateway.fleet import LocalBackend
+    from providers.types import Deployment, TranscriptionJob
 
 CATALOG = load_catalog()
 ACCOUNTS = {
@@ -124,7 +126,11 @@ class TestLoading:
 
     def fleet(self, session: aiohttp.ClientSession, load: Callable[[str], Engine], *targets: str) -> Fleet:
         made = settings("m", *targets)
-        return Fleet(session, build_local(build_routes(made, CATALOG), made, lambda _, native: load(native)))
+
+        def make(deployment: Deployment, account: AccountSettings) -> LocalBackend:
+            return LocalModel(deployment.native_model, load, made_for=account)
+
+        return Fleet(session, build_local(build_routes(made, CATALOG), made, make))
 
     async def test_one_model_is_loaded_once(self, session: aiohttp.ClientSession) -> None:
         loaded: list[str] = []

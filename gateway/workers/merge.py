@@ -1,0 +1,92 @@
+"""What several workers say of themselves, as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.utils import floatToGoString
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_WORST_FIRST: Final = ("loading", "draining", "degraded", "ready")
+_STATES: Final = ("open", "half-open", "parked", "closed")  # of a deployment, worst first
+
+# What is not a sum over workers: each of them says it of something that they share.
+_ONE_FOR_ALL: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
+    "asr_config_reloads_total": max,
+    "asr_config_last_reload_successful": min,
+    "asr_deployment_away": max,
+    "asr_redis_up": min,
+}
+
+
+def statuses(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the workers' statuses as one: sums, and the worst of each deployment's states."""
+    first = told[0]
+    return {
+        **first,
+        "status": min((each["status"] for each in told), key=_WORST_FIRST.index),
+        "in_flight": sum(each["in_flight"] for each in told),
+        "workers": len(told),
+        "deployments": [_deployment(same) for same in _by_name(told)],
+    }
+
+
+def _by_name(told: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for deployment in (each for worker in told for each in worker["deployments"]):
+        found.setdefault(deployment["deployment"], []).append(deployment)
+    return list(found.values())
+
+
+def _deployment(same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    worst = min(same, key=lambda each: _STATES.index(each["state"]))
+    paces = [each["pace"] for each in same if each["pace"] is not None]
+    return {
+        **worst,
+        "in_flight": sum(each["in_flight"] for each in same),
+        "waiting": sum(each["waiting"] for each in same),
+        "pace": sum(paces) / len(paces) if paces else None,
+    }
+
+
+def metrics(texts: Sequence[bytes]) -> bytes:
+    """Return several processes' numbers as one process's, in Prometheus' text format."""
+    samples: dict[str, dict[str, list[float]]] = {}
+    heads: dict[str, str] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text.decode()):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            heads[family.name] = f"# HELP {name} {_one_line(family.documentation)}\n# TYPE {name} {family.type}\n"
+            of_family = samples.setdefault(family.name, {})
+            for sample in family.samples:
+                of_family.setdefault(_written(sample.name, sample.labels), []).append(sample.value)
+    whole = (heads[family] + "".join(_line(*each) for each in of.items()) for family, of in samples.items())
+    return "".join(whole).encode()
+
+
+def _line(name: str, values: Sequence[float]) -> str:
+    number: str = floatToGoString(_merged(name, values))  # type: ignore[no-untyped-call]
+    return f"{name} {number}\n"
+
+
+def _merged(name: str, values: Sequence[float]) -> float:
+    bare = name.partition("{")[0]
+    # When something was first counted: by whoever counted it first.
+    merge = min if bare.endswith("_created") else _ONE_FOR_ALL.get(bare, sum)
+    return merge(values)
+
+
+def _written(name: str, labels: Mapping[str, str]) -> str:
+    inner = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
+    return f"{name}{{{inner}}}" if inner else name
+
+
+def _escaped(value: str) -> str:
+    return _one_line(value).replace('"', r"\"")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")

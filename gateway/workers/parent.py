@@ -1,0 +1,295 @@
+"""The process that serves nothing itself: it opens the port, starts workers, and passes on what concerns them all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from config.settings import BadConfiguration
+from gateway.logs import event
+from gateway.reload import Reloaded
+from gateway.serve import CannotListen
+from gateway.workers import merge
+from gateway.workers.channel import Channel, ChannelClosed
+from gateway.workers.shares import for_one_worker
+from gateway.workers.sockets import listeners
+from providers.local.provider import NAME as LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from config.settings import Settings
+    from gateway.workers.channel import Answers
+
+_PATIENCE_S: Final = 5.0  # for a worker to say how it is
+_SOON_S: Final = 10.0  # one that lives for less is started again after a pause
+_PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class DidNotStart(RuntimeError):
+    """A worker ended before it ever served."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Child:
+    """A process, the way to it, and whether it has ever been ready."""
+
+    process: asyncio.subprocess.Process
+    is_engine: bool
+    channel: Channel = field(init=False)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    missing: list[str] = field(default_factory=list)  # of local models, once it is ready
+
+
+class Parent:
+    """Keeps as many workers as the configuration says, and an engine where there are local models."""
+
+    def __init__(
+        self, settings: Settings, read: Callable[[], Settings], announce: Callable[[list[str], int], None]
+    ) -> None:
+        """announce: called once with what is missing and the port, when every worker is ready."""
+        self.settings = settings
+        self._read = read
+        self._announce = announce
+        self._workers: dict[int, Child] = {}  # by place
+        self._engine: Child | None = None
+        self._engine_settings = settings  # what it is given when it starts
+        self._engine_wanted = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._grace_s: float | None = None  # None: as configured
+        self._one_at_a_time = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; a second one ends all at once. Raises CannotListen, DidNotStart."""
+        ports = _listening(self.settings)
+        try:
+            with TemporaryDirectory(prefix="asr-") as folder, _engine_socket(Path(folder)) as engine:
+                try:
+                    await self._kept(ports, engine, Path(folder) / "engine")
+                except* DidNotStart as several:
+                    raise several.exceptions[0] from None
+        finally:
+            for each in {id(port): port for port in ports}.values():
+                each.close()
+
+    async def _kept(self, ports: list[socket.socket], engine: socket.socket, engine_path: Path) -> None:
+        loop = asyncio.get_running_loop()
+        if _has_local(self.settings):
+            self._engine_wanted.set()
+        async with asyncio.TaskGroup() as group:
+            for number in _STOP_SIGNALS:
+                loop.add_signal_handler(number, self._asked_to_stop, number, ports)
+            loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(self.reload()))
+            engine_kept = group.create_task(self._keep_engine(engine))
+            workers = [
+                group.create_task(self._keep_worker(place, port, engine_path)) for place, port in enumerate(ports)
+            ]
+            announcing = group.create_task(self._announced(ports[0].getsockname()[1]))
+            await asyncio.wait(workers)
+            announcing.cancel()
+            engine_kept.cancel()
+            await self._end_engine()
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration again and let all take it up; nothing changes where it cannot be used."""
+        async with self._one_at_a_time:
+            try:
+                settings = await asyncio.to_thread(self._read)
+                await self._load_new(settings)
+            except BadConfiguration as error:
+                return await self._told_all(str(error))
+            self.settings = self._engine_settings = settings
+            told = await self._told_all(for_one_worker(settings))
+            if self._engine:
+                with contextlib.suppress(ChannelClosed):
+                    await self._engine.channel.ask("keep")
+            return told
+
+    # --- what workers ask
+
+    def _answers(self, child: Child) -> Answers:
+        async def settings(_: object) -> Settings:
+            return self._engine_settings if child.is_engine else for_one_worker(self.settings)
+
+        async def is_ready(missing: list[str]) -> None:
+            child.missing = missing
+            child.ready.set()
+
+        async def reload(_: object) -> Reloaded:
+            return await self.reload()
+
+        async def status(_: object) -> dict[str, Any]:
+            return merge.statuses(await self._all("status"))
+
+        async def metrics(_: object) -> bytes:
+            return await asyncio.to_thread(merge.metrics, await self._all("metrics"))
+
+        return {"settings": settings, "ready": is_ready, "reload": reload, "status": status, "metrics": metrics}
+
+    async def _all(self, what: str) -> list[Any]:
+        """Ask every worker; those that do not answer in time are left out."""
+        answers = await asyncio.gather(*(_asked(each, what) for each in tuple(self._workers.values())))
+        return [each for each in answers if each is not None]
+
+    async def _told_all(self, settings: Settings | str) -> Reloaded:
+        """Return what came of it: the first error, else what needs a restart."""
+        told: list[Reloaded] = [
+            each
+            for each in await asyncio.gather(*(_asked(each, "adopt", settings) for each in self._workers.values()))
+            if each is not None
+        ]
+        return next((each for each in told if each.error is not None), told[0] if told else Reloaded())
+
+    async def _load_new(self, settings: Settings) -> None:
+        """Let the engine load what is new. Raises BadConfiguration where it cannot."""
+        if not _has_local(settings):
+            return
+        if self._engine is None:
+            missing = await self._first_engine(settings)
+        else:
+            missing = await self._engine.channel.ask("adopt", settings)
+        if missing:
+            raise BadConfiguration("; ".join(missing))
+
+    async def _first_engine(self, settings: Settings) -> list[str]:
+        """Start an engine where none was needed before; return what it could not load."""
+        self._engine_settings = settings
+        self._engine_wanted.set()
+        while self._engine is None:  # noqa: ASYNC110 - it is being started
+            await asyncio.sleep(0.01)
+        await self._engine.ready.wait()
+        return self._engine.missing
+
+    # --- processes
+
+    async def _keep_worker(self, place: int, port: socket.socket, engine: Path) -> None:
+        """Run a worker in its place, and another when it ends, until all are to stop."""
+        served, pauses = False, iter(_PAUSES_S)
+        clock = asyncio.get_running_loop().time
+        while not self._stopping.is_set():
+            started = clock()
+            child = await self._started("gateway.workers.worker", port, str(engine))
+            self._workers[place] = child
+            if self._stopping.is_set():
+                child.channel.tell("stop", self._grace_s)
+            code = await _ended(child)
+            del self._workers[place]
+            served = served or child.ready.is_set()
+            if self._stopping.is_set():
+                return
+            if not served:
+                raise DidNotStart(f"a worker ended with {code} before it served")
+            event("worker_ended", logging.ERROR, code=code, place=place)
+            pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(next(pauses, _PAUSES_S[-1])):
+                    await self._stopping.wait()
+
+    async def _keep_engine(self, listener: socket.socket) -> None:
+        """Run the engine once there are local models, and another when it ends."""
+        await self._engine_wanted.wait()
+        pauses = iter(_PAUSES_S)
+        clock = asyncio.get_running_loop().time
+        while True:
+            started = clock()
+            self._engine = await self._started("gateway.workers.engine", listener)
+            code = await _ended(self._engine)
+            event("engine_ended", logging.ERROR, code=code)
+            pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
+            await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
+
+    async def _started(self, module: str, listener: socket.socket, *arguments: str) -> Child:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptors = (theirs.fileno(), listener.fileno())
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments), pass_fds=descriptors
+            )
+        child = Child(process=process, is_engine=module.endswith(".engine"))
+        child.channel = Channel(self._answers(child))
+        await child.channel.open(ours)
+        return child
+
+    async def _end_engine(self) -> None:
+        """Let it end: its parent has nothing to say any more."""
+        if self._engine is not None:
+            self._engine.channel.close()
+            await self._engine.process.wait()
+
+    async def _announced(self, port: int) -> None:
+        while len(self._workers) < self.settings.server.workers:  # noqa: ASYNC110 - they are being started
+            await asyncio.sleep(0.01)
+        children = list(self._workers.values())
+        for child in children:
+            await child.ready.wait()
+        self._announce(children[0].missing, port)
+
+    def _asked_to_stop(self, number: int, ports: list[socket.socket]) -> None:
+        if self._stopping.is_set():
+            self._end_at_once(number)
+        self._stopping.set()
+        # Who types Ctrl-C has no balancer to wait for.
+        self._grace_s = None if number == signal.SIGTERM else 0.0
+        for child in self._workers.values():
+            child.channel.tell("stop", self._grace_s)
+        for port in ports:
+            port.close()  # else the port would stay open when the workers have closed it
+
+    def _end_at_once(self, number: int) -> None:
+        for child in (*self._workers.values(), *([self._engine] if self._engine else [])):
+            with contextlib.suppress(ProcessLookupError):
+                child.process.kill()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+async def _asked(child: Child, what: str, value: object = None) -> Any:  # noqa: ANN401 - as it answers
+    """Return its answer; None where it gives none in time."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await child.channel.ask(what, value)
+    except (TimeoutError, ChannelClosed):
+        return None
+
+
+async def _ended(child: Child) -> int:
+    """Answer a child's questions until it ends; return its exit code."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            answering = group.create_task(child.channel.serve())
+            code = await child.process.wait()
+            answering.cancel()
+        return code
+    finally:
+        child.channel.close()
+
+
+def _has_local(settings: Settings) -> bool:
+    names: Iterable[str] = (target.account for route in settings.models.values() for target in route.targets)
+    return any(settings.providers[name].adapter == LOCAL for name in names)
+
+
+def _listening(settings: Settings) -> list[socket.socket]:
+    server = settings.server
+    try:
+        return listeners(server.host, server.port, server.workers)
+    except OSError as error:
+        raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
+
+
+@contextlib.contextmanager
+def _engine_socket(folder: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(folder / "engine"))
+        listener.listen(1024)
+        yield listener

@@ -1,0 +1,117 @@
+"""One of the processes that serve a port together. `python -m gateway.workers.worker CHANNEL LISTENER ENGINE`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.settings import BadConfiguration
+from gateway.api.ops import Controls
+from gateway.app import Gateway
+from gateway.logs import event
+from gateway.serve import Server, load_models
+from gateway.workers.channel import ChannelClosed
+from gateway.workers.child import begin_log, first_settings, main, opened
+from providers.local.remote import EngineClient, RemoteModel
+
+if TYPE_CHECKING:
+    from config.settings import AccountSettings, Settings
+    from gateway.reload import Reloaded
+    from gateway.workers.channel import Answers, Channel
+    from providers.types import Deployment
+
+
+class Worker:
+    """A gateway on a socket that it was given."""
+
+    def __init__(self, settings: Settings, engine: EngineClient) -> None:
+        self.latest: Settings | str = settings  # what was last adopted, or why it cannot be
+        self.engine = engine
+        self.asked_to_stop = asyncio.Event()
+        self.grace_s: float | None = None  # before it stops listening; None: as configured
+        self.gateway = Gateway(settings, self._read, self._remote)
+
+    async def adopt(self, settings: Settings | str) -> Reloaded:
+        """Take up another configuration, or note why there is none."""
+        self.latest = settings
+        return await self.gateway.reloader.reload()
+
+    async def stop(self, grace_s: float | None) -> None:
+        self.grace_s = grace_s
+        self.asked_to_stop.set()
+
+    def ask_parent(self, channel: Channel) -> None:
+        """Let operators be told of all workers, whichever of them they reach."""
+        self.gateway.controls = Controls(
+            reload=lambda: channel.ask("reload"),
+            status=lambda: channel.ask("status"),
+            metrics=lambda: channel.ask("metrics"),
+        )
+
+    async def serve(self, listener: socket.socket, channel: Channel) -> None:
+        """Serve until it is asked to stop, or the parent is gone; then drain."""
+        server = Server(self.gateway)
+        await server.start(listener)
+        async with asyncio.TaskGroup() as group:
+            loading = group.create_task(load_models(self.gateway, partial(self._say_ready, channel)))
+            group.create_task(self.gateway.background())
+            await self.asked_to_stop.wait()
+            loading.cancel()
+            event("draining", in_flight=self.gateway.drain.in_flight)
+            now = self.gateway.settings.server
+            await server.stop(now.drain, now.grace if self.grace_s is None else self.grace_s)
+        await self.engine.close()
+
+    def _say_ready(self, channel: Channel, missing: list[str]) -> None:
+        channel.tell("ready", missing)
+
+    def _read(self) -> Settings:
+        if isinstance(self.latest, str):
+            raise BadConfiguration(self.latest)
+        return self.latest
+
+    def _remote(self, deployment: Deployment, account: AccountSettings) -> RemoteModel:
+        return RemoteModel(deployment.name, self.engine, made_for=account)
+
+
+async def work(arguments: list[str]) -> None:
+    """Serve as the parent says. arguments: the channel's and the listener's descriptors, the engine's socket."""
+    channel_fd, listener_fd, engine_path = arguments
+    made: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+
+    async def adopt(settings: Settings | str) -> Reloaded:
+        return await (await made).adopt(settings)
+
+    async def stop(grace_s: float | None) -> None:
+        await (await made).stop(grace_s)
+
+    async def status(_: object) -> object:
+        return await (await made).gateway.own_status()
+
+    async def metrics(_: object) -> object:
+        return await (await made).gateway.own_metrics()
+
+    async with asyncio.TaskGroup() as group:
+        answers: Answers = {"adopt": adopt, "stop": stop, "status": status, "metrics": metrics}
+        channel, served = await opened(int(channel_fd), answers, group)
+        settings = await first_settings(channel)
+        log = begin_log(settings)
+        worker = Worker(settings, EngineClient(Path(engine_path)))
+        worker.ask_parent(channel)
+        made.set_result(worker)
+        asked_to_stop = worker.asked_to_stop
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
+        served.add_done_callback(lambda _: asked_to_stop.set())  # nobody would tell us any more
+        with suppress(ChannelClosed):
+            await worker.serve(socket.socket(fileno=int(listener_fd)), channel)
+        log.stop()
+        channel.close()
+
+
+if __name__ == "__main__":
+    main(work)

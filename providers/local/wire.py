@@ -1,0 +1,184 @@
+"""Local models in a process of their own, as HTTP: what is sent to them, and what they answer.
+
+`POST /transcribe?model=...`: the job as JSON, its length in `x-job-bytes`, then the audio as it is; `x-time-left` gives
+the seconds until nobody waits any more. 200 is the transcript; anything else a refusal, named as in `errors.py`.
+`GET /model?model=...` answers when the model is loaded or known to be missing. Source: this module, on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from providers.errors import (
+    AttemptTimedOut,
+    JobRejected,
+    JobUnsupported,
+    MalformedReply,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    Temporary,
+)
+from providers.exchange import HttpRequest
+from providers.local.provider import NAME
+from providers.provider import Provider, one_call
+from providers.types import (
+    Audio,
+    Capabilities,
+    Container,
+    GenerationParameters,
+    Task,
+    Timestamps,
+    Transcript,
+    TranscriptionJob,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from providers.audio.content import Content
+    from providers.exchange import HttpReply
+    from providers.types import Deployment
+
+JOB_BYTES: Final = "x-job-bytes"
+TIME_LEFT: Final = "x-time-left"
+REFUSED: Final = 422  # the status of every refusal: its kind stands in the body
+MAX_JOB_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A job without its audio's bytes. Options for providers mean nothing to a local model."""
+
+    media_type: str
+    container: Container | None
+    duration_s: float | None
+    digest: str
+    model: str
+    task: Task
+    language: str | None
+    prompt: str | None
+    timestamps: Timestamps
+    generation: GenerationParameters
+    diarize: bool
+
+    def read(self, content: Content) -> TranscriptionJob:
+        """Return the job with its audio."""
+        return TranscriptionJob(
+            model=self.model,
+            audio=Audio(
+                content=content,
+                media_type=self.media_type,
+                container=self.container,
+                duration_s=self.duration_s,
+                digest=self.digest,
+            ),
+            task=self.task,
+            language=self.language,
+            prompt=self.prompt,
+            timestamps=self.timestamps,
+            generation=self.generation,
+            diarize=self.diarize,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What is known of a model once loading it was tried."""
+
+    capabilities: Capabilities | None
+    missing: str | None = None  # why it could not be loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A ProviderError on its way."""
+
+    kind: str
+    reason: str
+    retry_after_s: float | None = None
+
+
+_KINDS: Final[Mapping[str, type[ProviderError]]] = {
+    kind.__name__: kind
+    for kind in (JobRejected, JobUnsupported, RateLimited, ProviderUnavailable, AttemptTimedOut, MalformedReply)
+}
+
+
+def written(job: TranscriptionJob) -> bytes:
+    """Return the job as JSON."""
+    audio = job.audio
+    return msgspec.json.encode(
+        Written(
+            media_type=audio.media_type,
+            container=audio.container,
+            duration_s=audio.duration_s,
+            digest=audio.digest,
+            model=job.model,
+            task=job.task,
+            language=job.language,
+            prompt=job.prompt,
+            timestamps=job.timestamps,
+            generation=job.generation,
+            diarize=job.diarize,
+        )
+    )
+
+
+def refusal(error: ProviderError) -> Refusal:
+    """Return the error for the wire, as the nearest kind that stands there."""
+    kind = next((name for name, each in _KINDS.items() if isinstance(error, each)), ProviderUnavailable.__name__)
+    after_s = error.retry_after_s if isinstance(error, Temporary) else None
+    return Refusal(kind=kind, reason=error.reason, retry_after_s=after_s)
+
+
+def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
+    """Send the job to the model that the deployment names."""
+    head = written(job)
+    return HttpRequest(
+        method="POST",
+        url=f"{to.account.base_urls['api']}/transcribe?model={quote(to.native_model, safe='')}",
+        headers={"content-type": "application/octet-stream", JOB_BYTES: str(len(head))},
+        body=(head, job.audio.content),
+        told=lambda left_s: {TIME_LEFT: f"{left_s:.3f}"},
+    )
+
+
+def parse_reply(reply: HttpReply) -> Transcript:
+    """Read a 200 reply. Raises MalformedReply."""
+    heard: Transcript = decoded(reply.body, Transcript)
+    return heard
+
+
+def classify_error(reply: HttpReply) -> ProviderError:
+    """Read a refusal; what is none comes from a process that is coming up or going down."""
+    if reply.status != REFUSED:
+        return ProviderUnavailable(NAME, f"the engine answered {reply.status}")
+    told = decoded(reply.body, Refusal)
+    kind = _KINDS.get(told.kind, ProviderUnavailable)
+    if issubclass(kind, Temporary):
+        return kind(NAME, told.reason, retry_after_s=told.retry_after_s)
+    return kind(NAME, told.reason)
+
+
+def decoded(body: bytes, kind: type[Any]) -> Any:  # noqa: ANN401 - what kind says
+    """Read a value of this module. Raises MalformedReply."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise MalformedReply(NAME, "the engine's answer is unreadable") from error
+
+
+ENGINE = Provider(
+    name=NAME,
+    base_urls={},
+    key_variable=None,
+    authorize=lambda request, account: request,  # noqa: ARG005 - the socket's folder is what lets us in
+    capabilities=lambda to: Capabilities(),  # noqa: ARG005 - each model says its own once it is loaded
+    transcribe=one_call(build_request, parse_reply, classify_error),
+    key_required=False,
+)

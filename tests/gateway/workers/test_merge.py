@@ -1,0 +1,75 @@
+"""Several workers' words as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.workers import merge
+
+
+def deployment(name: str, state: str = "closed", **more: Any) -> dict[str, Any]:
+    why = None if state == "closed" else "failing"
+    return {"deployment": name, "state": state, "why": why, "again_in_s": None} | {
+        "in_flight": 1,
+        "waiting": 2,
+        "pace": None,
+        **more,
+    }
+
+
+def status(word: str, *deployments: dict[str, Any]) -> dict[str, Any]:
+    return {"status": word, "in_flight": 3, "missing": [], "deployments": list(deployments)}
+
+
+def test_a_deployment_is_as_bad_as_the_worst_sees_it() -> None:
+    told = merge.statuses(
+        [
+            status("ready", deployment("a", pace=0.1), deployment("b")),
+            status("degraded", deployment("a", "open", pace=0.3), deployment("b", "parked")),
+        ]
+    )
+
+    assert (told["status"], told["in_flight"], told["workers"]) == ("degraded", 6, 2)
+    a, b = told["deployments"]
+    assert (a["state"], a["why"], a["in_flight"], a["waiting"], a["pace"]) == ("open", "failing", 2, 4, 0.2)
+    assert (b["state"], b["pace"]) == ("parked", None)
+
+
+def exposition(count: int, *, up: int, seconds: float, label: str = 'a "b"\\c\nd') -> bytes:
+    registry = CollectorRegistry()
+    counter = Counter("asr_requests", "Requests.", ("model",), registry=registry)
+    counter.labels(label).inc(count)
+    Gauge("asr_requests_in_flight", "Now.", registry=registry).set(count)
+    Gauge("asr_redis_up", "Up.", registry=registry).set(up)
+    Histogram("asr_request_seconds", "Time.", buckets=(1.0, 2.0), registry=registry).observe(seconds)
+    return generate_latest(registry)
+
+
+def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def test_counts_are_added_and_what_is_shared_is_not() -> None:
+    whole = samples(merge.metrics([exposition(2, up=1, seconds=0.5), exposition(3, up=0, seconds=1.5)]))
+
+    assert whole["asr_requests_total", (("model", 'a "b"\\c\nd'),)] == 5
+    assert whole["asr_requests_in_flight", ()] == 5
+    assert whole["asr_redis_up", ()] == 0
+    assert whole["asr_request_seconds_bucket", (("le", "1.0"),)] == 1
+    assert whole["asr_request_seconds_bucket", (("le", "+Inf"),)] == 2
+    assert whole["asr_request_seconds_sum", ()] == 2.0
+
+
+def test_one_processs_text_comes_through_as_it_was() -> None:
+    """Names, types and help too: whoever scrapes sees no difference."""
+    text = exposition(2, up=1, seconds=0.5)
+
+    assert sorted(merge.metrics([text]).decode().splitlines()) == sorted(text.decode().splitlines())

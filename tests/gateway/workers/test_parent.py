@@ -1,0 +1,243 @@
+"""Several workers behind one port, as a caller and an operator meet them: the real program, killed and reloaded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.chaos.load import MODEL, Client, check, gauges_at_rest, metrics
+from tests.chaos.upstream import answers, upstream
+from tests.conftest import sample
+from tests.program import PROGRAM, Program, configuration, program
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Emulate = Callable[..., Awaitable[str]]
+
+TWO = {"workers": 2, "drain": "20s"}
+
+
+@asynccontextmanager
+async def two(url: str, folder: Path, **server: Any) -> AsyncIterator[tuple[Program, Client]]:
+    """Serve one model with two workers; each request has a connection of its own."""
+    connector = aiohttp.TCPConnector(force_close=True)
+    document = configuration({"a": url}, model=MODEL, server={**TWO, **server})
+    async with program(document, folder) as served, aiohttp.ClientSession(connector=connector) as session:
+        yield served, Client(served.url, session)
+
+
+def children(served: Program, module: str = "worker") -> list[int]:
+    """Return the process ids of a program's workers, or its engine."""
+    of_parent = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+    return [int(each) for each in of_parent if f"gateway.workers.{module}" in Path(f"/proc/{each}/cmdline").read_text()]
+
+
+async def status(client: Client) -> dict[str, Any]:
+    async with client.session.get(f"{client.url}/status") as reply:
+        told: dict[str, Any] = await reply.json()
+        return told
+
+
+async def reload(client: Client) -> tuple[int, dict[str, Any]]:
+    async with client.session.post(f"{client.url}/admin/reload") as reply:
+        return reply.status, await reply.json()
+
+
+async def gone(pids: list[int]) -> None:
+    """Return when none of the processes is left; pytest's own limit ends the wait."""
+    while any(map(is_alive, pids)):  # noqa: ASYNC110 - no child of ours
+        await asyncio.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def test_both_serve_and_whoever_is_asked_speaks_for_all(tmp_path: Path) -> None:
+    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, client):
+        for _ in range(40):
+            assert (await client.ask()).status == 200
+        told = await status(client)
+        assert (told["workers"], len(children(served))) == (2, 2)
+        counted = (await metrics(client))[f'asr_requests_total{{front="hf",model="{MODEL}",status="200"}}']
+        assert counted == 40
+        await check(client, served, [a], attempts=1)
+
+
+async def test_a_reload_reaches_all(emulate: Emulate, tmp_path: Path) -> None:
+    url = await emulate("hf-inference")
+    async with two(url, tmp_path) as (served, client):
+        served.file.write_text(yaml.safe_dump(configuration({"b": url}, model=MODEL, server=TWO)))
+        assert await reload(client) == (200, {"status": "reloaded", "needs_restart": []})
+        assert {(await client.ask()).provider for _ in range(30)} == {"b"}
+        served.file.write_text(yaml.safe_dump(configuration({"c": url}, model=MODEL, server=TWO)))
+        served.process.send_signal(signal.SIGHUP)
+        while len([line for line in served.lines if line["event"] == "reloaded"]) < 4:  # noqa: ASYNC110 - a pipe
+            await asyncio.sleep(0.02)
+        assert {(await client.ask()).provider for _ in range(30)} == {"c"}
+
+
+async def test_a_bad_configuration_changes_none_of_them(emulate: Emulate, tmp_path: Path) -> None:
+    async with two(await emulate("hf-inference"), tmp_path) as (served, client):
+        served.file.write_text("models: {m: {targets: [nobody/x]}}")
+        code, told = await reload(client)
+        assert (code, told["type"]) == (422, "bad-configuration")
+        assert {(await client.ask()).provider for _ in range(30)} == {"a"}
+        assert "nobody" in (await status(client))["reload_error"]
+        assert (await status(client))["status"] == "degraded"
+
+
+async def test_a_worker_that_dies_is_replaced_and_its_queue_is_served(tmp_path: Path) -> None:
+    """Only what the dead one was answering is lost; whoever connects meanwhile waits, and is answered."""
+    async with upstream(answers(after_s=0.1)) as a, two(a.url, tmp_path) as (served, client):
+        before = children(served)
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(client.at_rate(40, 3))
+            await asyncio.sleep(0.5)
+            os.kill(before[0], signal.SIGKILL)
+            await served.wait_for("worker_ended")
+        lost = [told for told in asked.result() if told.status != 200]
+        assert len(lost) <= 8, "more than it had in flight"
+        assert all(told.status == 0 for told in lost)
+        now = children(served)
+        assert len(now) == 2
+        assert before[1] in now
+        client.log = [told for told in client.log if told.status]
+        await check(client, served, [a], attempts=1)
+
+
+async def test_sigterm_lets_all_finish(tmp_path: Path) -> None:
+    async with upstream(answers(after_s=1.0)) as a, two(a.url, tmp_path, grace="500ms") as (served, client):
+        pids = children(served)
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(client.ask()) for _ in range(20)]
+            while len(a.open) < 20:  # noqa: ASYNC110 - seen from outside
+                await asyncio.sleep(0.01)
+            served.process.terminate()
+            await served.wait_for("draining")
+            late = await client.ask()  # it still listens
+        assert {each.result().status for each in asked} == {200}
+        assert late.status == 200
+        assert await served.process.wait() == 0
+        await gone(pids)
+        assert (await client.ask()).status == 0, "somebody still listens"
+
+
+async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
+    async with upstream(answers(after_s=60)) as a, two(a.url, tmp_path, drain="1h") as (served, client):
+        pids = children(served)
+        asking = asyncio.get_running_loop().create_task(client.ask())
+        while not a.open:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.01)
+        served.process.terminate()
+        await served.wait_for("draining")
+        served.process.terminate()
+        assert await served.process.wait() == -signal.SIGTERM
+        assert (await asking).status == 0
+        await gone(pids)
+
+
+async def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, _):
+        pids = children(served)
+        served.process.kill()
+        await served.process.wait()
+        await gone(pids)
+
+
+async def test_a_port_that_is_taken_stops_the_start(tmp_path: Path) -> None:
+    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, _):
+        process = await asyncio.create_subprocess_exec(
+            *(str(PROGRAM), "serve", "--config", str(served.file), "--port", str(served.port)),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+        assert process.returncode == 1
+        assert b"Address already in use" in said
+
+
+# --- the engine
+
+
+@pytest.fixture
+async def local(tmp_path: Path) -> AsyncIterator[tuple[Program, Client]]:
+    document = {
+        "server": TWO,
+        "providers": {"local": {"adapter": "local"}},
+        "models": {MODEL: {"targets": [{"target": "local/tiny.en", "substitute": True}]}},
+    }
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with program(document, tmp_path) as served, aiohttp.ClientSession(connector=connector) as session:
+        yield served, Client(served.url, session)
+
+
+ASK_NOT = "ask not what your country can do for you"
+
+
+async def test_local_models_are_loaded_once_for_all(local: tuple[Program, Client]) -> None:
+    served, client = local
+    assert len(children(served, "engine")) == 1
+    for _ in range(4):
+        assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+    silence = await client.ask(headers={"Content-Type": "audio/wav"})
+    assert (silence.status, silence.text) == (200, "")
+    await gauges_at_rest(client)
+
+
+async def test_what_the_engine_refuses_is_told_in_its_own_words(local: tuple[Program, Client]) -> None:
+    _, client = local
+    told = await client.ask(sample("jfk.flac")[:3000])
+    assert (told.status, told.body["type"]) == (400, "unreadable-audio")
+
+
+async def test_an_engine_that_dies_is_started_again_and_its_requests_answered(
+    local: tuple[Program, Client],
+) -> None:
+    served, client = local
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(client.ask(sample("two_cities.flac"))) for _ in range(4)]
+        while (await status(client))["deployments"][0]["in_flight"] < 4:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.01)
+        (engine,) = children(served, "engine")
+        os.kill(engine, signal.SIGKILL)
+        await served.wait_for("engine_ended")
+    assert {each.result().status for each in asked} == {200}
+    assert {each.result().attempts for each in asked} == {2}
+    assert children(served, "engine") != [engine]
+
+
+async def test_a_local_model_that_comes_with_a_reload_has_an_engine_started(emulate: Emulate, tmp_path: Path) -> None:
+    async with two(await emulate("hf-inference"), tmp_path) as (served, client):
+        assert children(served, "engine") == []
+        document = yaml.safe_load(served.file.read_text())
+        document["providers"]["local"] = {"adapter": "local"}
+        document["models"][MODEL]["targets"] = [{"target": "local/tiny.en", "substitute": True}]
+        served.file.write_text(yaml.safe_dump(document))
+        assert (await reload(client))[0] == 200
+        assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+        document["models"][MODEL]["targets"].append({"target": "local//nowhere/whisper", "substitute": True})
+        served.file.write_text(yaml.safe_dump(document))
+        code, told = await reload(client)
+        assert (code, told["type"]) == (422, "bad-configuration")
+        assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+
+
+async def test_more_than_all_workers_may_have_at_once_is_shed(tmp_path: Path) -> None:
+    async with (
+        upstream(answers(after_s=1.0)) as a,
+        two(a.url, tmp_path, max_in_flight=4) as (_, client),
+    ):
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(client.ask()) for _ in range(30)]
+        told = [each.result() for each in asked]
+        assert {each.status for each in told} == {200, 429}
+        assert a.most_at_once <= 4

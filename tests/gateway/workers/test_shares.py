@@ -1,0 +1,45 @@
+"""Limits that several workers keep together."""
+
+from __future__ import annotations
+
+from config.settings import Settings
+from gateway.workers.shares import for_one_worker
+
+
+def settings(workers: int) -> Settings:
+    return Settings.model_validate(
+        {
+            "server": {
+                "workers": workers,
+                "max_in_flight": 10,
+                "spool": {"memory_per_upload": "1MiB", "memory_total": "9MiB", "disk_total": "90MiB"},
+            },
+            "providers": {"a": {"adapter": "openai", "api_key": "k"}},
+            "models": {
+                "m": {
+                    "targets": [{"target": "a/x", "max_concurrent": 7}, "a/y", {"target": "a/z", "max_concurrent": 1}]
+                }
+            },
+        }
+    )
+
+
+def test_what_is_there_at_once_is_divided() -> None:
+    share = for_one_worker(settings(3))
+
+    assert share.server.max_in_flight == 3
+    assert (share.server.spool.memory_total, share.server.spool.disk_total) == (3 << 20, 30 << 20)
+    assert [target.max_concurrent for target in share.models["m"].targets] == [2, None, 1]
+
+
+def test_what_is_one_requests_own_is_not() -> None:
+    whole = settings(3)
+    share = for_one_worker(whole)
+
+    assert share.server.spool.memory_per_upload == whole.server.spool.memory_per_upload
+    assert share.server.max_upload == whole.server.max_upload
+    assert share.providers == whole.providers
+
+
+def test_a_worker_alone_has_everything() -> None:
+    assert for_one_worker(settings(1)) == settings(1)
