@@ -56,7 +56,7 @@ class Retries(Section):
 class Breakers(Section):
     """When a deployment is left alone, and for how long. After that one request at a time finds out."""
 
-    consecutive: int = Field(5, ge=1, le=1000)  # failures in a row
+    consecutive: int = Field(5, ge=1, le=100_000)  # failures in a row
     failure_rate: float = Field(0.5, gt=0, le=1)
     slow_rate: float = Field(0.8, gt=0, le=1)
     slow_call: SlowCall = SlowCall()

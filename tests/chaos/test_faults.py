@@ -354,7 +354,7 @@ async def test_f14_two_layers_that_retry(start: Start, report: Report) -> None:
 async def test_f15_a_storm(start: Start, report: Report) -> None:
     """Everything fails, and every request would be retried: the budget allows a fifth."""
     rate, seconds = (200, 15.0) if FULL else (60, 3.0)
-    never_opens = {"breakers": {"consecutive": 1000, "min_calls": 100_000}, "retries": {"base": "10ms"}}
+    never_opens = {"breakers": {"consecutive": 100_000, "min_calls": 100_000}, "retries": {"base": "10ms"}}
     async with upstream(DOWN) as a, start({"a": a.url}, reliability=never_opens) as (program, client):
         told = await client.at_rate(rate, seconds, size_bytes=2000)
         assert {each.status for each in told} == {502}
