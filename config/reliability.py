@@ -90,7 +90,9 @@ class Reliability(Section):
     queue: Queue = Queue()
     attempt_timeout: Allowance | None = None  # None: half of the time left, where another target could still be asked
     doubt_empty: bool = True  # ask one other target where a text is empty and a voice is heard in the audio
-    check_every: Seconds | None = None  # send half a second of silence to targets that nobody called for so long
+    # Send half a second of silence to targets that nobody called for so long, and as soon as one that was left alone
+    # may be asked again: billed as the provider bills it, in each worker. None: requests alone tell how targets are.
+    check_every: Seconds | None = None
 
 
 def _hedge_after(value: object) -> object:

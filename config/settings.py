@@ -223,6 +223,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _checks_need_keys(self) -> Settings:
+        if self.reliability.check_every and self.auth.mode is AuthMode.PASSTHROUGH:
+            raise ValueError("reliability.check_every: in mode passthrough there is no key to check anything with")
+        return self
+
+    @model_validator(mode="after")
     def _targets_name_accounts(self) -> Settings:
         for name, route in self.models.items():
             for target in route.targets:

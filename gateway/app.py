@@ -22,6 +22,7 @@ from gateway.api.native import FalAi, OpenAILike, Replicate
 from gateway.api.openai import OpenAI
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
+from gateway.dispatch.checks import Checks
 from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
@@ -114,6 +115,7 @@ class Gateway:
             self._beside.set()
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield Checks(lambda: self.dispatcher).watch()
         if self.shared is not None:
             yield self.shared.watch()
 

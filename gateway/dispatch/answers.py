@@ -42,6 +42,7 @@ class Kind(StrEnum):
     FAILOVER = "failover"
     HEDGE = "hedge"
     DOUBT = "doubt"  # a second opinion on an empty text
+    CHECK = "check"  # nobody's job: how is it?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,7 @@ class Terms:
     hedge_after: After | None = None
     hurried: bool = False  # the caller allows less time than the gateway would
     own_key: bool = False  # the caller's own credential is what providers see
+    first: Kind = Kind.FIRST  # what the first call is counted as
 
 
 class NobodyYet(Exception):
@@ -141,7 +142,7 @@ class Attempts:
 
     async def _raced(self, turn: Turn) -> Answer | None:
         """Return its answer, or that of another that joined the race because it was slow."""
-        kind = Kind.RETRY if turn.calls > 1 else Kind.FAILOVER if self.made else Kind.FIRST
+        kind = Kind.RETRY if turn.calls > 1 else Kind.FAILOVER if self.made else self._terms.first
         hedge_in_s = self._hedge_in_s(turn)
         if hedge_in_s is None:
             return await self._tried(turn, kind)
@@ -212,7 +213,8 @@ class Attempts:
 
     def _ended(self, turn: Turn, kind: Kind, started: float, outcome: _Outcome) -> None:
         now, deployment = self._clock(), turn.candidate.deployment
-        turn.end(now, outcome.verdict)
+        # A check's half second is all overhead: it says nothing of how fast audio is worked through.
+        turn.end(now, outcome.verdict if kind is not Kind.CHECK else replace(outcome.verdict, pace=None))
         attempt = Attempt(
             deployment=deployment.name, outcome=outcome.word, seconds=now - started, reason=outcome.reason, kind=kind
         )

@@ -65,6 +65,10 @@ class Health:
         due = breaker.due_at(self._state, now)
         return None if due is None else due - now
 
+    def is_to_prove_itself(self, now: float) -> bool:
+        """Tell whether it was left alone, and the next call finds out whether it is well again."""
+        return not isinstance(self._state, breaker.Closed) and self.admits(now)
+
     def try_begin(self, now: float) -> Call | None:
         """Begin a call if there is a place for it."""
         return self.begin(now) if self.slots.try_take() else None
@@ -151,6 +155,10 @@ class HealthBook:
     def __iter__(self) -> Iterator[Health]:
         yield from self._known.values()
         yield from self._others.values()
+
+    def named(self) -> Iterator[Health]:
+        """Yield those of deployments that the configuration names, without a wildcard's."""
+        yield from self._known.values()
 
     def __getitem__(self, deployment: Deployment) -> Health:
         """Return a deployment's health. All models that callers name behind a wildcard share their account's."""

@@ -48,7 +48,7 @@ class Dispatcher:
 
         timeout_s: what the caller allows; it can shorten the time there is, never lengthen it.
         """
-        ours = self._deadline(job.audio)
+        ours = self.deadline_of(job.audio)
         deadline = Moment(lowered(ours, self.means.clock(), timeout_s))
         await self._wait_loaded(route, deadline)
         terms = Terms(
@@ -74,6 +74,12 @@ class Dispatcher:
 
         return plan(job, route, self.fleet.capabilities, self.today(), in_order)
 
+    def deadline_of(self, audio: Audio) -> Moment:
+        """Allow for the audio's length; for the longest it can be where nothing tells."""
+        length_s = audio.duration_s if audio.duration_s is not None else audio.size_bytes / LOWEST_BYTES_PER_S
+        settings = self.deadline
+        return Moment(self.means.clock() + allowed_s(settings.base, settings.per_audio_second, settings.max, length_s))
+
     def _option(self, deployment: Deployment, duration_s: float | None) -> Option:
         health = self.means.health[deployment]
         return Option(
@@ -95,9 +101,3 @@ class Dispatcher:
                 message="no answer before the deadline: the local model is still loading",
                 headers={"x-should-retry": "false"},
             ) from error
-
-    def _deadline(self, audio: Audio) -> Moment:
-        """Allow for the audio's length; for the longest it can be where nothing tells."""
-        length_s = audio.duration_s if audio.duration_s is not None else audio.size_bytes / LOWEST_BYTES_PER_S
-        settings = self.deadline
-        return Moment(self.means.clock() + allowed_s(settings.base, settings.per_audio_second, settings.max, length_s))

@@ -450,3 +450,24 @@ async def test_a_caller_in_a_hurry_is_answered_in_time(start: Start, seconds: st
 def test_clients_send_audio_like_no_other() -> None:
     assert len({utterance(1000) for _ in range(100)}) == 100
     assert Client("u", None).log == []  # type: ignore[arg-type] # not used
+
+
+async def test_a_check_finds_out_what_no_caller_has_asked(start: Start) -> None:
+    """A deployment breaks while nobody calls: it is open before the first caller comes, and closed once it is well."""
+    rules = {"check_every": "100ms", "breakers": {"probe_after": "300ms"}}
+    async with (
+        upstream(DOWN) as a,
+        upstream(answers()) as b,
+        start({"a": a.url, "b": b.url}, reliability=rules) as (program, client),
+    ):
+        while (await status_of(client, "a/whisper"))["state"] != "open":  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+        assert (await client.ask()).attempts == 1  # nobody waits for what is known to be down
+        a.act = answers()
+        while (await status_of(client, "a/whisper"))["state"] != "closed":  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+        assert (await client.ask()).provider == "a"
+        counted = await metrics(client)
+        assert counted['asr_attempts_total{deployment="a/whisper",kind="check",outcome="ok"}'] >= 1
+        assert {call.length for call in b.calls} == {16_044, 32_000}  # half a second of silence, and the request
+        await check(client, program, [], attempts=1)

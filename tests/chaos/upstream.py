@@ -177,7 +177,9 @@ async def upstream(act: Act) -> AsyncIterator[Upstream]:
         writers.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while head := await _head(reader):
-                call = Call(len(served.calls), clock(), reader, writer, _length(head), "multipart/form-data" in head.lower())
+                call = Call(
+                    len(served.calls), clock(), reader, writer, _length(head), "multipart/form-data" in head.lower()
+                )
                 await _serve(served, call, clock)
         writers.discard(writer)
         writer.close()

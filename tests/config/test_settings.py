@@ -524,6 +524,10 @@ class TestAuth:
         assert read(f"{server}auth: {{mode: keys, keys: [{self.KEY}]}}").server.host == host
         assert read(f"{server}auth: {{mode: passthrough}}").server.host == host
 
+    def test_checks_want_a_key_of_the_gateways_own(self, refused: Refused) -> None:
+        """In mode passthrough only callers have keys, and a check is nobody's request."""
+        assert "no key to check anything with" in refused("auth: {mode: passthrough}\nreliability: {check_every: 1m}")
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
     def test_loopback(self, host: str) -> None:
         assert is_loopback(host)
