@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from config.cache import CacheStore
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
 from gateway.api import hf, hub, ops
@@ -22,6 +23,7 @@ from gateway.api.native import FalAi, OpenAILike, Replicate
 from gateway.api.openai import OpenAI
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
+from gateway.dispatch.caching import Caching
 from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
@@ -34,6 +36,7 @@ from gateway.intake.upload import Intake
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
+from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
+    from gateway.stores.kept import AnswerStore
     from providers.local.provider import Engine
     from providers.types import Deployment
 
@@ -82,6 +86,7 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
+        self.answers = self._answer_store(settings)
         self._session = new_session()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
@@ -185,15 +190,25 @@ class Gateway:
         check_adapters(settings)
         routes = build_routes(settings, self.catalog)
         fleet = Fleet(self._session, build_local(routes, settings, self._make_local, loaded))
+        dispatcher = self._dispatcher(settings, fleet)
         service = Service(
             settings=settings,
             intake=Intake(_body_limits(settings), self.spool),
             demuxer=self.demuxer,
             routes=routes,
             accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
-            dispatcher=self._dispatcher(settings, fleet),
+            dispatcher=dispatcher,
+            caching=Caching(
+                dispatcher=dispatcher, settings=settings.cache, store=self.answers, on_lookup=self.metrics.cache_lookup
+            ),
         )
         return fleet, service
+
+    @staticmethod
+    def _answer_store(settings: Settings) -> AnswerStore | None:
+        if settings.cache.store is CacheStore.NONE:
+            return None
+        return MemoryCache(settings.cache.max_bytes, asyncio.get_running_loop().time)
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""
@@ -237,6 +252,8 @@ class Gateway:
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
         if self.shared is not None:
             self.metrics.watch_shared(lambda: self.shared is not None and not self.shared.is_lost)
+        if self.answers is not None:
+            self.metrics.watch_cache(self.answers)
         self.metrics.watch_health(self.health.conditions)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 

@@ -34,6 +34,16 @@ ONLY_AN_OPERATOR_CAN: Final = frozenset({_CREDENTIALS, "quota"})
 """What waiting does not mend, among the reasons to leave a deployment alone."""
 
 
+class Cached(StrEnum):
+    """What the cache had to do with an answer."""
+
+    HIT = "hit"  # it was there
+    MISS = "miss"  # it is now
+    JOINED = "joined"  # it was being asked for already
+    STALE = "stale"  # it was there, past its time, and nobody had a better one
+    BYPASS = "bypass"  # the cache was not asked
+
+
 class Kind(StrEnum):
     """Why a call was made."""
 
@@ -67,7 +77,9 @@ class Answer:
     transcript: Transcript
     deployment: Deployment
     ignored: tuple[str, ...]
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Attempt, ...]  # where it was kept or joined: those of whoever asked
+    cached: Cached = Cached.BYPASS
+    age_s: float | None = None  # where it was kept
 
     @property
     def is_empty(self) -> bool:
@@ -110,6 +122,16 @@ def overloaded(what: str, retry_after_s: float = 1.0) -> Problem:
         type="overloaded",
         message=f"{what} at its limit; come back later",
         headers={"Retry-After": _whole_seconds(retry_after_s)},
+    )
+
+
+def not_cached() -> Problem:
+    """Say that there is no answer yet, to who wants none that must be asked for."""
+    return Problem(
+        status=504,
+        type="not-cached",
+        message="there is no answer in the cache, and Cache-Control says only-if-cached",
+        headers={"x-should-retry": "false"},
     )
 
 

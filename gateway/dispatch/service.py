@@ -48,15 +48,22 @@ class Dispatcher:
 
         timeout_s: what the caller allows; it can shorten the time there is, never lengthen it.
         """
+        return await self.run(job, route, self.terms(job, route, timeout_s))
+
+    def terms(self, job: TranscriptionJob, route: Route, timeout_s: float | None) -> Terms:
+        """Return what a job that is asked for now is bound to."""
         ours = self._deadline(job.audio)
         deadline = Moment(lowered(ours, self.means.clock(), timeout_s))
-        await self._wait_loaded(route, deadline)
-        terms = Terms(
+        return Terms(
             deadline=deadline,
             hedge_after=route.hedge_after,
             hurried=deadline < ours,
             own_key=route.own_key,
         )
+
+    async def run(self, job: TranscriptionJob, route: Route, terms: Terms) -> Answer:
+        """Return the answer, on terms that may be put off meanwhile. Raises Problem."""
+        await self._wait_loaded(route, terms.deadline)
         attempts = Attempts(job, self.plan(job, route).candidates, self.means, terms)
         try:
             answer = await attempts.run()
