@@ -24,6 +24,7 @@ from gateway.api.openai import OpenAI
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
+from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
@@ -87,6 +88,7 @@ class Gateway:
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
         self.answers = self._answer_store(settings)
+        self.flights = Flights(self.health.clock)
         self._session = new_session()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
@@ -119,6 +121,7 @@ class Gateway:
             self._beside.set()
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self.flights.carry()
         if self.shared is not None:
             yield self.shared.watch()
 
@@ -199,7 +202,11 @@ class Gateway:
             accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
             dispatcher=dispatcher,
             caching=Caching(
-                dispatcher=dispatcher, settings=settings.cache, store=self.answers, on_lookup=self.metrics.cache_lookup
+                dispatcher=dispatcher,
+                settings=settings.cache,
+                store=self.answers,
+                flights=self.flights,
+                on_lookup=self.metrics.cache_lookup,
             ),
         )
         return fleet, service

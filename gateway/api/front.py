@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -124,6 +125,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
+            how = replace(how, hold=partial(_held, service, upload))
             answer = await _dispatched(service.caching, job, route, request[CALLER], how)
             observed.answered(answer)
             response = front.render(asked, audio, answer)
@@ -133,6 +135,13 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
         return response
 
     return handle
+
+
+@contextmanager
+def _held(service: Service, upload: Upload) -> Iterator[None]:
+    """Keep what a call needs that may outlive the request that began it."""
+    with service.used(), upload.held():
+        yield
 
 
 def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> web.Response:

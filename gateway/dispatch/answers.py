@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.dispatch.health import Condition
     from providers.types import Deployment, Transcript
 
+DEADLINE: Final = "deadline"
+"""The type of a Problem where the time was over before there was an answer."""
 CREDENTIALS_REJECTED = "credentials-rejected"
 """The type of a Problem where every deployment refused the key it was shown."""
 _LONGEST_WAIT_S = 3600
@@ -104,7 +106,7 @@ def problem_of(
     if isinstance(last, JobRejected):
         return Problem(status=400, type="unreadable-audio", message=last.reason or "the provider refused the audio")
     if past_deadline or (_all(errors, AttemptTimedOut) and not away):
-        return _final(504, "deadline", f"no answer before the deadline: {lines}")
+        return _final(504, DEADLINE, f"no answer before the deadline: {lines}")
     if _only_waiting_helps(errors, away):
         return _come_back(again_in_s, lines)
     if _all(errors, TooMuch):

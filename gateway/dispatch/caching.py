@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.dispatch.answers import Answer, Cached, not_cached
 from gateway.dispatch.fingerprint import key_of
+from gateway.dispatch.flights import Errand, Flights
 from gateway.dispatch.kept_answers import pack, unpack
 from gateway.policies.cache_control import ANY, CacheControl
 from gateway.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from config.cache import Cache
+    from gateway.dispatch.attempts import Terms
     from gateway.dispatch.routes import Route
     from gateway.dispatch.service import Dispatcher
     from gateway.stores.kept import AnswerStore
@@ -28,6 +32,7 @@ class Asking:
     scope: str  # whose answers it may be given
     timeout_s: float | None = None  # what the caller allows
     control: CacheControl = field(default=ANY)
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext  # keeps the audio for a call that outlives it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class Caching:
     dispatcher: Dispatcher
     settings: Cache
     store: AnswerStore | None
+    flights: Flights
     on_lookup: Callable[[str, bool], None] = lambda _store, _found: None  # told the store, and whether it had it
 
     async def transcribe(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
@@ -55,13 +61,23 @@ class Caching:
         if control.only_if_cached:
             raise not_cached()
         try:
-            answer = await self.dispatcher.transcribe(job, route, asking.timeout_s)
+            return await self._flown(self.store, key, job, route, asking)
         except Problem as problem:
             if found is None or not control.accepts_stale or not _is_an_outage(problem):
                 raise
             return replace(found, cached=Cached.STALE)
-        await self._keep(self.store, key, answer)
-        return replace(answer, cached=Cached.MISS)
+
+    async def _flown(self, store: AnswerStore, key: str, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
+        """Ask, or join those who do."""
+
+        async def call(terms: Terms) -> Answer:
+            return replace(await self.dispatcher.run(job, route, terms), cached=Cached.MISS)
+
+        async def keep(answer: Answer) -> None:
+            await self._keep(store, key, answer)
+
+        own = self.dispatcher.terms(job, route, asking.timeout_s)
+        return await self.flights.answer(Errand(key=key, call=call, keep=keep, hold=asking.hold), own)
 
     async def _anew(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
         if asking.control.only_if_cached:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.dispatch.answers import DEADLINE
 from gateway.dispatch.attempts import Attempts, Backend, Means, Terms
 from gateway.dispatch.plan import Plan, plan
 from gateway.dispatch.routes import cost_of
@@ -98,7 +99,7 @@ class Dispatcher:
         except TimeoutError as error:
             raise Problem(
                 status=504,
-                type="deadline",
+                type=DEADLINE,
                 message="no answer before the deadline: the local model is still loading",
                 headers={"x-should-retry": "false"},
             ) from error
