@@ -26,6 +26,7 @@ from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
 from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
+from gateway.dispatch.relay import Relay
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
@@ -39,6 +40,7 @@ from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
+from gateway.stores.redis_cache import RedisCache
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
 from providers.transport import new_session
@@ -87,8 +89,8 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
-        self.answers = self._answer_store(settings)
         self.flights = Flights(self.health.clock)
+        self.answers = self._answer_store(settings)
         self._session = new_session()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
@@ -206,16 +208,20 @@ class Gateway:
                 settings=settings.cache,
                 store=self.answers,
                 flights=self.flights,
+                relay=Relay(self.answers, self.health.clock) if isinstance(self.answers, RedisCache) else None,
                 on_lookup=self.metrics.cache_lookup,
             ),
         )
         return fleet, service
 
-    @staticmethod
-    def _answer_store(settings: Settings) -> AnswerStore | None:
+    def _answer_store(self, settings: Settings) -> AnswerStore | None:
+        """Return where answers are kept; what another process keeps of them too, with the means to fall back on."""
         if settings.cache.store is CacheStore.NONE:
             return None
-        return MemoryCache(settings.cache.max_bytes, asyncio.get_running_loop().time)
+        memory = MemoryCache(settings.cache.max_bytes, self.health.clock)
+        if settings.cache.store is CacheStore.REDIS and self.shared is not None:
+            return RedisCache(self.shared, memory)
+        return memory
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""

@@ -81,7 +81,9 @@ class Flights:
                 if not is_anothers or self._clock() >= own.deadline:
                     raise
                 continue
-            return answer if state is Cached.MISS else replace(answer, cached=state, age_s=_age_s(state))
+            # What the flight found somewhere is that to all; what it asked for, only who began it did.
+            is_shared = state is not Cached.MISS and answer.cached is Cached.MISS
+            return replace(answer, cached=state, age_s=_age_s(state)) if is_shared else answer
 
     async def _alone(self, errand: Errand, own: Terms) -> Answer:
         answer = await errand.call(own)

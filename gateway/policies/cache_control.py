@@ -19,9 +19,9 @@ class CacheControl:
     only_if_cached: bool = False  # look, and ask nobody
     max_age_s: float | None = None  # older answers will not do; None: any
 
-    def accepts(self, age_s: float, ttl_s: float) -> bool:
-        """Tell whether an answer is young enough."""
-        return age_s <= (ttl_s if self.max_age_s is None else min(ttl_s, self.max_age_s))
+    def fresh_s(self, ttl_s: float) -> float:
+        """Return the age in seconds up to which a kept answer will do."""
+        return ttl_s if self.max_age_s is None else min(ttl_s, self.max_age_s)
 
     @property
     def accepts_stale(self) -> bool:

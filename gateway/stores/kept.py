@@ -25,8 +25,13 @@ class Extent:
 class AnswerStore(Protocol):
     """Keeps values for a time, as far as there is room. It never fails: what it cannot say, it does not have."""
 
-    name: str
-    evictions: int  # values that went before their time, to make room
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def evictions(self) -> int:
+        """Return how many values went before their time, to make room."""
+        ...
 
     @property
     def size_bytes(self) -> int | None:
