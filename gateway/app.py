@@ -41,6 +41,7 @@ from gateway.reload import Reloader
 from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
 from gateway.stores.redis_cache import RedisCache
+from gateway.stores.sqlite_cache import SqliteCache
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
 from providers.transport import new_session
@@ -93,7 +94,13 @@ class Gateway:
         self.answers = self._answer_store(settings)
         self._session = new_session()
         self._make_local = make_local or load_here
-        self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
+        self.controls = ops.Controls(
+            reload=self.reloader.reload,
+            status=self.own_status,
+            metrics=self.own_metrics,
+            cache=self.own_cache,
+            purge=self.purge_cache,
+        )
         self.fleet, self.service = self._built(settings, {})
         self._take_up()
         self._watch()
@@ -124,6 +131,8 @@ class Gateway:
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
         yield self.flights.carry()
+        if isinstance(self.answers, SqliteCache):
+            yield self.answers.open()
         if self.shared is not None:
             yield self.shared.watch()
 
@@ -133,6 +142,8 @@ class Gateway:
         await self._beside.wait()
         await self.fleet.close()
         await self._session.close()
+        if self.answers is not None:
+            await self.answers.close()
         if self.shared is not None:
             await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech):
@@ -168,6 +179,22 @@ class Gateway:
     async def own_metrics(self) -> bytes:
         """Return this process's numbers in Prometheus' text format."""
         return generate_latest(self.metrics.registry)
+
+    async def own_cache(self) -> dict[str, Any]:
+        """Say how much is kept."""
+        if self.answers is None:
+            return {"store": CacheStore.NONE.value, "entries": 0, "bytes": 0, "evictions": 0}
+        extent = await self.answers.extent()
+        return {
+            "store": self.answers.name,
+            "entries": extent.entries,
+            "bytes": extent.size_bytes,
+            "evictions": self.answers.evictions,
+        }
+
+    async def purge_cache(self) -> int:
+        """Forget every answer; return how many there were."""
+        return 0 if self.answers is None else await self.answers.purge()
 
     async def own_status(self) -> dict[str, Any]:
         """Say how everything is in this process, for operators."""
@@ -221,6 +248,8 @@ class Gateway:
         memory = MemoryCache(settings.cache.max_bytes, self.health.clock)
         if settings.cache.store is CacheStore.REDIS and self.shared is not None:
             return RedisCache(self.shared, memory)
+        if settings.cache.path is not None and settings.cache.store is CacheStore.SQLITE:
+            return SqliteCache(settings.cache.path, settings.cache.max_bytes, memory, _unix_s, _cache_file_changed)
         return memory
 
     def _take_up(self) -> None:
@@ -271,6 +300,17 @@ class Gateway:
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 
 
+def _unix_s() -> float:
+    return datetime.now(UTC).timestamp()
+
+
+def _cache_file_changed(lost: str | None) -> None:
+    if lost is None:
+        event("cache_file_back", logging.WARNING)
+    else:
+        event("cache_file_lost", logging.ERROR, reason=lost)
+
+
 def load_here(deployment: Deployment, account: AccountSettings) -> LocalModel:
     """Return a local model in this process, not yet loaded."""
     return LocalModel(deployment.native_model, partial(load_engine, account), made_for=account)
@@ -314,6 +354,8 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/health/ready", ops.ready)
     router.add_get("/status", ops.status)
     router.add_post("/admin/reload", ops.reload)
+    router.add_get("/admin/cache", ops.cache)
+    router.add_post("/admin/cache/purge", ops.purge)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)
