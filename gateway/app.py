@@ -31,6 +31,7 @@ from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
 from gateway.intake.receive import BodyLimits
+from gateway.intake.sound import SoundReader
 from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
@@ -82,6 +83,7 @@ class Gateway:
         self.demuxer = Demuxer()
         self.spool = spool_budget(settings)
         self.speech = SpeechDetector()
+        self.sounds = SoundReader(settings.server.max_duration)
         self.health = HealthBook(asyncio.get_running_loop().time)
         self.transcoder = Transcoder(
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
@@ -146,7 +148,7 @@ class Gateway:
             await self.answers.close()
         if self.shared is not None:
             await self.shared.close()
-        for each in (self.transcoder, self.demuxer, self.speech):
+        for each in (self.transcoder, self.demuxer, self.speech, self.sounds):
             await asyncio.to_thread(each.close)
 
     async def adopt(self, settings: Settings) -> None:
@@ -235,6 +237,7 @@ class Gateway:
                 settings=settings.cache,
                 store=self.answers,
                 flights=self.flights,
+                sound_of=self.sounds.digest,
                 relay=Relay(self.answers, self.health.clock) if isinstance(self.answers, RedisCache) else None,
                 on_lookup=self.metrics.cache_lookup,
             ),
@@ -257,7 +260,7 @@ class Gateway:
         spool = self.settings.server.spool
         self.spool.memory_per_upload = spool.memory_per_upload
         self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
-        self.transcoder.max_duration_s = self.settings.server.max_duration
+        self.transcoder.max_duration_s = self.sounds.max_duration_s = self.settings.server.max_duration
         self.health.adopt(self.routes, self.settings.reliability)
 
     def _is_new(self, name: str, model: LocalBackend) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gateway.dispatch.routes import Route
 
 _VERSION: Final = b"\x01"
+_NAME: Final = b"\x02"  # not an answer, but the key of one
+_LONGEST_NAME: Final = 65
 _LEVEL: Final = 1  # words with their times come down to a sixth; a higher level gains a tenth and costs as much again
 _MOST_BYTES: Final = 64 << 20  # unpacked: a hundred hours with a time for each word. What is more was not written here
 _INLINE_WORDS: Final = 2000  # packing so many takes 2 ms; more goes to a thread
@@ -26,6 +28,17 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deployment: str
     ignored: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+
+
+def name_of(key: str) -> bytes:
+    """Return the bytes to keep where an answer is kept under another key."""
+    return _NAME + key.encode()
+
+
+def named_in(value: bytes) -> str | None:
+    """Return the key under which the answer is kept, where it is another."""
+    is_one = value[:1] == _NAME and len(value) <= _LONGEST_NAME and value.isascii()
+    return value[1:].decode() if is_one else None
 
 
 async def pack(answer: Answer) -> bytes:

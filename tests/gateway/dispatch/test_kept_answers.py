@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dispatch.answers import Answer, Attempt, Kind
-from gateway.dispatch.kept_answers import pack, unpack
+from gateway.dispatch.kept_answers import name_of, named_in, pack, unpack
 from providers.types import Segment, Transcript, Word
 from tests.gateway.dispatch.conftest import deployment, route
 
@@ -69,6 +69,19 @@ async def test_what_was_cut_short_is_nothing() -> None:
     value = await pack(ANSWER)
     for end in range(len(value)):
         assert await unpack(value[:end], ROUTE) is None
+
+
+async def test_a_name_is_no_answer_and_an_answer_no_name() -> None:
+    key = "0f" * 32
+    assert named_in(name_of(key)) == key
+    assert await unpack(name_of(key), ROUTE) is None
+    assert named_in(await pack(ANSWER)) is None
+
+
+@given(st.binary())
+def test_garbage_names_nothing_long(value: bytes) -> None:
+    assert len(named_in(value) or "") <= 64
+    assert named_in(b"\x02" + value + bytes(65)) is None
 
 
 @pytest.mark.parametrize("wrong", [{"transcript": {"text": 1}, "deployment": "a/m"}, [], 1, {"deployment": "a/m"}])
