@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.cache import Cache, CacheStore
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
@@ -214,6 +215,7 @@ class Settings(BaseSettings):
     models: dict[ModelName, Route] = {}
     default_model: ModelName | None = None  # of `POST /` and `/predict`
     reliability: Reliability = Reliability()
+    cache: Cache = Cache()
     redis: Redis | None = None  # None: nothing is shared
     logs: Logs = Logs()
 
@@ -235,6 +237,12 @@ class Settings(BaseSettings):
                 if target.account not in self.providers:
                     near = _nearest(target.account, self.providers)
                     raise ValueError(f"models.{name}: target {target.target} names no account{near}")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_cache_needs_redis(self) -> Settings:
+        if self.cache.store is CacheStore.REDIS and self.redis is None:
+            raise ValueError("cache.store is redis, but there is no redis section to say where that is")
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from config.cache import CacheStore
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
 from gateway.api import hf, hub, ops
@@ -22,12 +23,16 @@ from gateway.api.native import FalAi, OpenAILike, Replicate
 from gateway.api.openai import OpenAI
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
+from gateway.dispatch.caching import Caching
 from gateway.dispatch.checks import Checks
+from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
+from gateway.dispatch.relay import Relay
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
 from gateway.intake.receive import BodyLimits
+from gateway.intake.sound import SoundReader
 from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
@@ -35,7 +40,10 @@ from gateway.intake.upload import Intake
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
+from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
+from gateway.stores.redis_cache import RedisCache
+from gateway.stores.sqlite_cache import SqliteCache
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
 from providers.transport import new_session
@@ -48,6 +56,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
+    from gateway.stores.kept import AnswerStore
     from providers.local.provider import Engine
     from providers.types import Deployment
 
@@ -75,6 +84,7 @@ class Gateway:
         self.demuxer = Demuxer()
         self.spool = spool_budget(settings)
         self.speech = SpeechDetector()
+        self.sounds = SoundReader(settings.server.max_duration)
         self.health = HealthBook(asyncio.get_running_loop().time)
         self.transcoder = Transcoder(
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
@@ -83,9 +93,17 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
+        self.flights = Flights(self.health.clock)
+        self.answers = self._answer_store(settings)
         self._session = new_session()
         self._make_local = make_local or load_here
-        self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
+        self.controls = ops.Controls(
+            reload=self.reloader.reload,
+            status=self.own_status,
+            metrics=self.own_metrics,
+            cache=self.own_cache,
+            purge=self.purge_cache,
+        )
         self.fleet, self.service = self._built(settings, {})
         self._take_up()
         self._watch()
@@ -116,6 +134,9 @@ class Gateway:
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
         yield Checks(lambda: self.dispatcher).watch()
+        yield self.flights.carry()
+        if isinstance(self.answers, SqliteCache):
+            yield self.answers.open()
         if self.shared is not None:
             yield self.shared.watch()
 
@@ -125,9 +146,11 @@ class Gateway:
         await self._beside.wait()
         await self.fleet.close()
         await self._session.close()
+        if self.answers is not None:
+            await self.answers.close()
         if self.shared is not None:
             await self.shared.close()
-        for each in (self.transcoder, self.demuxer, self.speech):
+        for each in (self.transcoder, self.demuxer, self.speech, self.sounds):
             await asyncio.to_thread(each.close)
 
     async def adopt(self, settings: Settings) -> None:
@@ -161,6 +184,22 @@ class Gateway:
         """Return this process's numbers in Prometheus' text format."""
         return generate_latest(self.metrics.registry)
 
+    async def own_cache(self) -> dict[str, Any]:
+        """Say how much is kept."""
+        if self.answers is None:
+            return {"store": CacheStore.NONE.value, "entries": 0, "bytes": 0, "evictions": 0}
+        extent = await self.answers.extent()
+        return {
+            "store": self.answers.name,
+            "entries": extent.entries,
+            "bytes": extent.size_bytes,
+            "evictions": self.answers.evictions,
+        }
+
+    async def purge_cache(self) -> int:
+        """Forget every answer; return how many there were."""
+        return 0 if self.answers is None else await self.answers.purge()
+
     async def own_status(self) -> dict[str, Any]:
         """Say how everything is in this process, for operators."""
         return {
@@ -187,22 +226,43 @@ class Gateway:
         check_adapters(settings)
         routes = build_routes(settings, self.catalog)
         fleet = Fleet(self._session, build_local(routes, settings, self._make_local, loaded))
+        dispatcher = self._dispatcher(settings, fleet)
         service = Service(
             settings=settings,
             intake=Intake(_body_limits(settings), self.spool),
             demuxer=self.demuxer,
             routes=routes,
             accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
-            dispatcher=self._dispatcher(settings, fleet),
+            dispatcher=dispatcher,
+            caching=Caching(
+                dispatcher=dispatcher,
+                settings=settings.cache,
+                store=self.answers,
+                flights=self.flights,
+                sound_of=self.sounds.digest,
+                relay=Relay(self.answers, self.health.clock) if isinstance(self.answers, RedisCache) else None,
+                on_lookup=self.metrics.cache_lookup,
+            ),
         )
         return fleet, service
+
+    def _answer_store(self, settings: Settings) -> AnswerStore | None:
+        """Return where answers are kept; what another process keeps of them too, with the means to fall back on."""
+        if settings.cache.store is CacheStore.NONE:
+            return None
+        memory = MemoryCache(settings.cache.max_bytes, self.health.clock)
+        if settings.cache.store is CacheStore.REDIS and self.shared is not None:
+            return RedisCache(self.shared, memory)
+        if settings.cache.path is not None and settings.cache.store is CacheStore.SQLITE:
+            return SqliteCache(settings.cache.path, settings.cache.max_bytes, memory, _unix_s, _cache_file_changed)
+        return memory
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""
         spool = self.settings.server.spool
         self.spool.memory_per_upload = spool.memory_per_upload
         self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
-        self.transcoder.max_duration_s = self.settings.server.max_duration
+        self.transcoder.max_duration_s = self.sounds.max_duration_s = self.settings.server.max_duration
         self.health.adopt(self.routes, self.settings.reliability)
 
     def _is_new(self, name: str, model: LocalBackend) -> bool:
@@ -239,8 +299,21 @@ class Gateway:
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
         if self.shared is not None:
             self.metrics.watch_shared(lambda: self.shared is not None and not self.shared.is_lost)
+        if self.answers is not None:
+            self.metrics.watch_cache(self.answers)
         self.metrics.watch_health(self.health.conditions)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
+
+
+def _unix_s() -> float:
+    return datetime.now(UTC).timestamp()
+
+
+def _cache_file_changed(lost: str | None) -> None:
+    if lost is None:
+        event("cache_file_back", logging.WARNING)
+    else:
+        event("cache_file_lost", logging.ERROR, reason=lost)
 
 
 def load_here(deployment: Deployment, account: AccountSettings) -> LocalModel:
@@ -286,6 +359,8 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/health/ready", ops.ready)
     router.add_get("/status", ops.status)
     router.add_post("/admin/reload", ops.reload)
+    router.add_get("/admin/cache", ops.cache)
+    router.add_post("/admin/cache/purge", ops.purge)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)

@@ -133,9 +133,38 @@ def explain(
     click.echo(run(explain_file(settings, audio, model or _first_model(settings), timestamps, language)))
 
 
+_URL = click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="A running gateway.")
+_KEY = click.option("--key", envvar="ASR_GATEWAY_KEY", help="An admin key, where keys are wanted.")
+
+
+@main.group()
+def cache() -> None:
+    """Look at a running gateway's answers, or let it forget them."""
+
+
+@cache.command("stats")
+@_URL
+@_KEY
+def cache_stats(url: str, key: str | None) -> None:
+    """Show how many answers are kept, and how much they take."""
+    from gateway.cache import cache_stats as asked  # noqa: PLC0415 - other commands need none of it
+
+    click.echo(run(asked(url, key)))
+
+
+@cache.command("purge")
+@_URL
+@_KEY
+def cache_purge(url: str, key: str | None) -> None:
+    """Forget every answer, wherever it is kept."""
+    from gateway.cache import purge_cache  # noqa: PLC0415 - other commands need none of it
+
+    click.echo(run(purge_cache(url, key)))
+
+
 @main.command()
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="A running gateway.")
-@click.option("--key", envvar="ASR_GATEWAY_KEY", help="An admin key, where keys are wanted.")
+@_URL
+@_KEY
 @click.option("--json", "as_json", is_flag=True, help="As the gateway says it.")
 def status(url: str, key: str | None, *, as_json: bool) -> None:
     """Show how a running gateway and its deployments are."""

@@ -132,9 +132,9 @@ def _account(name: str, settings: AccountSettings) -> Account:
         # All of them: a key or an upload meant for that address must not go to the provider's own.
         urls = dict.fromkeys(urls or ("api",), settings.base_url.rstrip("/"))
     urls |= {key: url.rstrip("/") for key, url in settings.base_urls.items()}
-    return Account(
-        name=name, adapter=settings.adapter, base_urls=urls, api_key=settings.secret(), options=settings.options
-    )
+    # What a local model hears depends on how it counts: the options tell such accounts apart, as in a cache's key.
+    options = {"compute_type": settings.compute_type} if settings.adapter == LOCAL else settings.options
+    return Account(name=name, adapter=settings.adapter, base_urls=urls, api_key=settings.secret(), options=options)
 
 
 def _route(name: str, settings: RouteSettings, accounts: Mapping[str, Account], catalog: Catalog) -> Route:

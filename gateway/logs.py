@@ -151,6 +151,7 @@ def request_done(observed: Observed, status: str, seconds: float, path: str) -> 
         model=observed.model,
         deployment=observed.deployment,
         attempts=observed.attempts,
+        cache=observed.cache,
         upload_bytes=observed.upload_bytes,
         audio_s=round(observed.audio_s, 3) if observed.audio_s is not None else None,
         status=status,

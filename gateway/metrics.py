@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.policies.breaker import Why
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.health import Condition
     from gateway.observe import Observed
+    from gateway.stores.kept import AnswerStore
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _BYTES = (1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
@@ -54,6 +55,15 @@ class Metrics:
             ("type",),
             registry=self.registry,
         )
+        self._cached = Counter(
+            "asr_cache_answers",
+            "Answers, by what the cache had to do with them: hit, miss, joined, stale, bypass.",
+            ("state",),
+            registry=self.registry,
+        )
+        self._cache_lookups = Counter(
+            "asr_cache_lookups", "Looks into a store of answers.", ("store", "outcome"), registry=self.registry
+        )
         self._reloads = Counter(
             "asr_config_reloads", "Changes of configuration, by outcome.", ("outcome",), registry=self.registry
         )
@@ -70,6 +80,8 @@ class Metrics:
         self._request_seconds.labels(observed.front).observe(seconds)
         if observed.upload_bytes:
             self._upload_bytes.observe(observed.upload_bytes)
+        if observed.deployment:
+            self._cached.labels(observed.cache).inc()
         if status.startswith("2") and observed.audio_s:
             self._audio_seconds.labels(observed.model).inc(observed.audio_s)
 
@@ -77,6 +89,10 @@ class Metrics:
         """Count what a request was told instead of a transcript, if anything."""
         if kind:
             self._problems.labels(kind).inc()
+
+    def cache_lookup(self, store: str, found: bool) -> None:  # noqa: FBT001 - the cache's callback
+        """Count a look for an answer."""
+        self._cache_lookups.labels(store, "hit" if found else "miss").inc()
 
     def reload(self, *, succeeded: bool) -> None:
         """Count a change of configuration."""
@@ -92,6 +108,10 @@ class Metrics:
         """Show whether the shared Redis answers."""
         gauge = Gauge("asr_redis_up", "1 while the shared Redis answers, 0 while it is lost.", registry=self.registry)
         gauge.set_function(is_up)
+
+    def watch_cache(self, store: AnswerStore) -> None:
+        """Show how much is kept, and what had to go."""
+        self.registry.register(_Answers(store))
 
     def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         """Show how many jobs each local model has."""
@@ -122,6 +142,24 @@ class _Conditions(Collector):
             in_flight.add_metric((each.deployment,), each.in_flight)
             waiting.add_metric((each.deployment,), each.waiting)
         return (state, in_flight, waiting)
+
+
+class _Answers(Collector):
+    """A store of answers, read at each scrape: what expires has no event."""
+
+    def __init__(self, store: AnswerStore) -> None:
+        self._store = store
+
+    def collect(self) -> Iterable[Metric]:
+        size = GaugeMetricFamily("asr_cache_bytes", "Answers kept.", labels=("store",))
+        evictions = CounterMetricFamily(
+            "asr_cache_evictions", "Answers that went before their time, to make room.", labels=("store",)
+        )
+        size_bytes = self._store.size_bytes
+        if size_bytes is not None:
+            size.add_metric((self._store.name,), size_bytes)
+            evictions.add_metric((self._store.name,), self._store.evictions)
+        return (size, evictions)
 
 
 class _LocalJobs(Collector):

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.dispatch.answers import Cached
+
 if TYPE_CHECKING:
     from gateway.dispatch.answers import Answer
+
+_ASKED = frozenset({Cached.MISS, Cached.BYPASS})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,7 +23,8 @@ class Observed:
     caller: str = ""
     model: str = ""  # from the configuration, or "other"
     deployment: str = ""
-    attempts: int = 0
+    attempts: int = 0  # made for this request alone
+    cache: str = "bypass"  # or hit, miss, joined, stale
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
@@ -27,5 +32,6 @@ class Observed:
 
     def answered(self, answer: Answer) -> None:
         self.deployment = answer.deployment.name
-        self.attempts = len(answer.attempts)
+        self.cache = answer.cached.value
+        self.attempts = len(answer.attempts) if answer.cached in _ASKED else 0
         self.audio_s = answer.transcript.duration_s or self.audio_s

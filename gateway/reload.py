@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # What the listening socket and the process were made with.
 _ONLY_AT_THE_START = ("host", "port", "workers", "header_timeout", "keep_alive")
 _SECTIONS_AT_THE_START = ("logs", "redis")
+_OF_THE_CACHE = ("store", "max_bytes", "path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,5 +72,6 @@ def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
         f"server.{name}" for name in _ONLY_AT_THE_START if getattr(first.server, name) != getattr(now.server, name)
     ]
     moved = ("server.spool.directory",) if first.server.spool.directory != now.server.spool.directory else ()
+    cache = tuple(f"cache.{name}" for name in _OF_THE_CACHE if getattr(first.cache, name) != getattr(now.cache, name))
     whole = tuple(name for name in _SECTIONS_AT_THE_START if getattr(first, name) != getattr(now, name))
-    return (*names, *moved, *whole)
+    return (*names, *moved, *cache, *whole)

@@ -16,11 +16,16 @@ _COLUMNS = ("DEPLOYMENT", "STATE", "WHY", "AGAIN IN", "IN FLIGHT", "WAITING", "S
 
 async def ask_status(url: str, key: str | None) -> dict[str, Any]:
     """Return what `GET /status` says. Raises ClickException."""
+    return await ask("GET", url, "/status", key)
+
+
+async def ask(method: str, url: str, path: str, key: str | None) -> dict[str, Any]:
+    """Return what an operator's route says. Raises ClickException."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_S), headers=headers) as session,
-            session.get(f"{url.rstrip('/')}/status") as reply,
+            session.request(method, f"{url.rstrip('/')}{path}") as reply,
         ):
             told = await reply.json()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: what it says is no JSON

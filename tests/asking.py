@@ -15,7 +15,7 @@ import aiohttp
 from config.reliability import Reliability
 from config.settings import AccountSettings, Auth, Key, Route, Server, Settings, Target
 from tests.conftest import KEY, sample
-from tests.serving import running
+from tests.serving import NOT_KEPT, running
 from tests.watching import is_at_rest, log_lines
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def settings(urls: Mapping[str, str], *, auth: Auth | None = None, **server: Any
         providers=accounts,
         models={MODEL: Route(targets=tuple(Target(target=f"{name}/whisper", substitute=True) for name in urls))},
         default_model=MODEL,
+        cache=NOT_KEPT,
         # Asking one deployment again has tests of its own; here an error is told at once.
         reliability=Reliability.model_validate({"retries": {"limit": 0}}),
     )

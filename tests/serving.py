@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from config.cache import Cache, CacheStore
 from config.catalog import load_catalog
 from config.settings import AccountSettings, Route, Settings, Target
 from config.settings import Server as ServerSettings
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from aiohttp.web import AppRunner
 
+NOT_KEPT = Cache(store=CacheStore.NONE)  # the same recording is sent again and again, and each time counts
+
 
 def demo_settings(**server: object) -> Settings:
     """Return what `serve --demo` runs with, on a free port."""
@@ -33,7 +36,7 @@ def demo_settings(**server: object) -> Settings:
 
 def settings_with(**server: object) -> Settings:
     """Return settings that name no provider, on a free port, with changes to `server`."""
-    return Settings(server=ServerSettings.model_validate({"port": 0, **server}))
+    return Settings(server=ServerSettings.model_validate({"port": 0, **server}), cache=NOT_KEPT)
 
 
 def routed(model: str, accounts: dict[str, AccountSettings], *targets: str, **server: object) -> Settings:
@@ -44,6 +47,7 @@ def routed(model: str, accounts: dict[str, AccountSettings], *targets: str, **se
         # substitute: a test may call its model what it likes.
         models={model: Route(targets=tuple(Target(target=each, substitute=True) for each in targets))},
         default_model=model,
+        cache=NOT_KEPT,
     )
 
 

@@ -35,7 +35,7 @@ PUBLIC: Final = frozenset(
 _REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}", re.ASCII)
 _EXPOSED = (
     "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model, "
-    "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters"
+    "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters, age"
 )
 _ALLOWED = "authorization, content-type"  # where a preflight names none
 _OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these

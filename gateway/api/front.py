@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from config.catalog import Catalog
 from config.settings import AuthMode
 from gateway.api.auth import CALLER
-from gateway.api.terms import is_dry_run, timeout_s
+from gateway.api.terms import asking, is_dry_run
 from gateway.dispatch.answers import CREDENTIALS_REJECTED
 from gateway.dispatch.explain import explained
 from gateway.intake.measure import measure
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
     from gateway.dispatch.answers import Answer
+    from gateway.dispatch.caching import Asking, Caching
     from gateway.dispatch.routes import Route, Routes
     from gateway.dispatch.service import Dispatcher
     from gateway.intake.upload import Intake, Shape, Upload
@@ -78,6 +80,7 @@ class Service:
     routes: Routes
     accounts: Mapping[str, str]  # by the first segment of a pinned path
     dispatcher: Dispatcher
+    caching: Caching
     in_use: int = 0  # requests that began with it and are not over
     on_idle: Callable[[], None] = lambda: None
 
@@ -110,7 +113,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
         service = request[SERVICE]
         observed = request[OBSERVED]
         observed.front = front.name
-        allowed_s, dry_run = timeout_s(request), is_dry_run(request)
+        how, dry_run = asking(request, service.settings.cache.scope), is_dry_run(request)
         upload = await service.intake.receive(request, front.shape)
         try:
             observed.upload_bytes = upload.content.size_bytes
@@ -122,7 +125,8 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
-            answer = await _dispatched(service.dispatcher, job, route, request[CALLER], allowed_s)
+            how = replace(how, hold=partial(_held, service, upload))
+            answer = await _dispatched(service.caching, job, route, request[CALLER], how)
             observed.answered(answer)
             response = front.render(asked, audio, answer)
         finally:
@@ -133,17 +137,22 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
     return handle
 
 
+@contextmanager
+def _held(service: Service, upload: Upload) -> Iterator[None]:
+    """Keep what a call needs that may outlive the request that began it."""
+    with service.used(), upload.held():
+        yield
+
+
 def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> web.Response:
     plan = explained(job, route, dispatcher.plan(job, route), dispatcher.means.health)
     return web.Response(body=msgspec.json.encode(plan), content_type="application/json")
 
 
-async def _dispatched(
-    dispatcher: Dispatcher, job: TranscriptionJob, route: Route, caller: Caller, allowed_s: float | None
-) -> Answer:
+async def _dispatched(caching: Caching, job: TranscriptionJob, route: Route, caller: Caller, how: Asking) -> Answer:
     """Dispatch. Raises Problem; where the key that was refused is the caller's own, the caller is told so."""
     try:
-        return await dispatcher.transcribe(job, route, allowed_s)
+        return await caching.transcribe(job, route, how)
     except Problem as problem:
         if caller.token is not None and problem.type == CREDENTIALS_REJECTED:
             raise unauthorized("the provider refused this token") from problem
@@ -199,7 +208,8 @@ def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
         "X-Gateway-Provider": answer.deployment.account.name,
         "X-Gateway-Model": answer.deployment.native_model,
         "X-Gateway-Attempts": str(len(answer.attempts)),
-        "X-Gateway-Cache": "bypass",
+        "X-Gateway-Cache": answer.cached.value,
+        **({"Age": f"{answer.age_s:.0f}"} if answer.age_s is not None else {}),
         **({"X-Gateway-Ignored-Parameters": ", ".join(ignored)} if ignored else {}),
         **({"X-Audio-Duration": f"{duration_s:.3f}"} if duration_s is not None else {}),
     }

@@ -29,6 +29,8 @@ class Controls:
     reload: Callable[[], Awaitable[Reloaded]]  # reads the configuration again
     status: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[bytes]]  # in Prometheus' text format
+    cache: Callable[[], Awaitable[dict[str, Any]]]
+    purge: Callable[[], Awaitable[int]]  # forgets every answer; returns how many there were
 
 
 CONTROLS = web.AppKey("controls", Controls)
@@ -59,6 +61,18 @@ async def reload(request: web.Request) -> web.Response:
     if told.error is not None:
         raise Problem(status=422, type="bad-configuration", message=f"nothing was changed: {told.error}")
     return json_response({"status": "reloaded", "needs_restart": list(told.needs_restart)})
+
+
+async def cache(request: web.Request) -> web.Response:
+    """Answer how many answers are kept, to an admin."""
+    admin_only(request[CALLER])
+    return json_response(await request.config_dict[CONTROLS].cache())
+
+
+async def purge(request: web.Request) -> web.Response:
+    """Answer `POST /admin/cache/purge`, to an admin: how many answers were forgotten."""
+    admin_only(request[CALLER])
+    return json_response({"purged": await request.config_dict[CONTROLS].purge()})
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -1,20 +1,41 @@
-"""What a caller asks for in headers, in any dialect: less time, or only the plan."""
+"""What a caller asks for in headers, in any dialect: less time, an answer of a certain age, or only the plan."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from aiohttp import hdrs
+
+from config.cache import CacheScope
 from config.units import seconds
 from gateway.api.auth import CALLER, admin_only
+from gateway.dispatch.caching import Asking
+from gateway.dispatch.fingerprint import scope_of_token
+from gateway.policies.cache_control import parse
 from gateway.problems import invalid_parameter
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from gateway.api.auth import Caller
+
 TIMEOUT: Final = "X-Gateway-Timeout"
 DRY_RUN: Final = "X-Gateway-Dry-Run"
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"", "false", "0", "no"})
 _LONGEST_S = 86_400.0
+
+
+def asking(request: web.Request, scope: CacheScope) -> Asking:
+    """Return what the caller's headers say of time and cache. Raises Problem 422."""
+    given = request.headers.getall(hdrs.CACHE_CONTROL, [])
+    return Asking(scope=_scope(request[CALLER], scope), timeout_s=timeout_s(request), control=parse(",".join(given)))
+
+
+def _scope(caller: Caller, scope: CacheScope) -> str:
+    """Say whose answers a caller is given. A token that nobody here knows opens no answers but its own."""
+    if caller.token is not None:
+        return scope_of_token(caller.token.get_secret_value())
+    return "shared" if scope is CacheScope.SHARED else f"caller:{caller.name}"
 
 
 def timeout_s(request: web.Request) -> float | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.dispatch.health import Condition
     from providers.types import Deployment, Transcript
 
+DEADLINE: Final = "deadline"
+"""The type of a Problem where the time was over before there was an answer."""
 CREDENTIALS_REJECTED = "credentials-rejected"
 """The type of a Problem where every deployment refused the key it was shown."""
 _LONGEST_WAIT_S = 3600
@@ -32,6 +34,16 @@ _TRY_LATER_S = 5
 _CREDENTIALS: Final = "credentials"
 ONLY_AN_OPERATOR_CAN: Final = frozenset({_CREDENTIALS, "quota"})
 """What waiting does not mend, among the reasons to leave a deployment alone."""
+
+
+class Cached(StrEnum):
+    """What the cache had to do with an answer."""
+
+    HIT = "hit"  # it was there
+    MISS = "miss"  # it is now
+    JOINED = "joined"  # it was being asked for already
+    STALE = "stale"  # it was there, past its time, and nobody had a better one
+    BYPASS = "bypass"  # the cache was not asked
 
 
 class Kind(StrEnum):
@@ -68,7 +80,9 @@ class Answer:
     transcript: Transcript
     deployment: Deployment
     ignored: tuple[str, ...]
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Attempt, ...]  # where it was kept or joined: those of whoever asked
+    cached: Cached = Cached.BYPASS
+    age_s: float | None = None  # where it was kept
 
     @property
     def is_empty(self) -> bool:
@@ -93,7 +107,7 @@ def problem_of(
     if isinstance(last, JobRejected):
         return Problem(status=400, type="unreadable-audio", message=last.reason or "the provider refused the audio")
     if past_deadline or (_all(errors, AttemptTimedOut) and not away):
-        return _final(504, "deadline", f"no answer before the deadline: {lines}")
+        return _final(504, DEADLINE, f"no answer before the deadline: {lines}")
     if _only_waiting_helps(errors, away):
         return _come_back(again_in_s, lines)
     if _all(errors, TooMuch):
@@ -111,6 +125,16 @@ def overloaded(what: str, retry_after_s: float = 1.0) -> Problem:
         type="overloaded",
         message=f"{what} at its limit; come back later",
         headers={"Retry-After": _whole_seconds(retry_after_s)},
+    )
+
+
+def not_cached() -> Problem:
+    """Say that there is no answer yet, to who wants none that must be asked for."""
+    return Problem(
+        status=504,
+        type="not-cached",
+        message="there is no answer in the cache, and Cache-Control says only-if-cached",
+        headers={"x-should-retry": "false"},
     )
 
 

@@ -61,7 +61,7 @@ class Means:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Terms:
     """What one job's attempts are bound to."""
 
@@ -70,6 +70,11 @@ class Terms:
     hurried: bool = False  # the caller allows less time than the gateway would
     own_key: bool = False  # the caller's own credential is what providers see
     first: Kind = Kind.FIRST  # what the first call is counted as
+
+    def put_off(self, other: Terms) -> None:
+        """Let the deadline be that of another who waits for the same answer, where that one is later."""
+        if other.deadline > self.deadline:
+            self.deadline, self.hurried = other.deadline, other.hurried
 
 
 class NobodyYet(Exception):
@@ -200,12 +205,13 @@ class Attempts:
         """Return the transcript; leave in outcome what it says of the deployment. Raises ProviderError."""
         deployment, until = turn.candidate.deployment, self._until()
         job = await self._job_for(turn.candidate, until)  # what fails here is the audio's fault, or this machine's
-        settings, terms, sent = self._means.reliability.breakers, self._terms, self._clock()
+        settings, own_key, sent = self._means.reliability.breakers, self._terms.own_key, self._clock()
+        hurried = self._terms.hurried  # now: another may join while this call has its own limit already
         try:
             transcript = await self._means.backend_of(deployment).transcribe(job, deployment, until)
             check_times(transcript, job, deployment.account.adapter)
         except ProviderError as error:
-            outcome.verdict = of_error(error, settings, hurried=terms.hurried, own_key=terms.own_key)
+            outcome.verdict = of_error(error, settings, hurried=hurried, own_key=own_key)
             raise
         outcome.word = "ok"
         outcome.verdict = of_answer(self._clock() - sent, job.audio.duration_s, settings)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.dispatch.answers import DEADLINE
 from gateway.dispatch.attempts import Attempts, Backend, Means, Terms
 from gateway.dispatch.plan import Plan, plan
 from gateway.dispatch.routes import cost_of
@@ -48,15 +49,22 @@ class Dispatcher:
 
         timeout_s: what the caller allows; it can shorten the time there is, never lengthen it.
         """
+        return await self.run(job, route, self.terms(job, route, timeout_s))
+
+    def terms(self, job: TranscriptionJob, route: Route, timeout_s: float | None) -> Terms:
+        """Return what a job that is asked for now is bound to."""
         ours = self.deadline_of(job.audio)
         deadline = Moment(lowered(ours, self.means.clock(), timeout_s))
-        await self._wait_loaded(route, deadline)
-        terms = Terms(
+        return Terms(
             deadline=deadline,
             hedge_after=route.hedge_after,
             hurried=deadline < ours,
             own_key=route.own_key,
         )
+
+    async def run(self, job: TranscriptionJob, route: Route, terms: Terms) -> Answer:
+        """Return the answer, on terms that may be put off meanwhile. Raises Problem."""
+        await self._wait_loaded(route, terms.deadline)
         attempts = Attempts(job, self.plan(job, route).candidates, self.means, terms)
         try:
             answer = await attempts.run()
@@ -97,7 +105,7 @@ class Dispatcher:
         except TimeoutError as error:
             raise Problem(
                 status=504,
-                type="deadline",
+                type=DEADLINE,
                 message="no answer before the deadline: the local model is still loading",
                 headers={"x-should-retry": "false"},
             ) from error

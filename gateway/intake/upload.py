@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from gateway.problems import bad_audio, bad_request, unsupported_media, url_inpu
 from providers.audio.containers import HEAD_BYTES, name_of_other, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from aiohttp import web
 
@@ -28,17 +29,30 @@ _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;]*))', re.IGNORECASE)
 
 @dataclass(slots=True)
 class Upload:
-    """What arrived. Close it when the answer is on its way."""
+    """What arrived. Close it when the answer is on its way; others may hold it for longer."""
 
     content: Content
     digest: str
     document: dict[str, Any] = field(default_factory=dict)  # of a JSON body, without the audio
     fields: list[tuple[str, str]] = field(default_factory=list)  # of a form
     spools: list[Spool] = field(default_factory=list)
+    holders: int = 1
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep it whatever becomes of the request that brought it."""
+        self.holders += 1
+        try:
+            yield
+        finally:
+            self.close()
 
     def close(self) -> None:
-        for spool in self.spools:
-            spool.close()
+        """Let go; the last gives back its room."""
+        self.holders -= 1
+        if not self.holders:
+            for spool in self.spools:
+                spool.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

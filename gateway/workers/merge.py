@@ -19,6 +19,7 @@ _ONE_FOR_ALL: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "asr_config_last_reload_successful": min,
     "asr_deployment_away": max,
     "asr_redis_up": min,
+    'asr_cache_bytes{store="sqlite"}': max,  # each says it of one file
 }
 
 
@@ -52,6 +53,17 @@ def _deployment(same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def caches(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the workers keep of answers: a sum of memories, or one store they share."""
+    whole = sum if told[0]["store"] == "memory" else max
+    return {
+        "store": told[0]["store"],
+        "entries": whole(each["entries"] for each in told),
+        "bytes": whole(each["bytes"] for each in told),
+        "evictions": sum(each["evictions"] for each in told),
+    }
+
+
 def metrics(texts: Sequence[bytes]) -> bytes:
     """Return several processes' numbers as one process's, in Prometheus' text format."""
     samples: dict[str, dict[str, list[float]]] = {}
@@ -75,7 +87,7 @@ def _line(name: str, values: Sequence[float]) -> str:
 def _merged(name: str, values: Sequence[float]) -> float:
     bare = name.partition("{")[0]
     # When something was first counted: by whoever counted it first.
-    merge = min if bare.endswith("_created") else _ONE_FOR_ALL.get(bare, sum)
+    merge = min if bare.endswith("_created") else _ONE_FOR_ALL.get(name, _ONE_FOR_ALL.get(bare, sum))
     return merge(values)
 
 

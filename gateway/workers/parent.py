@@ -134,7 +134,21 @@ class Parent:
         async def metrics(_: object) -> bytes:
             return await asyncio.to_thread(merge.metrics, await self._all("metrics"))
 
-        return {"settings": settings, "ready": is_ready, "reload": reload, "status": status, "metrics": metrics}
+        async def cache(_: object) -> dict[str, Any]:
+            return merge.caches(await self._all("cache"))
+
+        async def purge(_: object) -> int:
+            return sum(await self._all("purge"))
+
+        return {
+            "settings": settings,
+            "ready": is_ready,
+            "reload": reload,
+            "status": status,
+            "metrics": metrics,
+            "cache": cache,
+            "purge": purge,
+        }
 
     async def _all(self, what: str) -> list[Any]:
         """Ask every worker; those that do not answer in time are left out."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ByteSize
+
+from config.cache import CacheStore
+
 if TYPE_CHECKING:
     from config.settings import Route, Settings, Spool
 
@@ -17,8 +21,11 @@ def for_one_worker(settings: Settings) -> Settings:
             "spool": _spool(settings.server.spool, workers),
         }
     )
+    cache = settings.cache
+    if cache.store is not CacheStore.SQLITE:  # a file is one for all
+        cache = cache.model_copy(update={"max_bytes": ByteSize(_share(cache.max_bytes, workers))})
     models = {name: _route(route, workers) for name, route in settings.models.items()}
-    return settings.model_copy(update={"server": server, "models": models})
+    return settings.model_copy(update={"server": server, "cache": cache, "models": models})
 
 
 def _spool(spool: Spool, workers: int) -> Spool:

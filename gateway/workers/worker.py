@@ -51,6 +51,8 @@ class Worker:
             reload=lambda: channel.ask("reload"),
             status=lambda: channel.ask("status"),
             metrics=lambda: channel.ask("metrics"),
+            cache=lambda: channel.ask("cache"),
+            purge=lambda: channel.ask("purge"),
         )
 
     async def serve(self, listener: socket.socket, channel: Channel) -> None:
@@ -96,8 +98,21 @@ async def work(arguments: list[str]) -> None:
     async def metrics(_: object) -> object:
         return await (await made).gateway.own_metrics()
 
+    async def cache(_: object) -> object:
+        return await (await made).gateway.own_cache()
+
+    async def purge(_: object) -> object:
+        return await (await made).gateway.purge_cache()
+
     async with asyncio.TaskGroup() as group:
-        answers: Answers = {"adopt": adopt, "stop": stop, "status": status, "metrics": metrics}
+        answers: Answers = {
+            "adopt": adopt,
+            "stop": stop,
+            "status": status,
+            "metrics": metrics,
+            "cache": cache,
+            "purge": purge,
+        }
         channel, served = await opened(int(channel_fd), answers, group)
         settings = await first_settings(channel)
         log = begin_log(settings)

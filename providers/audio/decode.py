@@ -126,7 +126,7 @@ def frames(
     """
     with open_container(content) as container:
         stream = audio_stream_of(container)
-        budget = _Budget(max_duration_s, clock)
+        budget = Budget(max_duration_s, clock)
         decoded_any = False
         for frame in _tolerant(container, stream):
             budget.take(frame)
@@ -137,16 +137,17 @@ def frames(
             raise UnreadableAudio(_why_unreadable(content))
 
 
-class _Budget:
+class Budget:
     """What decoding may cost, counted frame by frame."""
 
-    def __init__(self, max_duration_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, max_duration_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_s = max_duration_s
         self._left_s = max_duration_s + 1e-6  # a sum of many floats may pass what it should equal
         self._clock = clock
         self._give_up_at = clock() + _START_TIME_S + max_duration_s * _DECODE_TIME_PER_S
 
     def take(self, frame: AudioFrame) -> None:
+        """Count a frame. Raises AudioTooLong, UnreadableAudio."""
         channels = frame.layout.nb_channels
         if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ or channels > MAX_CHANNELS:
             raise UnreadableAudio(f"the stream turned to {frame.sample_rate} Hz and {channels} channels half way")

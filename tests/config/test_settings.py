@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
+from config.cache import CacheScope, CacheStore
 from config.reliability import Allowance
 from config.settings import (
     AccountSettings,
@@ -24,7 +26,6 @@ from config.stores import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Write = Callable[[str], Path]
     Read = Callable[[str], Settings]
@@ -113,6 +114,14 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("reliability.attempt_timeout", None, "{base: 5s}", Allowance(base=5.0), "{max: 1s}"),
     ("reliability.doubt_empty", True, "false", False, "perhaps"),
     ("reliability.check_every", None, "1m", 60.0, "0s"),
+    ("cache.store", CacheStore.MEMORY, "none", CacheStore.NONE, "disk"),
+    ("cache.ttl", 7 * 86_400.0, "1h", 3600.0, "0s"),
+    ("cache.stale_for", 86_400.0, "0s", 0.0, "-1s"),
+    ("cache.max_bytes", 256 << 20, "1GiB", 1 << 30, "0"),
+    ("cache.path", None, "/var/cache/asr.sqlite", Path("/var/cache/asr.sqlite"), "[]"),
+    ("cache.scope", CacheScope.CALLER, "shared", CacheScope.SHARED, "everybody"),
+    ("cache.same_sound", False, "true", True, "perhaps"),
+    ("cache.sampled", False, "true", True, "perhaps"),
     ("redis", None, "{timeout: 1s}", Redis(timeout=1.0), "{url: 'http://a'}"),
     ("auth.mode", AuthMode.NONE, "passthrough", AuthMode.PASSTHROUGH, "open"),
     ("auth.keys", (), "[]", (), "{}"),

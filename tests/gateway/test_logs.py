@@ -56,6 +56,7 @@ def test_a_request_is_one_line_of_json(written: Any) -> None:
         "model": "m",
         "deployment": "a/n",
         "attempts": 2,
+        "cache": "bypass",
         "upload_bytes": 7,
         "audio_s": 1.5,
         "status": "200",

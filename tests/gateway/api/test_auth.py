@@ -179,7 +179,13 @@ PUBLIC = {
     ("GET", "/api/models/{model}"),
     ("GET", "/api/{rest}"),
 }
-ADMIN = {("GET", "/metrics"), ("GET", "/status"), ("POST", "/admin/reload")}
+ADMIN = {
+    ("GET", "/metrics"),
+    ("GET", "/status"),
+    ("POST", "/admin/reload"),
+    ("GET", "/admin/cache"),
+    ("POST", "/admin/cache/purge"),
+}
 
 
 def shut(urls: dict[str, str]) -> Settings:

@@ -56,6 +56,8 @@ async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
         "asr_problems",
         "asr_config_reloads",
         "asr_config_last_reload_successful",
+        "asr_cache_answers",
+        "asr_cache_lookups",
         "asr_deployment_away",
         "asr_deployment_in_flight",
         "asr_deployment_waiting",

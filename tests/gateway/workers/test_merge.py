@@ -73,3 +73,24 @@ def test_one_processs_text_comes_through_as_it_was() -> None:
     text = exposition(2, up=1, seconds=0.5)
 
     assert sorted(merge.metrics([text]).decode().splitlines()) == sorted(text.decode().splitlines())
+
+
+def cache(store: str, number: int) -> dict[str, Any]:
+    return {"store": store, "entries": number, "bytes": 10 * number, "evictions": 1}
+
+
+def test_memories_are_added_and_a_store_that_is_shared_is_one() -> None:
+    assert merge.caches([cache("memory", 1), cache("memory", 2)]) == {**cache("memory", 3), "evictions": 2}
+    assert merge.caches([cache("sqlite", 2), cache("sqlite", 2)]) == {**cache("sqlite", 2), "evictions": 2}
+
+
+def test_one_file_is_not_counted_by_each_who_uses_it() -> None:
+    registry = CollectorRegistry()
+    size = Gauge("asr_cache_bytes", "Kept.", ("store",), registry=registry)
+    size.labels("sqlite").set(5)
+    size.labels("memory").set(7)
+    text = generate_latest(registry)
+    assert samples(merge.metrics([text, text])) == {
+        ("asr_cache_bytes", (("store", "sqlite"),)): 5,
+        ("asr_cache_bytes", (("store", "memory"),)): 14,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.cache import CacheStore
 from config.settings import Settings
 from gateway.workers.shares import for_one_worker
 
@@ -14,6 +15,7 @@ def settings(workers: int) -> Settings:
                 "max_in_flight": 10,
                 "spool": {"memory_per_upload": "1MiB", "memory_total": "9MiB", "disk_total": "90MiB"},
             },
+            "cache": {"max_bytes": "6MiB"},
             "providers": {"a": {"adapter": "openai", "api_key": "k"}},
             "models": {
                 "m": {
@@ -29,6 +31,7 @@ def test_what_is_there_at_once_is_divided() -> None:
 
     assert share.server.max_in_flight == 3
     assert (share.server.spool.memory_total, share.server.spool.disk_total) == (3 << 20, 30 << 20)
+    assert share.cache.max_bytes == 2 << 20
     assert [target.max_concurrent for target in share.models["m"].targets] == [2, None, 1]
 
 
@@ -39,6 +42,13 @@ def test_what_is_one_requests_own_is_not() -> None:
     assert share.server.spool.memory_per_upload == whole.server.spool.memory_per_upload
     assert share.server.max_upload == whole.server.max_upload
     assert share.providers == whole.providers
+
+
+def test_a_file_is_one_for_all() -> None:
+    whole = settings(3)
+    in_a_file = whole.cache.model_copy(update={"store": CacheStore.SQLITE})
+
+    assert for_one_worker(whole.model_copy(update={"cache": in_a_file})).cache == in_a_file
 
 
 def test_a_worker_alone_has_everything() -> None:

@@ -1,0 +1,193 @@
+"""An answer from before where there is one; else the deployments', kept for the next."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.dispatch.answers import Answer, Cached, not_cached
+from gateway.dispatch.fingerprint import key_of
+from gateway.dispatch.flights import Errand, Flights
+from gateway.dispatch.kept_answers import name_of, named_in, pack, unpack
+from gateway.dispatch.relay import Relay, Relayed
+from gateway.policies.cache_control import ANY, CacheControl
+from gateway.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from config.cache import Cache
+    from gateway.dispatch.attempts import Terms
+    from gateway.dispatch.routes import Route
+    from gateway.dispatch.service import Dispatcher
+    from gateway.stores.kept import AnswerStore, Kept
+    from providers.types import Audio, TranscriptionJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How one caller asks for a job."""
+
+    scope: str  # whose answers it may be given
+    timeout_s: float | None = None  # what the caller allows
+    control: CacheControl = field(default=ANY)
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext  # keeps the audio for a call that outlives it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """One job, as one caller asks for it."""
+
+    job: TranscriptionJob
+    route: Route
+    asking: Asking
+    own: Terms
+    fresh_s: float  # the age up to which an answer will do
+
+    def suits(self, found: Answer | None) -> bool:
+        """Tell whether a kept answer is there and young enough."""
+        return found is not None and (found.age_s or 0.0) <= self.fresh_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """Runs jobs, or finds that they need not be run. One for a configuration."""
+
+    dispatcher: Dispatcher
+    settings: Cache
+    store: AnswerStore | None
+    flights: Flights
+    relay: Relay | None = None  # where the store is shared with other processes, which then ask for each other
+    sound_of: Callable[[Audio], Awaitable[str | None]] | None = None  # what tells a sound, whatever the file
+    on_lookup: Callable[[str, bool], None] = lambda _store, _found: None  # told the store, and whether it had it
+
+    async def transcribe(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
+        """Return the answer. Raises Problem: 504 not-cached where only a kept one would do; else as dispatch does."""
+        control = asking.control
+        if self.store is None or control.no_store or (is_sampled(job) and not self.settings.sampled):
+            return await self._anew(job, route, asking)
+        key = key_of(job, route, asking.scope)
+        if control.no_cache:
+            answer = await self._anew(job, route, asking)
+            await self.store.put(key, await pack(answer), self._keep_s)
+            return answer
+        own = self.dispatcher.terms(job, route, asking.timeout_s)
+        fresh_s = control.fresh_s(self.settings.ttl)
+        wanted = _Wanted(job=job, route=route, asking=asking, own=own, fresh_s=fresh_s)
+        return await self._found_or_flown(self.store, key, wanted)
+
+    async def _anew(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
+        if asking.control.only_if_cached:
+            raise not_cached()
+        return await self.dispatcher.transcribe(job, route, asking.timeout_s)
+
+    async def _found_or_flown(self, store: AnswerStore, key: str, wanted: _Wanted) -> Answer:
+        """Return what is kept, or ask; where every deployment fails, what was kept for that."""
+        only_kept = wanted.asking.control.only_if_cached
+        looks_first = self.relay is None or only_kept  # else the flight does, and takes the lease with the same step
+        sound = key
+        if looks_first or self.settings.same_sound:
+            found = await self._get(store, key, wanted.route)
+            if found is not None and wanted.suits(found):
+                return found
+        if self.settings.same_sound and (sound := await self._sound_key(wanted) or key) != key and looks_first:
+            found = await self._get(store, sound, wanted.route)
+            if found is not None and wanted.suits(found):
+                await store.put(key, name_of(sound), self._keep_s)
+                return found
+        if only_kept:
+            raise not_cached()
+        try:
+            return await self._flown(store, key, sound, wanted)
+        except Problem as problem:
+            stale = await self._stale(store, sound, wanted) if _is_an_outage(problem) else None
+            if stale is None:
+                raise
+            return stale
+
+    async def _sound_key(self, wanted: _Wanted) -> str | None:
+        """Return the key of all files with this sound; None where it cannot be told, or not in time."""
+        if self.sound_of is None:
+            return None
+        try:
+            async with asyncio.timeout_at(wanted.own.deadline):
+                sound = await self.sound_of(wanted.job.audio)
+        except TimeoutError:
+            return None
+        return sound and key_of(wanted.job, wanted.route, wanted.asking.scope, f"sound:{sound}")
+
+    async def _flown(self, store: AnswerStore, file: str, key: str, wanted: _Wanted) -> Answer:
+        """Ask, or join those who do. file: the key of this very file, where the answer's is that of its sound."""
+        put: Callable[[bytes, float], Awaitable[None]] = partial(store.put, key)
+        flight, call = key, partial(self._called, wanted)
+        if self.relay is not None:
+            part = self._part(key, wanted)
+            # The look is a part of the flight: who wants younger answers flies apart.
+            flight, call = f"{key}:{wanted.fresh_s:g}", partial(self._relayed, self.relay, part)
+            put = partial(self.relay.keep, part)
+
+        async def keep(answer: Answer) -> None:
+            if answer.cached is Cached.MISS:
+                await put(await pack(answer), self._keep_s)
+            if file != key:
+                await store.put(file, name_of(key), self._keep_s)
+
+        return await self.flights.answer(Errand(key=flight, call=call, keep=keep, hold=wanted.asking.hold), wanted.own)
+
+    async def _called(self, wanted: _Wanted, terms: Terms) -> Answer:
+        return replace(await self.dispatcher.run(wanted.job, wanted.route, terms), cached=Cached.MISS)
+
+    async def _relayed(self, relay: Relay, part: Relayed, terms: Terms) -> Answer:
+        found = False
+        try:
+            answer = await relay.answer(part, terms)
+            found = answer.cached is not Cached.MISS
+        finally:
+            self.on_lookup(relay.store.name, found)
+        return answer
+
+    def _part(self, key: str, wanted: _Wanted) -> Relayed:
+        """Return this process's part in what several do together."""
+
+        async def read(kept: Kept | None) -> Answer | None:
+            return None if kept is None else await unpack(kept.value, wanted.route)
+
+        return Relayed(key=key, fresh_s=wanted.fresh_s, call=partial(self._called, wanted), read=read)
+
+    async def _stale(self, store: AnswerStore, key: str, wanted: _Wanted) -> Answer | None:
+        if not wanted.asking.control.accepts_stale:
+            return None
+        answer = await self._get(store, key, wanted.route)
+        return None if answer is None else replace(answer, cached=Cached.STALE)
+
+    async def _get(self, store: AnswerStore, key: str, route: Route) -> Answer | None:
+        """Return what is kept under a key, or under the key that is."""
+        kept = await store.get(key)
+        other = named_in(kept.value) if kept is not None else None
+        return await self._read(await store.get(other) if other else kept, route)
+
+    async def _read(self, kept: Kept | None, route: Route) -> Answer | None:
+        answer = None if kept is None else await unpack(kept.value, route)
+        if self.store is not None:
+            self.on_lookup(self.store.name, answer is not None)
+        if kept is None or answer is None:
+            return None
+        return replace(answer, cached=Cached.HIT, age_s=max(0.0, kept.age_s))
+
+    @property
+    def _keep_s(self) -> float:
+        return self.settings.ttl + self.settings.stale_for
+
+
+def is_sampled(job: TranscriptionJob) -> bool:
+    """Tell whether the job asks for dice: the same audio is to be heard anew each time."""
+    return bool(job.generation.do_sample) or (job.generation.temperature or 0) > 0
+
+
+def _is_an_outage(problem: Problem) -> bool:
+    """Tell whether everybody failed, was too slow or is at a limit; what the caller did wrong stays wrong."""
+    return problem.status >= 500 or problem.status == 429

@@ -1,0 +1,172 @@
+"""Jobs that are the same and asked for at the same time, sent once.
+
+A flight owns the call. Whoever asks waits for it: the first, and all that come while it is under way. It ends with its
+call, or when nobody waits any more. What it brings, an error too, goes to those who wait then, and to nobody later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from gateway.dispatch.answers import DEADLINE, Answer, Cached
+from gateway.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from gateway.dispatch.attempts import Terms
+    from providers.types import Moment
+
+_GRACE_S: Final = 1.0  # for a flight to say itself that its time is over, and of whom it was spent on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What a flight is for."""
+
+    key: str
+    call: Callable[[Terms], Awaitable[Answer]]  # its terms may be put off while it runs; raises Problem
+    keep: Callable[[Answer], Awaitable[None]]  # what is done with a good answer, once those who wait have it
+    hold: Callable[[], AbstractContextManager[None]]  # keeps what the call needs, should its first caller leave
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    terms: Terms
+    began_until: Moment  # its calls began under this deadline, whatever it was put off to
+    landing: asyncio.Future[Answer]
+    waiting: int = 0
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class Flights:
+    """One process's."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """clock: that of the deadlines."""
+        self._clock = clock
+        self._aloft: dict[str, _Flight] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    async def carry(self) -> None:
+        """Own the calls until this is cancelled. Where it does not run, everybody makes a call of its own."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
+
+    async def answer(self, errand: Errand, own: Terms) -> Answer:
+        """Return the answer, and whether it was joined. Raises Problem.
+
+        own: what who asks is bound to. A flight's deadline is the latest of those who wait for it.
+        """
+        while True:
+            flight = self._aloft.get(errand.key)
+            if flight is None and self._group is None:
+                return await self._alone(errand, own)
+            state = Cached.MISS if flight is None else Cached.HIT if flight.landing.done() else Cached.JOINED
+            flight = flight or self._begun(errand, own)
+            flight.terms.put_off(own)
+            try:
+                answer = await self._landed(errand.key, flight, own)
+            except Problem as problem:
+                # A deadline that was over before one's own is another's: its call was never given the whole time.
+                is_anothers = problem.type == DEADLINE and flight.began_until < own.deadline
+                if not is_anothers or self._clock() >= own.deadline:
+                    raise
+                continue
+            # What the flight found somewhere is that to all; what it asked for, only who began it did.
+            is_shared = state is not Cached.MISS and answer.cached is Cached.MISS
+            return replace(answer, cached=state, age_s=_age_s(state)) if is_shared else answer
+
+    async def _alone(self, errand: Errand, own: Terms) -> Answer:
+        answer = await errand.call(own)
+        await errand.keep(answer)
+        return answer
+
+    def _begun(self, errand: Errand, own: Terms) -> _Flight:
+        if self._group is None:
+            raise RuntimeError("nobody carries flights")
+        landing: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        flight = _Flight(replace(own), own.deadline, landing)
+        held = ExitStack()
+        held.enter_context(errand.hold())
+        flight.task = self._group.create_task(self._fly(errand, flight))
+        # Not in the task: one that is cancelled before its first step would never let go.
+        flight.task.add_done_callback(lambda _: held.close())
+        self._aloft[errand.key] = flight
+        return flight
+
+    async def _fly(self, errand: Errand, flight: _Flight) -> None:
+        """Call, and tell those who wait. Raises nothing: a fault of ours must not end the other flights."""
+        try:
+            answer = await errand.call(flight.terms)
+            if not flight.landing.done():
+                flight.landing.set_result(answer)
+            await errand.keep(answer)
+        except Exception as error:  # noqa: BLE001 - it goes to whoever waits
+            self._failed(flight, error)
+        finally:
+            flight.landing.cancel()  # which changes nothing where it has landed
+            self._forget(errand.key, flight)
+
+    @staticmethod
+    def _failed(flight: _Flight, error: Exception) -> None:
+        if flight.landing.done():
+            asyncio.get_running_loop().call_exception_handler({"message": "answer not kept", "exception": error})
+        else:
+            flight.landing.set_exception(error)
+            flight.landing.exception()  # perhaps nobody asks for it
+
+    async def _landed(self, key: str, flight: _Flight, own: Terms) -> Answer:
+        """Wait, no longer than one's own deadline. Raises Problem."""
+        flight.waiting += 1
+        try:
+            while not flight.landing.done() and (left_s := self._patience_s(flight, own)) > 0:
+                await asyncio.wait((flight.landing,), timeout=left_s)
+            return _outcome(flight)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.landing.done():
+                self._call_off(key, flight)
+
+    def _patience_s(self, flight: _Flight, own: Terms) -> float:
+        grace_s = _GRACE_S if flight.terms.deadline <= own.deadline else 0.0
+        return own.deadline + grace_s - self._clock()
+
+    def _call_off(self, key: str, flight: _Flight) -> None:
+        """End a call that nobody waits for any more."""
+        self._forget(key, flight)
+        if flight.task is not None:
+            flight.task.cancel()
+
+    def _forget(self, key: str, flight: _Flight) -> None:
+        if self._aloft.get(key) is flight:
+            del self._aloft[key]
+
+
+def _age_s(state: Cached) -> float | None:
+    return 0.0 if state is Cached.HIT else None
+
+
+def _outcome(flight: _Flight) -> Answer:
+    """Return what it brought. Raises Problem: one's own copy, for each adds the way it went to what it raises."""
+    if not flight.landing.done():
+        raise Problem(
+            status=504,
+            type=DEADLINE,
+            message="no answer before the deadline: others wait for the same one, and longer",
+            headers={"x-should-retry": "false"},
+        )
+    if flight.landing.cancelled():
+        raise TimeoutError("the process ends")  # as every request is told that is cut off then
+    error = flight.landing.exception()
+    if isinstance(error, Problem):
+        raise replace(error) from error
+    return flight.landing.result()

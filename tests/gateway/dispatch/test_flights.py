@@ -1,0 +1,153 @@
+"""One flight at a time for a key: who leads, who joins, what each is told, and what is never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.dispatch.answers import Answer, Cached
+from gateway.dispatch.attempts import Terms
+from gateway.dispatch.flights import Errand, Flights
+from gateway.problems import Problem
+from providers.types import Moment, Transcript
+from tests.gateway.dispatch.conftest import deployment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+ANSWER = Answer(
+    transcript=Transcript(text="hello"), deployment=deployment("a/m"), ignored=(), attempts=(), cached=Cached.MISS
+)
+
+
+@dataclass(slots=True)
+class Job:
+    """What a flight is for, and what became of it."""
+
+    outcome: Exception | None = None
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    kept_may_end: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: int = 0
+    kept: int = 0
+    held: int = 0
+
+    def errand(self) -> Errand:
+        return Errand(key="k", call=self._call, keep=self._keep, hold=self._hold)
+
+    async def _call(self, terms: Terms) -> Answer:
+        del terms
+        self.calls += 1
+        await self.go_on.wait()
+        if self.outcome is not None:
+            raise self.outcome
+        return ANSWER
+
+    async def _keep(self, answer: Answer) -> None:
+        del answer
+        await self.kept_may_end.wait()
+        self.kept += 1
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        self.held += 1
+        yield
+        self.held -= 1
+
+
+@asynccontextmanager
+async def carried() -> AsyncIterator[Flights]:
+    flights = Flights(asyncio.get_running_loop().time)
+    async with asyncio.TaskGroup() as group:
+        carrying = group.create_task(flights.carry())
+        await asyncio.sleep(0)
+        yield flights
+        carrying.cancel()
+
+
+def terms(seconds: float = 60.0) -> Terms:
+    return Terms(deadline=Moment(asyncio.get_running_loop().time() + seconds))
+
+
+async def test_who_comes_while_an_answer_is_being_kept_has_it_at_once() -> None:
+    job = Job()
+    job.go_on.set()
+    async with carried() as flights:
+        first = await flights.answer(job.errand(), terms())
+        second = await flights.answer(job.errand(), terms())
+        assert (first.cached, second.cached, second.age_s) == (Cached.MISS, Cached.HIT, 0.0)
+        assert (job.calls, job.kept, job.held) == (1, 0, 1)
+    assert (job.kept, job.held) == (0, 0), "the process ended first"
+
+
+async def test_each_is_raised_a_problem_of_its_own() -> None:
+    """One that several raise would gather the way of each."""
+    job = Job(outcome=Problem(status=502, type="all-failed", message="no"))
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_error(flights, job)) for _ in range(3)]
+        await asyncio.sleep(0)
+        job.go_on.set()
+    problems = [task.result() for task in tasks]
+    assert len({id(each) for each in problems}) == 3
+    assert {str(each) for each in problems} == {"all-failed: no"}
+    assert job.calls == 1
+
+
+async def _error(flights: Flights, job: Job) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - looked at by the test
+        await flights.answer(job.errand(), terms())
+    return caught.value
+
+
+async def test_a_fault_of_ours_does_not_end_other_flights() -> None:
+    job, other = Job(outcome=RuntimeError("a mistake")), Job()
+    job.go_on.set()
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        waiting = group.create_task(flights.answer(Errand(**{**_parts(other), "key": "other"}), terms()))  # type: ignore[arg-type] # its own parts
+        assert isinstance(await _error(flights, job), RuntimeError)
+        other.go_on.set()
+        assert (await waiting).cached is Cached.MISS
+
+
+def _parts(job: Job) -> dict[str, object]:
+    errand = job.errand()
+    return {"call": errand.call, "keep": errand.keep, "hold": errand.hold}
+
+
+async def test_nothing_is_held_once_nobody_waits() -> None:
+    job = Job()
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        asking = group.create_task(flights.answer(job.errand(), terms()))
+        await asyncio.sleep(0)
+        assert job.held == 1
+        asking.cancel()
+        await asyncio.wait((asking,))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert job.held == 0
+
+
+async def test_where_nobody_carries_flights_each_calls_alone() -> None:
+    job = Job()
+    job.go_on.set()
+    job.kept_may_end.set()
+    flights = Flights(asyncio.get_running_loop().time)
+    answers = [await flights.answer(job.errand(), terms()) for _ in range(2)]
+    assert [each.cached for each in answers] == [Cached.MISS, Cached.MISS]
+    assert (job.calls, job.kept) == (2, 2)
+
+
+async def test_the_end_of_the_process_is_a_timeout() -> None:
+    job = Job()
+    flights = Flights(asyncio.get_running_loop().time)
+    async with asyncio.TaskGroup() as group:
+        carrying = group.create_task(flights.carry())
+        await asyncio.sleep(0)
+        waiting = group.create_task(_error(flights, job))
+        await asyncio.sleep(0)
+        carrying.cancel()
+    assert isinstance(waiting.result(), TimeoutError)
+    assert job.held == 0
