@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.fetch import Fetch
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
@@ -215,6 +216,7 @@ class Settings(BaseSettings):
     default_model: ModelName | None = None  # of `POST /` and `/predict`
     reliability: Reliability = Reliability()
     redis: Redis | None = None  # None: nothing is shared
+    fetch: Fetch = Fetch()
     logs: Logs = Logs()
 
     @model_validator(mode="after")
