@@ -26,6 +26,8 @@ from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
+from gateway.intake.fetch import Fetcher
+from gateway.intake.fetch import new_session as new_fetching_session
 from gateway.intake.receive import BodyLimits
 from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
@@ -42,6 +44,8 @@ from providers.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+
+    from aiohttp import ClientSession
 
     from config.settings import AccountSettings, Settings
     from gateway.dispatch.answers import Attempt
@@ -62,11 +66,13 @@ class Gateway:
         settings: Settings,
         read: Callable[[], Settings] | None = None,
         make_local: Callable[[Deployment, AccountSettings], LocalBackend] | None = None,
+        make_fetching: Callable[[], ClientSession] = new_fetching_session,
     ) -> None:
         """Raise BadConfiguration where settings and adapters do not fit.
 
         read: gives the settings as they are now, where they can change. Blocking; raises BadConfiguration.
         make_local: gives a local model, not yet loaded; unless told, one in this process.
+        make_fetching: gives the session for audio that callers name by address.
         """
         self.catalog = load_catalog()
         self.metrics = Metrics()
@@ -82,7 +88,7 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
-        self._session = new_session()
+        self._session, self._fetching = new_session(), make_fetching()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
         self.fleet, self.service = self._built(settings, {})
@@ -123,6 +129,7 @@ class Gateway:
         await self._beside.wait()
         await self.fleet.close()
         await self._session.close()
+        await self._fetching.close()
         if self.shared is not None:
             await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech):
@@ -187,13 +194,16 @@ class Gateway:
         fleet = Fleet(self._session, build_local(routes, settings, self._make_local, loaded))
         service = Service(
             settings=settings,
-            intake=Intake(_body_limits(settings), self.spool),
+            intake=Intake(_body_limits(settings), self.spool, self._fetcher(settings)),
             demuxer=self.demuxer,
             routes=routes,
             accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
             dispatcher=self._dispatcher(settings, fleet),
         )
         return fleet, service
+
+    def _fetcher(self, settings: Settings) -> Fetcher | None:
+        return Fetcher(settings.fetch, _body_limits(settings), self._fetching) if settings.fetch.hosts else None
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""

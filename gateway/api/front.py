@@ -117,12 +117,14 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             asked = front.read(request, upload)
             route = _route(service.routes, asked, request[CALLER])
             observed.model = asked.model if asked.model in service.routes.by_model else "other"
+            left_s = await service.intake.fetch(upload, allowed_s)
+            observed.upload_bytes = upload.content.size_bytes
             audio = await measure(upload, service.demuxer, max_duration_s=service.settings.server.max_duration)
             observed.audio_s = audio.duration_s
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
-            answer = await _dispatched(service.dispatcher, job, route, request[CALLER], allowed_s)
+            answer = await _dispatched(service.dispatcher, job, route, request[CALLER], left_s)
             observed.answered(answer)
             response = front.render(asked, audio, answer)
         finally:
