@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from config.cache import Cache, CacheStore
+from config.fetch import Fetch
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
@@ -217,6 +218,7 @@ class Settings(BaseSettings):
     reliability: Reliability = Reliability()
     cache: Cache = Cache()
     redis: Redis | None = None  # None: nothing is shared
+    fetch: Fetch = Fetch()
     logs: Logs = Logs()
 
     @model_validator(mode="after")

@@ -31,6 +31,8 @@ from gateway.dispatch.relay import Relay
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
+from gateway.intake.fetch import Fetcher
+from gateway.intake.fetch import new_session as new_fetching_session
 from gateway.intake.receive import BodyLimits
 from gateway.intake.sound import SoundReader
 from gateway.intake.speech import SpeechDetector
@@ -52,6 +54,8 @@ from providers.types import Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
+    from aiohttp import ClientSession
+
     from config.settings import AccountSettings, Settings
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.routes import Routes
@@ -72,11 +76,13 @@ class Gateway:
         settings: Settings,
         read: Callable[[], Settings] | None = None,
         make_local: Callable[[Deployment, AccountSettings], LocalBackend] | None = None,
+        make_fetching: Callable[[], ClientSession] = new_fetching_session,
     ) -> None:
         """Raise BadConfiguration where settings and adapters do not fit.
 
         read: gives the settings as they are now, where they can change. Blocking; raises BadConfiguration.
         make_local: gives a local model, not yet loaded; unless told, one in this process.
+        make_fetching: gives the session for audio that callers name by address.
         """
         self.catalog = load_catalog()
         self.metrics = Metrics()
@@ -95,7 +101,7 @@ class Gateway:
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
         self.flights = Flights(self.health.clock)
         self.answers = self._answer_store(settings)
-        self._session = new_session()
+        self._session, self._fetching = new_session(), make_fetching()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(
             reload=self.reloader.reload,
@@ -148,6 +154,7 @@ class Gateway:
         await self._session.close()
         if self.answers is not None:
             await self.answers.close()
+        await self._fetching.close()
         if self.shared is not None:
             await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech, self.sounds):
@@ -229,7 +236,7 @@ class Gateway:
         dispatcher = self._dispatcher(settings, fleet)
         service = Service(
             settings=settings,
-            intake=Intake(_body_limits(settings), self.spool),
+            intake=Intake(_body_limits(settings), self.spool, self._fetcher(settings)),
             demuxer=self.demuxer,
             routes=routes,
             accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
@@ -256,6 +263,9 @@ class Gateway:
         if settings.cache.path is not None and settings.cache.store is CacheStore.SQLITE:
             return SqliteCache(settings.cache.path, settings.cache.max_bytes, memory, _unix_s, _cache_file_changed)
         return memory
+
+    def _fetcher(self, settings: Settings) -> Fetcher | None:
+        return Fetcher(settings.fetch, _body_limits(settings), self._fetching) if settings.fetch.hosts else None
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""

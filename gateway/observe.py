@@ -28,7 +28,7 @@ class Observed:
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
-    cause: str = ""  # of a 5xx, in our own words: a line for each attempt
+    cause: str = ""  # in our own words: of a 5xx a line for each attempt, of what callers are not told more about
 
     def answered(self, answer: Answer) -> None:
         self.deployment = answer.deployment.name

@@ -27,6 +27,7 @@ class Problem(Exception):
     message: str  # one sentence, for people; never a credential, a transcript or a provider's raw words
     param: str | None = None  # the field at fault
     headers: Mapping[str, str] = field(default_factory=dict)
+    cause: str = ""  # for the operator's log alone; no credential either
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"
@@ -64,12 +65,46 @@ def unknown_parameter(name: str, known: Iterable[str]) -> Problem:
 
 
 def url_input_disabled(param: str) -> Problem:
-    """Name an address where audio belongs. This gateway fetches nothing on a caller's word."""
+    """Name an address where audio belongs, at a gateway that fetches nothing on a caller's word."""
     return Problem(
         status=422,
         type="url-input-disabled",
         message=f"{param}: an address was given where audio is expected; send the audio itself",
         param=param,
+    )
+
+
+def url_not_allowed(param: str, *, cause: str) -> Problem:
+    """Refuse to fetch, in the same words whatever the reason: they would tell of the network around the gateway."""
+    return Problem(
+        status=422,
+        type="url-not-allowed",
+        message=f"{param}: this address may not be fetched; allowed is https to the hosts listed for this gateway, "
+        "as far as they are public",
+        param=param,
+        cause=cause,
+    )
+
+
+def fetch_failed(param: str, why: str, *, cause: str = "") -> Problem:
+    """Name a host that did not give what its address promised."""
+    return Problem(
+        status=400,
+        type="fetch-failed",
+        message=f"{param}: the audio could not be fetched: {why}",
+        param=param,
+        cause=cause or why,
+    )
+
+
+def fetch_timeout(param: str) -> Problem:
+    """Name a host that is too slow. An SDK that tried again at once would have the whole wait once more."""
+    return Problem(
+        status=504,
+        type="fetch-timeout",
+        message=f"{param}: the audio did not arrive from its address in time",
+        param=param,
+        headers={"x-should-retry": "false"},
     )
 
 

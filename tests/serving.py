@@ -15,6 +15,7 @@ from config.settings import AccountSettings, Route, Settings, Target
 from config.settings import Server as ServerSettings
 from gateway.app import Gateway
 from gateway.defaults import demonstration
+from gateway.intake.fetch import new_session
 from gateway.serve import Server
 from providers.emulators.ear import DigestEar, Emulation
 from providers.registry import emulated_urls, emulator_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+    from aiohttp import ClientSession
     from aiohttp.web import AppRunner
 
 NOT_KEPT = Cache(store=CacheStore.NONE)  # the same recording is sent again and again, and each time counts
@@ -60,9 +62,11 @@ def emulated_account(adapter: str, root: str, *, key: str = KEY, **options: str)
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, drain_s: float = 1.0) -> AsyncIterator[tuple[str, Gateway]]:
+async def running(
+    settings: Settings, *, drain_s: float = 1.0, make_fetching: Callable[[], ClientSession] = new_session
+) -> AsyncIterator[tuple[str, Gateway]]:
     """Serve in this event loop; give the URL and the gateway."""
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, make_fetching=make_fetching)
     server = Server(gateway)
     port = await server.start()
     beside = asyncio.get_running_loop().create_task(gateway.background())

@@ -137,8 +137,7 @@ def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Res
     is_openai = is_openai and not request.path.startswith(_OTHERS_FORMS)
     front = _OPENAI if is_openai else _HF
     response = front.render_problem(problem, observed.request_id)
-    if problem.status >= 500:
-        observed.cause = problem.message
+    observed.cause = problem.cause or (problem.message if problem.status >= 500 else "")
     unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
     if unread or hdrs.CONNECTION in problem.headers:
         response.force_close()

@@ -120,12 +120,14 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             asked = front.read(request, upload)
             route = _route(service.routes, asked, request[CALLER])
             observed.model = asked.model if asked.model in service.routes.by_model else "other"
+            left_s = await service.intake.fetch(upload, how.timeout_s)
+            observed.upload_bytes = upload.content.size_bytes
             audio = await measure(upload, service.demuxer, max_duration_s=service.settings.server.max_duration)
             observed.audio_s = audio.duration_s
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
-            how = replace(how, hold=partial(_held, service, upload))
+            how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload))
             answer = await _dispatched(service.caching, job, route, request[CALLER], how)
             observed.answered(answer)
             response = front.render(asked, audio, answer)

@@ -213,7 +213,7 @@ class _Fields:
             return value
         try:
             return msgspec.json.decode(value)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise _refused("chunking_strategy", 'expected "auto" or a JSON object') from error
 
     def nothing_left(self) -> None:

@@ -1,7 +1,7 @@
 """Audio inside text: a JSON document's base64 field, or a body that is base64 or a data URI.
 
 A large document is read through a memory map and its audio decoded slice by slice: neither the document nor the audio
-is ever whole in memory. A string is data. It is never a path, and an address in it is refused, not fetched.
+is ever whole in memory. A string is data. It is never a path, and an address in it is handed on as it is.
 
 White space inside base64 is skipped, as MIME (RFC 2045, section 6.8) and `base64` on a command line break lines; any
 other character outside the alphabet of RFC 4648, section 4, is refused.
@@ -15,14 +15,16 @@ import mmap
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import pybase64
 
 from gateway.intake.spool import INLINE_BYTES, Spool
 from gateway.intake.threads import to_the_end
-from gateway.problems import bad_request, too_large, url_input_disabled
+from gateway.policies.addresses import MAX_ADDRESS_CHARACTERS
+from gateway.problems import bad_request, too_large
 from providers.audio.content import Content, FileContent
 
 if TYPE_CHECKING:
@@ -45,10 +47,11 @@ class Decoded:
     spool: Spool  # the audio; its owner closes it
     content: Content
     digest: str
+    address: str | None = None  # where the audio is, if that is what was sent; there is none in the spool then
 
 
 async def decode_document(content: Content, path: tuple[str, ...], budget: SpoolBudget, max_bytes: int) -> Decoded:
-    """Read a JSON object whose member at `path` is the audio as base64 or data URI. Raises Problem.
+    """Read a JSON object whose member at `path` is the audio as base64 or data URI, or its address. Raises Problem.
 
     max_bytes: of audio.
     """
@@ -56,7 +59,7 @@ async def decode_document(content: Content, path: tuple[str, ...], budget: Spool
 
 
 async def decode_text(content: Content, budget: SpoolBudget, max_bytes: int) -> Decoded:
-    """Read a body that is base64 or a data URI as a whole. Raises Problem. max_bytes: of audio."""
+    """Read a body that is base64, a data URI or an address as a whole. Raises Problem. max_bytes: of audio."""
     return await _decode(content, partial(_decode_text, max_bytes=max_bytes), budget)
 
 
@@ -70,34 +73,46 @@ def looks_like_address(head: bytes) -> bool:
     return head[:8].lower().startswith((b"http://", b"https://"))
 
 
-async def _decode(content: Content, work: Callable[[Content, Spool], dict[str, Any]], budget: SpoolBudget) -> Decoded:
+def address_in(text: bytes) -> str | None:
+    """Return the address that a text is, up to one character more than an address may have; None where it is none."""
+    bare = text.lstrip(_WHITE)  # no copy where there is nothing to strip
+    if not looks_like_address(bare):
+        return None
+    return bare[: MAX_ADDRESS_CHARACTERS + 1].rstrip(_WHITE).decode(errors="replace")
+
+
+_Work: TypeAlias = "Callable[[Content, Spool], tuple[dict[str, Any], str | None]]"
+
+
+async def _decode(content: Content, work: _Work, budget: SpoolBudget) -> Decoded:
     """Decode into a new spool: here while that takes no time, else in a thread, which has ended before this does."""
     spool = Spool(budget)
     try:
         if content.size_bytes <= INLINE_BYTES:
-            document = work(content, spool)
+            document, address = work(content, spool)
         else:
-            document = await to_the_end(partial(work, content, spool))
+            document, address = await to_the_end(partial(work, content, spool))
         audio, digest = await spool.finish()
     except BaseException:
         spool.close()
         raise
-    return Decoded(document, spool, audio, digest)
+    return Decoded(document, spool, audio, digest, address)
 
 
-def _decode_document(content: Content, spool: Spool, *, path: tuple[str, ...], max_bytes: int) -> dict[str, Any]:
+def _decode_document(
+    content: Content, spool: Spool, *, path: tuple[str, ...], max_bytes: int
+) -> tuple[dict[str, Any], str | None]:
     where = ".".join(path)
     with _mapped(content) as whole:
         document, raw = _take(whole, path)
         with memoryview(raw) as text:
-            _write_audio(_string_pieces(text, where), where, spool, max_bytes)
+            address = _write_audio(_string_pieces(text, where), where, spool, max_bytes)
         del raw
-    return document
+    return document, address
 
 
-def _decode_text(content: Content, spool: Spool, *, max_bytes: int) -> dict[str, Any]:
-    _write_audio(content.slices(), "the body", spool, max_bytes)
-    return {}
+def _decode_text(content: Content, spool: Spool, *, max_bytes: int) -> tuple[dict[str, Any], str | None]:
+    return {}, _write_audio(content.slices(), "the body", spool, max_bytes)
 
 
 class _mapped:  # noqa: N801 - used as a function
@@ -174,12 +189,16 @@ def _unescaped(piece: bytes, where: str) -> bytes:
         raise bad_request(f"{where}: not base64: {error}", param=where) from error
 
 
-def _write_audio(pieces: Iterable[bytes], where: str, spool: Spool, max_bytes: int) -> None:
-    """Decode base64, which may begin as a data URI, into the spool."""
-    for audio in _bytes_of(_without_prefix(_without_white(pieces), where), where):
+def _write_audio(pieces: Iterator[bytes], where: str, spool: Spool, max_bytes: int) -> str | None:
+    """Decode base64, which may begin as a data URI, into the spool; return the address that stands there instead."""
+    first = next(pieces, b"")
+    if (address := address_in(first)) is not None:
+        return address
+    for audio in _bytes_of(_without_prefix(_without_white(chain((first,), pieces)), where), where):
         spool.write_now(audio)
         if spool.size_bytes > max_bytes:
             raise too_large("the audio", f"the limit of {max_bytes} bytes")
+    return None
 
 
 def _without_white(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -198,8 +217,6 @@ def _without_prefix(pieces: Iterator[bytes], where: str) -> Iterator[bytes]:
 
 def _prefix_length(text: bytes, where: str) -> int:
     head = text[:512]
-    if looks_like_address(head):
-        raise url_input_disabled(where)
     if head[:5].lower() != b"data:":
         return 0
     match = _DATA_URI.match(head)

@@ -31,6 +31,10 @@ class BodyLimits:
     def max_form_bytes(self) -> int:
         return self.max_upload_bytes + 1_048_576
 
+    def is_trickle(self, received_bytes: int, elapsed_s: float) -> bool:
+        """Tell whether bytes arrive more slowly than they may."""
+        return elapsed_s > self.idle_s and received_bytes < elapsed_s * self.min_rate
+
 
 class Body:
     """A request's body, chunk by chunk, with the first bytes to look at before anything is decided."""
@@ -75,8 +79,7 @@ class Body:
         except (ClientPayloadError, web.RequestPayloadError) as error:
             raise bad_request("the body is not readable HTTP") from error
         self._received += len(chunk)
-        elapsed_s = self._clock() - self._started
-        if chunk and elapsed_s > self._limits.idle_s and self._received < elapsed_s * self._limits.min_rate:
+        if chunk and self._limits.is_trickle(self._received, self._clock() - self._started):
             raise stalled(f"the body arrives at less than {self._limits.min_rate} bytes a second")
         return chunk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs
 
-from gateway.intake.encoded import decode_document, decode_text, looks_like_address, looks_like_text
+from gateway.intake.encoded import address_in, decode_document, decode_text, looks_like_address, looks_like_text
+from gateway.intake.fetch import Address
 from gateway.intake.form import Form
 from gateway.intake.receive import Body, BodyLimits
 from gateway.intake.spool import Spool, SpoolBudget
+from gateway.policies.addresses import MAX_ADDRESS_CHARACTERS
 from gateway.problems import bad_audio, bad_request, unsupported_media, url_input_disabled
 from providers.audio.containers import HEAD_BYTES, name_of_other, sniff
 
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from gateway.intake.fetch import Fetcher
     from providers.audio.content import Content
 
+_THE_BODY = "the body"
 # Without quotes too it may hold what RFC 2045 wants quoted: clients write so.
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;]*))', re.IGNORECASE)
 
@@ -47,6 +52,8 @@ class Upload:
         finally:
             self.close()
 
+    address: Address | None = None  # where the audio is, if that is what was sent; there is no content yet then
+
     def close(self) -> None:
         """Let go; the last gives back its room."""
         self.holders -= 1
@@ -67,12 +74,28 @@ class Shape:
 class Intake:
     """Receives uploads within one process's limits."""
 
-    def __init__(self, limits: BodyLimits, budget: SpoolBudget) -> None:
+    def __init__(self, limits: BodyLimits, budget: SpoolBudget, fetcher: Fetcher | None = None) -> None:
+        """fetcher: of what callers name instead of sending; None where addresses are refused."""
         self.limits = limits
         self.budget = budget
+        self._fetcher = fetcher
+
+    async def fetch(self, upload: Upload, allowed_s: float | None) -> float | None:
+        """Get the audio that an upload names, if it does. Return what is left of allowed_s. Raises Problem."""
+        if upload.address is None or self._fetcher is None:
+            return allowed_s
+        clock = asyncio.get_running_loop().time
+        started, spool = clock(), Spool(self.budget)
+        upload.spools.append(spool)
+        await self._fetcher.fetch(upload.address, spool, allowed_s)
+        upload.content, upload.digest = await spool.finish()
+        return None if allowed_s is None else allowed_s - (clock() - started)
 
     async def receive(self, request: web.Request, shape: Shape) -> Upload:
-        """Read the body to its end. Raises Problem; nothing is left behind then."""
+        """Read the body to its end. Raises Problem; nothing is left behind then.
+
+        Where it names its audio by address, that is still to be fetched: only once it is known who may ask for what.
+        """
         body = Body(request, self.limits)
         head = await body.head(HEAD_BYTES)
         boundary = _boundary(request, head)
@@ -82,6 +105,8 @@ class Intake:
             return await self._raw(body)
         if shape.json_path and head.lstrip()[:1] == b"{":
             return await self._json(body, shape.json_path)
+        if shape.raw and looks_like_address(head):
+            return await self._named(body)
         if shape.raw and head and request.content_type != "application/json" and looks_like_text(head):
             return await self._text(body)
         raise _not_an_upload(request, head, shape)
@@ -97,7 +122,14 @@ class Intake:
             decoded = await decode_document(content, path, self.budget, self.limits.max_upload_bytes)
         finally:
             spool.close()
-        return Upload(decoded.content, decoded.digest, document=decoded.document, spools=[decoded.spool])
+        upload = Upload(decoded.content, decoded.digest, document=decoded.document, spools=[decoded.spool])
+        return self._with_address(upload, ".".join(path), decoded.address)
+
+    async def _named(self, body: Body) -> Upload:
+        """Read a body that is an address, where it can be of use. Raises Problem 422 before it has arrived."""
+        if self._fetcher is None:
+            raise url_input_disabled(_THE_BODY)
+        return await self._text(body)
 
     async def _text(self, body: Body) -> Upload:
         spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
@@ -105,7 +137,8 @@ class Intake:
             decoded = await decode_text(content, self.budget, self.limits.max_upload_bytes)
         finally:
             spool.close()
-        return Upload(decoded.content, decoded.digest, spools=[decoded.spool])
+        upload = Upload(decoded.content, decoded.digest, spools=[decoded.spool])
+        return self._with_address(upload, _THE_BODY, decoded.address)
 
     async def _form(self, body: Body, boundary: str, shape: Shape) -> Upload:
         form = Form(self.budget, shape.form_parts)
@@ -113,12 +146,23 @@ class Intake:
             await form.read(body.chunks(self.limits.max_form_bytes), boundary, self.limits.max_upload_bytes)
             spool = form.file(shape.form_parts[0])
             content, digest = await spool.finish()
-            _refuse_address(content, shape.form_parts[0])
         except BaseException:
             if form.spool is not None:
                 form.spool.close()
             raise
-        return Upload(content, digest, fields=form.fields, spools=[spool])
+        upload = Upload(content, digest, fields=form.fields, spools=[spool])
+        address = address_in(content.read_at(0, MAX_ADDRESS_CHARACTERS + 1))
+        return self._with_address(upload, shape.form_parts[0], address)
+
+    def _with_address(self, upload: Upload, param: str, address: str | None) -> Upload:
+        """Note the address that stands where the audio belongs, if one does. Raises Problem 422, the upload closed."""
+        if address is None:
+            return upload
+        if self._fetcher is None:
+            upload.close()
+            raise url_input_disabled(param)
+        upload.address = Address(param, address)
+        return upload
 
     async def _spooled(self, chunks: AsyncIterator[bytes]) -> tuple[Spool, Content, str]:
         spool = Spool(self.budget)
@@ -130,12 +174,6 @@ class Intake:
             spool.close()
             raise
         return spool, content, digest
-
-
-def _refuse_address(content: Content, name: str) -> None:
-    """Refuse a text part that says where the audio is. Raises Problem 422."""
-    if looks_like_address(content.read_at(0, 8)):
-        raise url_input_disabled(name)
 
 
 def _boundary(request: web.Request, head: bytes) -> str | None:
@@ -163,7 +201,7 @@ def _not_an_upload(request: web.Request, head: bytes, shape: Shape) -> Exception
 
 def _no_audio(head: bytes) -> Exception:
     if looks_like_address(head):
-        return url_input_disabled("the body")
+        return url_input_disabled(_THE_BODY)
     if name := name_of_other(head):
         return unsupported_media(f"the body is {name}, not audio")
     return bad_audio("the body is neither audio in a container known here, nor JSON, base64 or a form")

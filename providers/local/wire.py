@@ -169,7 +169,7 @@ def decoded(body: bytes, kind: type[Any]) -> Any:  # noqa: ANN401 - what kind sa
     """Read a value of this module. Raises MalformedReply."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedReply(NAME, "the engine's answer is unreadable") from error
 
 

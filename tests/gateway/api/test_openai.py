@@ -387,6 +387,7 @@ class TestForms:
         ("field", "value", "status", "param"),
         [
             ("chunking_strategy", "{", 400, "chunking_strategy"),
+            ("chunking_strategy", '{"a":' * 10_000, 400, "chunking_strategy"),  # deeper than any parser goes
             ("chunking_strategy", "sometimes", 422, "chunking_strategy"),
             ("known_speaker_names", "", 422, "known_speaker_names"),
             ("response_format", "xml", 400, "response_format"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.intake.encoded import Decoded, decode_document, decode_text, looks_like_text
 from gateway.intake.spool import SpoolBudget
+from gateway.policies.addresses import MAX_ADDRESS_CHARACTERS
 from gateway.problems import Problem
 from providers.audio.content import Content, FileContent, MemoryContent
 
@@ -61,6 +62,16 @@ def finished(body: bytes | Content, work: Any) -> tuple[bytes, dict[str, Any]]:
     made.spool.close()
     assert (budget.memory_used, budget.disk_used) == (0, 0)
     return audio, made.document
+
+
+def named(body: bytes) -> tuple[str | None, dict[str, Any]]:
+    """Return the address in a document, and the rest of it; there is no audio then."""
+    budget = room()
+    made = asyncio.run(decode_document(MemoryContent(body), ("inputs",), budget, AMPLE))
+    assert made.content.size_bytes == 0
+    made.spool.close()
+    assert (budget.memory_used, budget.disk_used) == (0, 0)
+    return made.address, made.document
 
 
 def refusal(body: bytes, path: tuple[str, ...] = ("inputs",)) -> Problem:
@@ -164,9 +175,22 @@ def test_padding_ends_the_text_also_at_a_slice() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http://", "HTTPS://", "http:\\/\\/", " https://"])
-def test_an_address_is_not_fetched(scheme: str) -> None:
-    problem = refusal(f'{{"inputs":"{scheme}example.com/a.wav"}}'.encode())
-    assert (problem.status, problem.type, problem.param) == (422, "url-input-disabled", "inputs")
+def test_an_address_is_handed_on(scheme: str) -> None:
+    """As it is written, with everything else beside it, and no audio."""
+    address = f"{scheme}example.com/a.wav?X-Signature=a%2Fb"
+    made, document = named(f'{{"inputs":"{address}","parameters":{{}}}}'.encode())
+    assert (made, document) == (address.replace("\\", "").strip(), {"parameters": {}})
+
+
+@pytest.mark.parametrize("length", [MAX_ADDRESS_CHARACTERS, MAX_ADDRESS_CHARACTERS + 1, 3 * MIB])
+def test_no_more_of_an_address_is_kept_than_tells_that_it_is_too_long(length: int) -> None:
+    address = "https://example.com/" + "a" * (length - 20)
+    assert named(b'{"inputs":"%b"}' % address.encode())[0] == address[: MAX_ADDRESS_CHARACTERS + 1]
+
+
+def test_an_address_with_a_space_in_it_stays_one_that_has_it() -> None:
+    """White space is skipped in base64 alone: else another place would be asked."""
+    assert named(b'{"inputs":"https://example.com/a b.wav\\n"}')[0] == "https://example.com/a b.wav"
 
 
 def test_more_audio_than_allowed_is_413() -> None:
