@@ -186,12 +186,14 @@ async def test_d3_a_rolling_restart(name: str, report: Report, tmp_path: Path) -
                 while not all([await listens(port) for port in ports]):  # noqa: ASYNC110 - seen from outside
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(0.5)
-                load = group.create_task(client.at_rate(rate, 2.0 + rounds * 8.0, 8_000))
+                load = group.create_task(client.at_rate(rate, 2.0 + rounds * 7.0, 8_000))
                 await asyncio.sleep(1.0)
                 for generation in range(rounds):
                     for number in (0, 1):
                         restart[generation][number].set()
-                        await asyncio.sleep(4.0)  # a second of grace, and a second to start
+                        while len(ended) <= 2 * generation + number or not await listens(ports[number]):  # noqa: ASYNC110 - seen from outside
+                            await asyncio.sleep(0.05)
+                        await asyncio.sleep(1.5)  # until the balancer believes in it again
                 told: list[Told] = await load
                 finish.set()
             wrong = [each for each in told if each.status != 200 or each.text != f"blake3 {each.digest}"]
