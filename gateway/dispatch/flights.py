@@ -40,6 +40,7 @@ class _Flight:
     began_until: Moment  # its calls began under this deadline, whatever it was put off to
     landing: asyncio.Future[Answer]
     waiting: int = 0
+    is_accounted_for: bool = False  # somebody was told that the call was theirs
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -70,7 +71,7 @@ class Flights:
             flight = self._aloft.get(errand.key)
             if flight is None and self._group is None:
                 return await self._alone(errand, own)
-            state = Cached.MISS if flight is None else Cached.HIT if flight.landing.done() else Cached.JOINED
+            state = Cached.HIT if flight is not None and flight.landing.done() else Cached.JOINED
             flight = flight or self._begun(errand, own)
             flight.terms.put_off(own)
             try:
@@ -81,9 +82,7 @@ class Flights:
                 if not is_anothers or self._clock() >= own.deadline:
                     raise
                 continue
-            # What the flight found somewhere is that to all; what it asked for, only who began it did.
-            is_shared = state is not Cached.MISS and answer.cached is Cached.MISS
-            return replace(answer, cached=state, age_s=_age_s(state)) if is_shared else answer
+            return _as_told(flight, answer, state)
 
     async def _alone(self, errand: Errand, own: Terms) -> Answer:
         answer = await errand.call(own)
@@ -151,8 +150,18 @@ class Flights:
             del self._aloft[key]
 
 
-def _age_s(state: Cached) -> float | None:
-    return 0.0 if state is Cached.HIT else None
+def _as_told(flight: _Flight, answer: Answer, state: Cached) -> Answer:
+    """Return the answer as one of those who waited is told it.
+
+    What the flight found somewhere is that to all. What it asked for is the first one's who is still there, so that a
+    call is counted once even where whoever began it has left; the others joined.
+    """
+    if answer.cached is not Cached.MISS:
+        return answer
+    if not flight.is_accounted_for:
+        flight.is_accounted_for = True
+        return answer
+    return replace(answer, cached=state, age_s=0.0 if state is Cached.HIT else None)
 
 
 def _outcome(flight: _Flight) -> Answer:

@@ -69,7 +69,7 @@ class Relay:
             try:
                 seen = await self._look(job, followed)
             except StoreLost:
-                return await self._read_or_called(job, await self.store.get(job.key), terms)
+                return await self._read_or_called(job, await self.store.get_alone(job.key), terms)
             if seen.where is Where.LEAD:
                 return await self._led(job, terms)
             if seen.where is Where.KEPT:

@@ -68,8 +68,12 @@ class RedisCache:
         try:
             seen = await self.look(key, fresh_s=_FOREVER_S)
         except StoreLost:
-            return await self._alone.get(key)
+            return await self.get_alone(key)
         return Kept(value=seen.value, age_s=seen.age_s) if seen.where is Where.KEPT else None
+
+    async def get_alone(self, key: str) -> Kept | None:
+        """Return what this process kept while the server was lost."""
+        return await self._alone.get(key)
 
     async def put(self, key: str, value: bytes, keep_s: float, token: str = "") -> None:
         """Keep a value. token: of the lease that is given back with it."""

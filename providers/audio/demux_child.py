@@ -1,4 +1,4 @@
-"""The child of `demux`: receives open files on its standard input, answers what their containers say."""
+"""The child of `demux`: is handed open files on its standard input, and says how long they are or how they sound."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 import os
 import resource
 import socket
+from typing import Any
 
 from providers.audio.content import FileContent
-from providers.audio.decode import UnreadableAudio, probe
+from providers.audio.decode import AudioTooLong, UnreadableAudio, probe
+from providers.audio.sound import sound_digest
+from providers.types import Container
 
 _MEMORY_BYTES = 1 << 30
+_QUESTION_BYTES = 4096
 
 
 def main() -> None:
@@ -20,19 +24,23 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with socket.socket(fileno=0) as parent:
         while True:
-            message, descriptors, _, _ = socket.recv_fds(parent, 1, 1)
+            message, descriptors, _, _ = socket.recv_fds(parent, _QUESTION_BYTES, 1)
             if not message:
                 return
-            parent.sendall(json.dumps(_answer(descriptors[0])).encode())
+            parent.sendall(json.dumps(_answer(json.loads(message), descriptors[0])).encode())
 
 
-def _answer(descriptor: int) -> dict[str, object]:
+def _answer(question: dict[str, Any], descriptor: int) -> dict[str, object]:
     with open(descriptor, "rb") as file:
         content = FileContent(file, os.fstat(descriptor).st_size)
         try:
-            return dataclasses.asdict(probe(content))
-        except UnreadableAudio as error:
+            return {"sound": _sound(content, **question)} if question else dataclasses.asdict(probe(content))
+        except (UnreadableAudio, AudioTooLong) as error:
             return {"unreadable": str(error)}
+
+
+def _sound(content: FileContent, container: str | None, max_duration_s: float) -> str:
+    return sound_digest(content, Container(container) if container else None, max_duration_s=max_duration_s)
 
 
 if __name__ == "__main__":

@@ -14,36 +14,32 @@ from av.stream import Disposition
 from blake3 import blake3
 
 from providers.audio.decode import Budget, UnreadableAudio, audio_stream_of, open_container
-from providers.audio.transcode import Abandoned
 from providers.types import Container
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from av.audio.frame import AudioFrame
     from av.container import InputContainer
 
-    from providers.types import Audio
+    from providers.audio.content import Content
 
 _EXACT: Final = frozenset({Container.WAV, Container.AIFF, Container.FLAC})
 _PACKED: Final = {"s16": 2, "s32": 4}  # FFmpeg's form of a sample: bytes. 24 bits come as the upper part of 32
 
 
-def sound_digest(audio: Audio, *, max_duration_s: float, is_abandoned: Callable[[], bool] = lambda: False) -> str:
-    """Return a blake3, hexadecimal. Blocking: call it in a thread. is_abandoned: asked at each frame or packet.
+def sound_digest(content: Content, kind: Container | None, *, max_duration_s: float) -> str:
+    """Return a blake3, hexadecimal. Blocking, and C code fed by strangers: `Demuxer.sound` does it in a child.
 
     Raises UnreadableAudio where the file holds more than one sound, or anything in it cannot be decoded: what a
-    provider would make of that nobody knows. AudioTooLong, Abandoned.
+    provider would make of that nobody knows. AudioTooLong.
     """
     known = blake3()
-    with open_container(audio.content) as container:
+    with open_container(content) as container:
         stream = _only_stream(container)
         form = stream.codec_context.format.packed.name
-        is_exact = audio.container in _EXACT and form in _PACKED and _is_whole(stream)
-        told = _samples(container, stream, max_duration_s) if is_exact else _packets(container, stream, audio.container)
-        for piece in told:
-            if is_abandoned():
-                raise Abandoned
+        is_exact = kind in _EXACT and form in _PACKED and _is_whole(stream)
+        for piece in _samples(container, stream, max_duration_s) if is_exact else _packets(container, stream, kind):
             known.update(piece)
     return known.hexdigest()
 

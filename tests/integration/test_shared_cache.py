@@ -219,3 +219,16 @@ async def test_it_is_counted_and_purged() -> None:
         numbers = samples(served.gateway)
         assert numbers["asr_cache_lookups_total{outcome=miss,store=redis}"] == 3
         assert not [name for name in numbers if name.startswith("asr_cache_bytes")], "Redis counts its own"
+
+
+async def test_a_stale_answer_is_found_there_too() -> None:
+    async with (
+        redis_server() as server,
+        upstream(answers()) as up,
+        serving(shared(up, server, ttl="50ms", stale_for="1h")) as served,
+    ):
+        await served.post()
+        await asyncio.sleep(0.1)
+        up.act = answers(500)
+        told = await served.post()
+        assert (told.status, state(told)) == (200, "stale")

@@ -15,7 +15,7 @@ import pytest
 from providers.audio.content import FileContent, MemoryContent
 from providers.audio.decode import UnreadableAudio, probe
 from providers.audio.demux import Demuxer
-from tests.conftest import encoded, sample, tone
+from tests.conftest import encoded, sample, sample_audio, tone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,3 +210,17 @@ def test_a_busy_child_ends_with_its_file() -> None:
         assert busy.result().channels == 1
 
     assert children() == set()
+
+
+def test_a_sound_is_told_by_a_child(demuxer: Demuxer) -> None:
+    wav, flac = sample_audio("slushy.wav"), sample_audio("slushy.flac")
+    assert demuxer.sound(wav, max_duration_s=60.0) == demuxer.sound(flac, max_duration_s=60.0)
+    with pytest.raises(UnreadableAudio, match="longer than 1 s"):
+        demuxer.sound(wav, max_duration_s=1.0)
+
+
+def test_a_sound_that_nobody_waits_for_costs_its_child_and_no_more(demuxer: Demuxer) -> None:
+    wav = sample_audio("slushy.wav")
+    with pytest.raises(UnreadableAudio, match="within its limits"):
+        demuxer.sound(wav, max_duration_s=60.0, is_abandoned=lambda: True)
+    assert demuxer.sound(wav, max_duration_s=60.0)
