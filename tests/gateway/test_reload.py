@@ -19,7 +19,7 @@ from tests.program import Program, configuration, program
 from tests.serving import routed, running
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Emulate = Callable[..., Awaitable[str]]
 
@@ -68,6 +68,33 @@ async def test_what_is_in_flight_ends_as_it_began(emulate: Emulate, tmp_path: Pa
         assert await ask(client, served) == (200, "two")
         slow.go_on.set()
         assert await asked == (200, "one")
+
+
+async def test_what_is_still_being_sent_ends_as_it_began(emulate: Emulate, tmp_path: Path) -> None:
+    """Its deployment is in no configuration any more when it comes to be asked."""
+    url = await emulate("hf-inference")
+    async with (
+        program(configuration({"one": url}, model=MODEL), tmp_path) as served,
+        aiohttp.ClientSession() as client,
+    ):
+        go_on = asyncio.Event()
+
+        async def upload() -> AsyncIterator[bytes]:
+            yield WAV[:1000]
+            await go_on.wait()
+            yield WAV[1000:]
+
+        async def asked() -> tuple[int, str]:
+            async with client.post(f"{served.url}/models/{MODEL}", data=upload()) as reply:
+                return reply.status, reply.headers.get("X-Gateway-Provider", "")
+
+        asking = asyncio.get_running_loop().create_task(asked())
+        while (await metrics(Client(served.url, client)))["asr_requests_in_flight"] < 2:  # noqa: ASYNC110 - from outside
+            await asyncio.sleep(0.01)
+        write(tmp_path, configuration({"two": url}, model=MODEL))
+        assert (await reload(client, served))[0] == 200
+        go_on.set()
+        assert await asking == (200, "one")
 
 
 @pytest.mark.parametrize(
