@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from config.settings import BadConfiguration
 from gateway.logs import event
-from gateway.reload import Reloaded
+from gateway.reload import OnHangup, Reloaded
 from gateway.serve import CannotListen
 from gateway.workers import merge
-from gateway.workers.channel import Channel, ChannelClosed
+from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
 from gateway.workers.shares import for_one_worker
 from gateway.workers.sockets import listeners
 from providers.local.provider import NAME as LOCAL
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _PATIENCE_S: Final = 5.0  # for a worker to say how it is
 _SOON_S: Final = 10.0  # one that lives for less is started again after a pause
 _PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+_ENGINE_ENDED: Final = "the process that loads local models ended; another is being started"
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -89,13 +90,14 @@ class Parent:
         async with asyncio.TaskGroup() as group:
             for number in _STOP_SIGNALS:
                 loop.add_signal_handler(number, self._asked_to_stop, number, ports)
-            loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(self.reload()))
+            hangups = OnHangup(group, self.reload)
             engine_kept = group.create_task(self._keep_engine(engine))
             workers = [
                 group.create_task(self._keep_worker(place, port, engine_path)) for place, port in enumerate(ports)
             ]
             announcing = group.create_task(self._announced(ports[0].getsockname()[1]))
             await asyncio.wait(workers)
+            hangups.stop()
             announcing.cancel()
             engine_kept.cancel()
             await self._end_engine()
@@ -111,7 +113,7 @@ class Parent:
             self.settings = self._engine_settings = settings
             told = await self._told_all(for_one_worker(settings))
             if self._engine:
-                with contextlib.suppress(ChannelClosed):
+                with contextlib.suppress(ChannelClosed, QuestionFailed):
                     await self._engine.channel.ask("keep")
             return told
 
@@ -154,12 +156,22 @@ class Parent:
         """Let the engine load what is new. Raises BadConfiguration where it cannot."""
         if not _has_local(settings):
             return
-        if self._engine is None:
-            missing = await self._first_engine(settings)
-        else:
-            missing = await self._engine.channel.ask("adopt", settings)
+        try:
+            missing = await (self._first_engine(settings) if self._engine is None else self._adopted(settings))
+        finally:
+            self._engine_settings = self.settings  # what the next engine starts with, should this one end
         if missing:
             raise BadConfiguration("; ".join(missing))
+
+    async def _adopted(self, settings: Settings) -> list[str]:
+        """Return what the engine could not load."""
+        if self._engine is None:
+            raise RuntimeError("there is no engine")
+        try:
+            missing: list[str] = await self._engine.channel.ask("adopt", settings)
+        except (ChannelClosed, QuestionFailed):
+            return [_ENGINE_ENDED]
+        return missing
 
     async def _first_engine(self, settings: Settings) -> list[str]:
         """Start an engine where none was needed before; return what it could not load."""
@@ -205,6 +217,9 @@ class Parent:
             self._engine = await self._started("gateway.workers.engine", listener)
             code = await _ended(self._engine)
             event("engine_ended", logging.ERROR, code=code)
+            if not self._engine.ready.is_set():
+                self._engine.missing = [_ENGINE_ENDED]
+                self._engine.ready.set()  # whoever waits for it need not wait any more
             pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
             await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
 
@@ -258,7 +273,7 @@ async def _asked(child: Child, what: str, value: object = None) -> Any:  # noqa:
     try:
         async with asyncio.timeout(_PATIENCE_S):
             return await child.channel.ask(what, value)
-    except (TimeoutError, ChannelClosed):
+    except (TimeoutError, ChannelClosed, QuestionFailed):
         return None
 
 

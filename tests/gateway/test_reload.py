@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from config.settings import AccountSettings, Settings
+from providers.local.models import locate
 from tests import faulty as upstreams
 from tests.asking import MODEL, WAV
 from tests.chaos.load import Client, metrics
@@ -205,8 +208,32 @@ async def test_a_local_model_that_is_not_there_is_a_bad_configuration(tmp_path: 
         write(tmp_path, {"providers": {}, "models": {}})
 
 
-def _local(native: str) -> dict[str, Any]:
+def _local(native: str | Path) -> dict[str, Any]:
     return {"targets": [{"target": f"here/{native}", "substitute": True}]}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_reload_that_is_not_done_holds_up_no_end(emulate: Emulate, tmp_path: Path, workers: int) -> None:
+    """Its model loads for ever: from a pipe that nobody writes into."""
+    (tmp_path / "model.bin").symlink_to(Path(locate("tiny.en")) / "model.bin")
+    os.mkfifo(tmp_path / "config.json")
+    document = configuration({"one": await emulate("hf-inference")}, model=MODEL, server={"workers": workers})
+    async with program(document, tmp_path) as served:
+        write(tmp_path, {**document, "providers": {"here": {"adapter": "local"}}, "models": {MODEL: _local(tmp_path)}})
+        served.process.send_signal(signal.SIGHUP)
+        pipe = await _opened_by_another(tmp_path / "config.json")
+        served.process.terminate()
+        async with asyncio.timeout(20):
+            assert await served.process.wait() == 0
+        os.close(pipe)
+
+
+async def _opened_by_another(pipe: Path) -> int:
+    """Return its other end when somebody reads it."""
+    while True:
+        with contextlib.suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        await asyncio.sleep(0.05)
 
 
 async def test_l9_ten_reloads_a_second_lose_nothing(emulate: Emulate, tmp_path: Path) -> None:

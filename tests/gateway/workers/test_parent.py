@@ -215,6 +215,40 @@ async def test_an_engine_that_dies_is_started_again_and_its_requests_answered(
     assert children(served, "engine") != [engine]
 
 
+async def test_a_reload_without_an_engine_ends_nothing(local: tuple[Program, Client]) -> None:
+    """SIGHUP just after the engine died: nothing is changed, and the next one finds another engine."""
+    served, client = local
+    pids = children(served)
+    os.kill(children(served, "engine")[0], signal.SIGKILL)
+    await served.wait_for("engine_ended")
+    served.process.send_signal(signal.SIGHUP)
+    await served.wait_for("reload_refused")
+    while not children(served, "engine"):  # noqa: ASYNC110 - seen from outside
+        await asyncio.sleep(0.02)
+    assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+    assert (await reload(client))[0] == 200
+    assert children(served) == pids
+
+
+async def test_an_engine_that_dies_before_it_is_ready_ends_the_reload(emulate: Emulate, tmp_path: Path) -> None:
+    """The reload ends, and so does the next one."""
+    async with two(await emulate("hf-inference"), tmp_path) as (served, client):
+        good = served.file.read_text()
+        document = yaml.safe_load(good)
+        document["providers"]["local"] = {"adapter": "local"}
+        document["models"][MODEL]["targets"].append({"target": "local/tiny.en", "substitute": True})
+        served.file.write_text(yaml.safe_dump(document))
+        reloading = asyncio.get_running_loop().create_task(reload(client))
+        while not children(served, "engine"):  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+        os.kill(children(served, "engine")[0], signal.SIGKILL)
+        code, told = await reloading
+        assert (code, told["type"]) == (422, "bad-configuration")
+        served.file.write_text(good)
+        assert (await reload(client))[0] == 200
+        assert (await client.ask()).status == 200
+
+
 async def test_a_local_model_that_comes_with_a_reload_has_an_engine_started(emulate: Emulate, tmp_path: Path) -> None:
     async with two(await emulate("hf-inference"), tmp_path) as (served, client):
         assert children(served, "engine") == []
