@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_S: Final = 5.0  # for a worker to say how it is
 _SOON_S: Final = 10.0  # one that lives for less is started again after a pause
+_END_MARGIN_S: Final = 10.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
 _PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ENGINE_ENDED: Final = "the process that loads local models ended; another is being started"
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -96,10 +97,11 @@ class Parent:
                 group.create_task(self._keep_worker(place, port, engine_path)) for place, port in enumerate(ports)
             ]
             announcing = group.create_task(self._announced(ports[0].getsockname()[1]))
+            killing = group.create_task(self._kill_who_hangs())
             await asyncio.wait(workers)
             hangups.stop()
-            announcing.cancel()
-            engine_kept.cancel()
+            for task in (announcing, killing, engine_kept):
+                task.cancel()
             await self._end_engine()
 
     async def reload(self) -> Reloaded:
@@ -237,9 +239,24 @@ class Parent:
 
     async def _end_engine(self) -> None:
         """Let it end: its parent has nothing to say any more."""
-        if self._engine is not None:
-            self._engine.channel.close()
+        if self._engine is None:
+            return
+        self._engine.channel.close()
+        try:
+            async with asyncio.timeout(_END_MARGIN_S):
+                await self._engine.process.wait()
+        except TimeoutError:
+            _kill(self._engine)
             await self._engine.process.wait()
+
+    async def _kill_who_hangs(self) -> None:
+        """End the workers that are still there when the time to drain is long over."""
+        await self._stopping.wait()
+        server = self.settings.server
+        grace_s = server.grace if self._grace_s is None else self._grace_s
+        await asyncio.sleep(grace_s + server.drain + _END_MARGIN_S)
+        for child in self._workers.values():
+            _kill(child)
 
     async def _announced(self, port: int) -> None:
         while len(self._workers) < self.settings.server.workers:  # noqa: ASYNC110 - they are being started
@@ -287,6 +304,12 @@ async def _ended(child: Child) -> int:
         return code
     finally:
         child.channel.close()
+
+
+def _kill(child: Child) -> None:
+    event("hung", logging.ERROR, process=child.process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        child.process.kill()
 
 
 def _has_local(settings: Settings) -> bool:

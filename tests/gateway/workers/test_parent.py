@@ -146,8 +146,31 @@ async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
         await gone(pids)
 
 
+async def test_who_hangs_is_ended_when_the_drain_is_over(tmp_path: Path) -> None:
+    async with upstream(answers()) as a, two(a.url, tmp_path, drain="500ms", grace="100ms") as (served, _):
+        pids = children(served)
+        os.kill(pids[0], signal.SIGSTOP)
+        served.process.terminate()
+        async with asyncio.timeout(20):
+            assert await served.process.wait() == 0
+        await served.wait_for("hung")
+        await gone(pids)
+
+
+async def test_a_hangup_that_reaches_all_ends_none(emulate: Emulate, tmp_path: Path) -> None:
+    """A terminal and some init processes send it to everybody: the parent says what is to be done about it."""
+    async with two(await emulate("hf-inference"), tmp_path) as (served, client):
+        pids = children(served)
+        for pid in (*pids, served.process.pid):
+            os.kill(pid, signal.SIGHUP)
+        await served.wait_for("reloaded")
+        assert (await client.ask()).status == 200
+        assert children(served) == pids
+
+
 async def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, _):
+    """At once, where they have nothing to finish: whoever is started in its place wants the port."""
+    async with upstream(answers()) as a, two(a.url, tmp_path, grace="1h") as (served, _):
         pids = children(served)
         served.process.kill()
         await served.process.wait()
