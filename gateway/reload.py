@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,32 @@ class Reloader:
             if self.error is not None:
                 return Reloaded(error=self.error)
             return Reloaded(needs_restart=_needs_restart(self._first, settings))
+
+
+class OnHangup:
+    """The reloads that SIGHUP asks for, from now on until `stop`."""
+
+    def __init__(self, group: asyncio.TaskGroup, reload: Callable[[], Awaitable[Reloaded]]) -> None:
+        """group: runs them."""
+        self._group = group
+        self._reload = reload
+        self._tasks: set[asyncio.Task[None]] = set()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin)
+
+    def stop(self) -> None:
+        """Hear no more, and leave what is not done: a model that is being downloaded is waited for by nobody now."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for task in self._tasks:
+            task.cancel()
+
+    def _begin(self) -> None:
+        task = self._group.create_task(self._run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self) -> None:
+        await self._reload()
 
 
 def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:

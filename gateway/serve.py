@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.app import Gateway
 from gateway.logs import HTTP, event
+from gateway.reload import OnHangup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,12 +166,11 @@ async def serve(
         await server.stop(0)
         raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
     async with asyncio.TaskGroup() as group:
-        loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(gateway.reloader.reload()))
+        hangups = OnHangup(group, gateway.reloader.reload)
         loading = group.create_task(load_models(gateway, lambda missing: announce(missing, port)))
         group.create_task(gateway.background())
         await asked_to_stop.event.wait()
-        loop.remove_signal_handler(signal.SIGHUP)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        hangups.stop()
         loading.cancel()  # a model that is still being downloaded is waited for by nobody now
         event("draining", in_flight=gateway.drain.in_flight)
         now = gateway.settings.server

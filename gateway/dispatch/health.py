@@ -7,7 +7,9 @@ from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
+from config.reliability import Reliability
 from gateway.dispatch.routes import WILDCARD
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.verdict import NOTHING, Verdict
@@ -17,7 +19,7 @@ from gateway.policies.pace import decayed, faded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from config.reliability import Breakers, Reliability
+    from config.reliability import Breakers
     from gateway.dispatch.routes import Routes
     from providers.types import Deployment
 
@@ -51,6 +53,16 @@ class Health:
         self._state: breaker.State = breaker.CLOSED
         self._retries = budget.Budget()
         self._hedges = budget.Budget()
+
+    def is_of(self, deployment: Deployment) -> bool:
+        """Tell whether it is the same service for the same customer, at whatever price, weight or limit."""
+        mine = self.deployment
+        return (mine.native_model, mine.account) == (deployment.native_model, deployment.account)
+
+    def follow(self, deployment: Deployment, settings: Reliability) -> None:
+        """Go by another configuration of the same service: calls in progress keep their places."""
+        self.deployment, self.settings = deployment, settings
+        self.slots.resize(deployment.max_concurrent, settings.queue.max_waiting)
 
     def admits(self, now: float) -> bool:
         """Tell whether it may be asked now."""
@@ -151,6 +163,8 @@ class HealthBook:
         self.clock = clock
         self._known: dict[str, Health] = {}
         self._others: dict[str, Health] = {}  # by account
+        self._left: WeakValueDictionary[str, Health] = WeakValueDictionary()  # for requests that began before
+        self._settings = Reliability()
 
     def __iter__(self) -> Iterator[Health]:
         yield from self._known.values()
@@ -161,18 +175,33 @@ class HealthBook:
         yield from self._known.values()
 
     def __getitem__(self, deployment: Deployment) -> Health:
-        """Return a deployment's health. All models that callers name behind a wildcard share their account's."""
-        return self._known.get(deployment.name) or self._others[deployment.account.name]
+        """Return a deployment's health. All models that callers name behind a wildcard share their account's.
+
+        A request may still ask what it began with, though the configuration has it no more, or with another key: what
+        comes of that says nothing of what is configured now.
+        """
+        known = self._known.get(deployment.name)
+        if known is not None and known.is_of(deployment):
+            return known
+        other = self._others.get(deployment.account.name)
+        if known is None and other is not None and other.deployment.account == deployment.account:
+            return other
+        return self._left_behind(deployment)
 
     def adopt(self, routes: Routes, reliability: Reliability) -> None:
-        """Keep what is known of deployments that stay as they are; begin anew with the others."""
+        """Keep what is known of services that stay; begin anew with the others, and with those of another key."""
+        before = {each.deployment.name: each for each in self}
+        self._settings = reliability
         wild = routes.by_model.get(WILDCARD)
-        named = [each for name, route in routes.by_model.items() if name != WILDCARD for each in route.deployments]
-        self._known = {each.name: self._kept(self._known.get(each.name), each, reliability) for each in named}
+        models = [route for name, route in routes.by_model.items() if name != WILDCARD]
+        named = {each.name: each for route in models for each in route.deployments}
+        self._known = {name: self._kept(self._known.get(name), each, reliability) for name, each in named.items()}
         self._others = {
             each.account.name: self._kept(self._others.get(each.account.name), each, reliability)
             for each in (wild.deployments if wild else ())
         }
+        kept = set(self)
+        self._left.update({name: each for name, each in before.items() if each not in kept})
 
     def label(self, deployment: Deployment) -> str:
         """Return its name where the configuration knows it, so that callers cannot make new ones."""
@@ -183,11 +212,18 @@ class HealthBook:
         now = self.clock()
         return [health.condition(self.label(health.deployment), now) for health in self]
 
+    def _left_behind(self, deployment: Deployment) -> Health:
+        """Return what the requests that still use it know of it together: gone with the last of them."""
+        health = self._left.get(deployment.name)
+        if health is None or not health.is_of(deployment):
+            health = self._left[deployment.name] = Health(deployment, self._settings)
+        return health
+
     @staticmethod
     def _kept(before: Health | None, deployment: Deployment, settings: Reliability) -> Health:
-        if before is None or before.deployment != deployment or before.settings.queue != settings.queue:
+        if before is None or not before.is_of(deployment):
             return Health(deployment, settings)
-        before.settings = settings
+        before.follow(deployment, settings)
         return before
 
 

@@ -14,11 +14,19 @@ class Slots:
     """One deployment's places. A place that is given back goes to whoever has waited longest."""
 
     def __init__(self, limit: int | None, max_waiting: int | None = None) -> None:
-        """limit: None for no end. max_waiting: None for half of the limit, so that a wait is short of a call's time."""
-        self._limit = limit
-        self._max_waiting = ((limit or 0) + 1) // 2 if max_waiting is None else max_waiting
         self._queue: deque[asyncio.Future[Slots]] = deque()
         self.taken = 0
+        self.resize(limit, max_waiting)
+
+    def resize(self, limit: int | None, max_waiting: int | None = None) -> None:
+        """Have more places, which go to whoever waits, or fewer, once those that are taken too many are given back.
+
+        limit: None for no end. max_waiting: None for half of the limit, so that a wait is short of a call's time.
+        """
+        self._limit = limit
+        self._max_waiting = ((limit or 0) + 1) // 2 if max_waiting is None else max_waiting
+        while self.waiting and self.try_take():
+            self.give_back()
 
     @property
     def waiting(self) -> int:
@@ -37,7 +45,8 @@ class Slots:
 
     def give_back(self) -> None:
         """Give a place back, or rather on."""
-        while self._queue:
+        is_one_too_many = self._limit is not None and self.taken > self._limit
+        while self._queue and not is_one_too_many:
             waiter = self._queue.popleft()
             if not waiter.done():
                 waiter.set_result(self)  # `taken` stays as it is: nobody can come in between

@@ -64,7 +64,8 @@ class Channel:
             self._send(0, what, value)
 
     async def serve(self) -> None:
-        """Answer until the other end is gone."""
+        """Answer until the other end is gone. What is not answered by then is asked by nobody, and left."""
+        answering: set[asyncio.Task[None]] = set()
         try:
             async with asyncio.TaskGroup() as group:
                 while (frame := await self._frame()) is not None:
@@ -72,7 +73,11 @@ class Channel:
                     if what in {_ANSWER, _FAILED}:
                         self._settle(number, what, value)
                     else:
-                        group.create_task(self._answered(number, what, value))
+                        task = group.create_task(self._answered(number, what, value))
+                        answering.add(task)
+                        task.add_done_callback(answering.discard)
+                for task in answering:
+                    task.cancel()
         finally:
             for each in self._asked.values():
                 if not each.done():

@@ -35,9 +35,10 @@ async def first_settings(channel: Channel) -> Settings:
 def main(work: Callable[[list[str]], Awaitable[None]]) -> None:
     """Run a child's work with the arguments it was started with.
 
-    SIGINT comes from a terminal to all at once, and the parent says what is to be done about it.
+    SIGINT and SIGHUP come from a terminal to all at once, and the parent says what is to be done about them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
 
     async def worked() -> None:
         await work(sys.argv[1:])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.fleet import LocalBackend
     from gateway.intake.spool import SpoolBudget
+    from gateway.workers.channel import Channel
 
 _READ_BYTES: Final = 256 * 1024
 _LOOK_EVERY_S: Final = 0.2
@@ -141,13 +142,18 @@ async def work(arguments: list[str]) -> None:
         await runner.setup()
         await web.SockSite(runner, socket.socket(fileno=listener_fd)).start()
         made.set_result(host)
-        channel.tell("ready", await host.adopt(settings))
-        event("engine_ready", models=sorted(host.models))
+        loading = group.create_task(_load_first(host, settings, channel))
         await asyncio.wait((served,))
+        loading.cancel()  # nobody waits for it any more
         await runner.cleanup()
         for model in host.models.values():
             await asyncio.to_thread(model.close)
         log.stop()
+
+
+async def _load_first(host: Host, settings: Settings, channel: Channel) -> None:
+    channel.tell("ready", await host.adopt(settings))
+    event("engine_ready", models=sorted(host.models))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from config.settings import BadConfiguration
 from gateway.logs import event
-from gateway.reload import Reloaded
+from gateway.reload import OnHangup, Reloaded
 from gateway.serve import CannotListen
 from gateway.workers import merge
-from gateway.workers.channel import Channel, ChannelClosed
+from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
 from gateway.workers.shares import for_one_worker
 from gateway.workers.sockets import listeners
 from providers.local.provider import NAME as LOCAL
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 _PATIENCE_S: Final = 5.0  # for a worker to say how it is
 _SOON_S: Final = 10.0  # one that lives for less is started again after a pause
+_END_MARGIN_S: Final = 10.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
 _PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+_ENGINE_ENDED: Final = "the process that loads local models ended; another is being started"
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -89,15 +91,17 @@ class Parent:
         async with asyncio.TaskGroup() as group:
             for number in _STOP_SIGNALS:
                 loop.add_signal_handler(number, self._asked_to_stop, number, ports)
-            loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(self.reload()))
+            hangups = OnHangup(group, self.reload)
             engine_kept = group.create_task(self._keep_engine(engine))
             workers = [
                 group.create_task(self._keep_worker(place, port, engine_path)) for place, port in enumerate(ports)
             ]
             announcing = group.create_task(self._announced(ports[0].getsockname()[1]))
+            killing = group.create_task(self._kill_who_hangs())
             await asyncio.wait(workers)
-            announcing.cancel()
-            engine_kept.cancel()
+            hangups.stop()
+            for task in (announcing, killing, engine_kept):
+                task.cancel()
             await self._end_engine()
 
     async def reload(self) -> Reloaded:
@@ -111,7 +115,7 @@ class Parent:
             self.settings = self._engine_settings = settings
             told = await self._told_all(for_one_worker(settings))
             if self._engine:
-                with contextlib.suppress(ChannelClosed):
+                with contextlib.suppress(ChannelClosed, QuestionFailed):
                     await self._engine.channel.ask("keep")
             return told
 
@@ -168,12 +172,22 @@ class Parent:
         """Let the engine load what is new. Raises BadConfiguration where it cannot."""
         if not _has_local(settings):
             return
-        if self._engine is None:
-            missing = await self._first_engine(settings)
-        else:
-            missing = await self._engine.channel.ask("adopt", settings)
+        try:
+            missing = await (self._first_engine(settings) if self._engine is None else self._adopted(settings))
+        finally:
+            self._engine_settings = self.settings  # what the next engine starts with, should this one end
         if missing:
             raise BadConfiguration("; ".join(missing))
+
+    async def _adopted(self, settings: Settings) -> list[str]:
+        """Return what the engine could not load."""
+        if self._engine is None:
+            raise RuntimeError("there is no engine")
+        try:
+            missing: list[str] = await self._engine.channel.ask("adopt", settings)
+        except (ChannelClosed, QuestionFailed):
+            return [_ENGINE_ENDED]
+        return missing
 
     async def _first_engine(self, settings: Settings) -> list[str]:
         """Start an engine where none was needed before; return what it could not load."""
@@ -219,6 +233,9 @@ class Parent:
             self._engine = await self._started("gateway.workers.engine", listener)
             code = await _ended(self._engine)
             event("engine_ended", logging.ERROR, code=code)
+            if not self._engine.ready.is_set():
+                self._engine.missing = [_ENGINE_ENDED]
+                self._engine.ready.set()  # whoever waits for it need not wait any more
             pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
             await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
 
@@ -236,9 +253,24 @@ class Parent:
 
     async def _end_engine(self) -> None:
         """Let it end: its parent has nothing to say any more."""
-        if self._engine is not None:
-            self._engine.channel.close()
+        if self._engine is None:
+            return
+        self._engine.channel.close()
+        try:
+            async with asyncio.timeout(_END_MARGIN_S):
+                await self._engine.process.wait()
+        except TimeoutError:
+            _kill(self._engine)
             await self._engine.process.wait()
+
+    async def _kill_who_hangs(self) -> None:
+        """End the workers that are still there when the time to drain is long over."""
+        await self._stopping.wait()
+        server = self.settings.server
+        grace_s = server.grace if self._grace_s is None else self._grace_s
+        await asyncio.sleep(grace_s + server.drain + _END_MARGIN_S)
+        for child in self._workers.values():
+            _kill(child)
 
     async def _announced(self, port: int) -> None:
         while len(self._workers) < self.settings.server.workers:  # noqa: ASYNC110 - they are being started
@@ -272,7 +304,7 @@ async def _asked(child: Child, what: str, value: object = None) -> Any:  # noqa:
     try:
         async with asyncio.timeout(_PATIENCE_S):
             return await child.channel.ask(what, value)
-    except (TimeoutError, ChannelClosed):
+    except (TimeoutError, ChannelClosed, QuestionFailed):
         return None
 
 
@@ -286,6 +318,12 @@ async def _ended(child: Child) -> int:
         return code
     finally:
         child.channel.close()
+
+
+def _kill(child: Child) -> None:
+    event("hung", logging.ERROR, process=child.process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        child.process.kill()
 
 
 def _has_local(settings: Settings) -> bool:

@@ -45,6 +45,12 @@ class Worker:
         self.grace_s = grace_s
         self.asked_to_stop.set()
 
+    def parent_gone(self) -> None:
+        """End as soon as nothing is in flight: whoever is started in the parent's place wants the port."""
+        if not self.asked_to_stop.is_set():
+            self.grace_s = 0.0
+            self.asked_to_stop.set()
+
     def ask_parent(self, channel: Channel) -> None:
         """Let operators be told of all workers, whichever of them they reach."""
         self.gateway.controls = Controls(
@@ -121,7 +127,7 @@ async def work(arguments: list[str]) -> None:
         made.set_result(worker)
         asked_to_stop = worker.asked_to_stop
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
-        served.add_done_callback(lambda _: asked_to_stop.set())  # nobody would tell us any more
+        served.add_done_callback(lambda _: worker.parent_gone())
         with suppress(ChannelClosed):
             await worker.serve(socket.socket(fileno=int(listener_fd)), channel)
         log.stop()

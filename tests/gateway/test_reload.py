@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from config.settings import AccountSettings, Settings
+from providers.local.models import locate
 from tests import faulty as upstreams
 from tests.asking import MODEL, WAV
 from tests.chaos.load import Client, metrics
@@ -19,7 +22,7 @@ from tests.program import Program, configuration, program
 from tests.serving import routed, running
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Emulate = Callable[..., Awaitable[str]]
 
@@ -68,6 +71,33 @@ async def test_what_is_in_flight_ends_as_it_began(emulate: Emulate, tmp_path: Pa
         assert await ask(client, served) == (200, "two")
         slow.go_on.set()
         assert await asked == (200, "one")
+
+
+async def test_what_is_still_being_sent_ends_as_it_began(emulate: Emulate, tmp_path: Path) -> None:
+    """Its deployment is in no configuration any more when it comes to be asked."""
+    url = await emulate("hf-inference")
+    async with (
+        program(configuration({"one": url}, model=MODEL), tmp_path) as served,
+        aiohttp.ClientSession() as client,
+    ):
+        go_on = asyncio.Event()
+
+        async def upload() -> AsyncIterator[bytes]:
+            yield WAV[:1000]
+            await go_on.wait()
+            yield WAV[1000:]
+
+        async def asked() -> tuple[int, str]:
+            async with client.post(f"{served.url}/models/{MODEL}", data=upload()) as reply:
+                return reply.status, reply.headers.get("X-Gateway-Provider", "")
+
+        asking = asyncio.get_running_loop().create_task(asked())
+        while (await metrics(Client(served.url, client)))["asr_requests_in_flight"] < 2:  # noqa: ASYNC110 - from outside
+            await asyncio.sleep(0.01)
+        write(tmp_path, configuration({"two": url}, model=MODEL))
+        assert (await reload(client, served))[0] == 200
+        go_on.set()
+        assert await asking == (200, "one")
 
 
 @pytest.mark.parametrize(
@@ -180,8 +210,32 @@ async def test_a_local_model_that_is_not_there_is_a_bad_configuration(tmp_path: 
         write(tmp_path, {"providers": {}, "models": {}})
 
 
-def _local(native: str) -> dict[str, Any]:
+def _local(native: str | Path) -> dict[str, Any]:
     return {"targets": [{"target": f"here/{native}", "substitute": True}]}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_reload_that_is_not_done_holds_up_no_end(emulate: Emulate, tmp_path: Path, workers: int) -> None:
+    """Its model loads for ever: from a pipe that nobody writes into."""
+    (tmp_path / "model.bin").symlink_to(Path(locate("tiny.en")) / "model.bin")
+    os.mkfifo(tmp_path / "config.json")
+    document = configuration({"one": await emulate("hf-inference")}, model=MODEL, server={"workers": workers})
+    async with program(document, tmp_path) as served:
+        write(tmp_path, {**document, "providers": {"here": {"adapter": "local"}}, "models": {MODEL: _local(tmp_path)}})
+        served.process.send_signal(signal.SIGHUP)
+        pipe = await _opened_by_another(tmp_path / "config.json")
+        served.process.terminate()
+        async with asyncio.timeout(20):
+            assert await served.process.wait() == 0
+        os.close(pipe)
+
+
+async def _opened_by_another(pipe: Path) -> int:
+    """Return its other end when somebody reads it."""
+    while True:
+        with contextlib.suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        await asyncio.sleep(0.05)
 
 
 async def test_l9_ten_reloads_a_second_lose_nothing(emulate: Emulate, tmp_path: Path) -> None:

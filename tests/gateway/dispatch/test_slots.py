@@ -39,6 +39,34 @@ def test_the_queue_is_half_as_long_as_there_are_places(limit: int, asked: int | 
     assert joined == room
 
 
+async def test_places_that_are_added_go_to_who_waits() -> None:
+    slots = Slots(1)
+    assert slots.try_take()
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(take_one([slots], 60)) for _ in range(3)]
+        await asyncio.sleep(0)
+        slots.resize(3)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert (slots.taken, slots.waiting) == (3, 1)
+        slots.resize(None)
+    assert (slots.taken, slots.waiting) == (4, 0)
+
+
+async def test_places_that_are_taken_away_are_given_to_nobody() -> None:
+    slots = Slots(3)
+    assert all(slots.try_take() for _ in range(3))
+    slots.resize(1)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(take_one([slots], 60))
+        await asyncio.sleep(0)
+        for left in (2, 1):
+            slots.give_back()
+            assert (slots.taken, slots.waiting) == (left, 1)
+        slots.give_back()
+        assert await waiting is slots
+    assert slots.taken == 1
+
+
 async def test_a_place_goes_to_who_waited_longest() -> None:
     """And not to who happens to ask as it is given back."""
     slots, order = Slots(1), []

@@ -98,6 +98,30 @@ async def test_who_asks_is_told_that_the_other_is_gone() -> None:
     asking.tell("anything")  # nobody waits for it
 
 
+async def test_an_answer_that_takes_for_ever_ends_with_whoever_asked() -> None:
+    """Else a process would outlive its parent for as long as a model loads."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def never(_: object) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    answering = Channel({"never": never})
+    ours, theirs = socket.socketpair()
+    await answering.open(ours)
+    asking = Channel({})
+    await asking.open(theirs)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(answering.serve())
+        asking.tell("never")
+        await asked.wait()
+        asking.close()
+    assert left.is_set()
+
+
 async def _refused(asking: Channel) -> bool:
     with pytest.raises(ChannelClosed):
         await asking.ask("never")

@@ -146,8 +146,31 @@ async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
         await gone(pids)
 
 
+async def test_who_hangs_is_ended_when_the_drain_is_over(tmp_path: Path) -> None:
+    async with upstream(answers()) as a, two(a.url, tmp_path, drain="500ms", grace="100ms") as (served, _):
+        pids = children(served)
+        os.kill(pids[0], signal.SIGSTOP)
+        served.process.terminate()
+        async with asyncio.timeout(20):
+            assert await served.process.wait() == 0
+        await served.wait_for("hung")
+        await gone(pids)
+
+
+async def test_a_hangup_that_reaches_all_ends_none(emulate: Emulate, tmp_path: Path) -> None:
+    """A terminal and some init processes send it to everybody: the parent says what is to be done about it."""
+    async with two(await emulate("hf-inference"), tmp_path) as (served, client):
+        pids = children(served)
+        for pid in (*pids, served.process.pid):
+            os.kill(pid, signal.SIGHUP)
+        await served.wait_for("reloaded")
+        assert (await client.ask()).status == 200
+        assert children(served) == pids
+
+
 async def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, _):
+    """At once, where they have nothing to finish: whoever is started in its place wants the port."""
+    async with upstream(answers()) as a, two(a.url, tmp_path, grace="1h") as (served, _):
         pids = children(served)
         served.process.kill()
         await served.process.wait()
@@ -213,6 +236,40 @@ async def test_an_engine_that_dies_is_started_again_and_its_requests_answered(
     assert {each.result().status for each in asked} == {200}
     assert {each.result().attempts for each in asked} == {2}
     assert children(served, "engine") != [engine]
+
+
+async def test_a_reload_without_an_engine_ends_nothing(local: tuple[Program, Client]) -> None:
+    """SIGHUP just after the engine died: nothing is changed, and the next one finds another engine."""
+    served, client = local
+    pids = children(served)
+    os.kill(children(served, "engine")[0], signal.SIGKILL)
+    await served.wait_for("engine_ended")
+    served.process.send_signal(signal.SIGHUP)
+    await served.wait_for("reload_refused")
+    while not children(served, "engine"):  # noqa: ASYNC110 - seen from outside
+        await asyncio.sleep(0.02)
+    assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+    assert (await reload(client))[0] == 200
+    assert children(served) == pids
+
+
+async def test_an_engine_that_dies_before_it_is_ready_ends_the_reload(emulate: Emulate, tmp_path: Path) -> None:
+    """The reload ends, and so does the next one."""
+    async with two(await emulate("hf-inference"), tmp_path) as (served, client):
+        good = served.file.read_text()
+        document = yaml.safe_load(good)
+        document["providers"]["local"] = {"adapter": "local"}
+        document["models"][MODEL]["targets"].append({"target": "local/tiny.en", "substitute": True})
+        served.file.write_text(yaml.safe_dump(document))
+        reloading = asyncio.get_running_loop().create_task(reload(client))
+        while not children(served, "engine"):  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+        os.kill(children(served, "engine")[0], signal.SIGKILL)
+        code, told = await reloading
+        assert (code, told["type"]) == (422, "bad-configuration")
+        served.file.write_text(good)
+        assert (await reload(client))[0] == 200
+        assert (await client.ask()).status == 200
 
 
 async def test_a_local_model_that_comes_with_a_reload_has_an_engine_started(emulate: Emulate, tmp_path: Path) -> None:
