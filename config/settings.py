@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
@@ -82,6 +83,7 @@ class Key(Section):
     role: Literal["caller", "admin"] = "caller"
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
+    limits: Limits = UNLIMITED
 
 
 class Auth(Section):
@@ -172,6 +174,7 @@ class Route(Section):
     strategy: Strategy = Strategy.FAILOVER
     hedge_after: HedgeAfter = None
     on_unsupported: OnUnsupported = OnUnsupported.REJECT
+    limits: Limits = UNLIMITED  # of all its callers together
 
     @model_validator(mode="before")
     @classmethod
@@ -214,6 +217,7 @@ class Settings(BaseSettings):
     models: dict[ModelName, Route] = {}
     default_model: ModelName | None = None  # of `POST /` and `/predict`
     reliability: Reliability = Reliability()
+    limits: GatewayLimits = GatewayLimits()
     redis: Redis | None = None  # None: nothing is shared
     logs: Logs = Logs()
 
@@ -229,6 +233,11 @@ class Settings(BaseSettings):
                 if target.account not in self.providers:
                     near = _nearest(target.account, self.providers)
                     raise ValueError(f"models.{name}: target {target.target} names no account{near}")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_are_counted_in_one_place(self) -> Settings:
+        refuse_uncounted(self)
         return self
 
     @model_validator(mode="after")
@@ -287,6 +296,23 @@ def refuse_open_door(settings: Settings) -> None:
         raise ValueError(
             f"auth.mode is none and server.host is {settings.server.host}: anybody who reaches it could spend "
             "your money. Set auth.mode to keys or passthrough, or bind 127.0.0.1"
+        )
+
+
+def refuse_uncounted(settings: Settings) -> None:
+    """Refuse limits that nobody could keep. Raises ValueError."""
+    everybody: list[tuple[str, Limits]] = [("limits", settings.limits)]
+    everybody += [(f"auth.keys.{each.name}.limits", each.limits) for each in settings.auth.keys]
+    everybody += [(f"models.{name}.limits", each.limits) for name, each in settings.models.items()]
+    first = next((where for where, limits in everybody if limits.is_set), None)
+    if first is None:
+        return
+    if settings.limits.store is LimitStore.REDIS and settings.redis is None:
+        raise ValueError("limits.store is redis, but there is no redis section to say where that is")
+    if settings.limits.store is LimitStore.MEMORY and settings.server.workers > 1:
+        raise ValueError(
+            f"{first} is set, server.workers is {settings.server.workers} and limits.store is memory: each worker "
+            "would allow all of it. Set limits.store to redis, or server.workers to 1"
         )
 
 

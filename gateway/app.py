@@ -16,6 +16,7 @@ from prometheus_client import generate_latest
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
 from gateway.api import hf, hub, ops
+from gateway.api.admission import Limiting
 from gateway.api.edge import Edge, middleware
 from gateway.api.front import CATALOG, Service, endpoint
 from gateway.api.native import FalAi, OpenAILike, Replicate
@@ -34,6 +35,7 @@ from gateway.intake.upload import Intake
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
+from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.redis import SharedStore
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
@@ -82,12 +84,18 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
+        self.counters = MemoryLimits(self.health.clock, self.wall)
         self._session = new_session()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
         self.fleet, self.service = self._built(settings, {})
         self._take_up()
         self._watch()
+
+    @staticmethod
+    def wall() -> float:
+        """Return Unix time: what days and months are told by, and nothing else."""
+        return datetime.now(UTC).timestamp()
 
     @property
     def settings(self) -> Settings:
@@ -192,6 +200,7 @@ class Gateway:
             routes=routes,
             accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
             dispatcher=self._dispatcher(settings, fleet),
+            limiting=Limiting(settings=settings, counters=self.counters, on_denied=self.metrics.limited),
         )
         return fleet, service
 

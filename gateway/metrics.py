@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.health import Condition
     from gateway.observe import Observed
+    from gateway.policies.limits import Denied
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _BYTES = (1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
@@ -54,6 +55,12 @@ class Metrics:
             ("type",),
             registry=self.registry,
         )
+        self._limited = Counter(
+            "asr_limited",
+            "Requests refused by a limit or budget, by whose it is (gateway, key, model) and what it limits.",
+            ("scope", "kind"),
+            registry=self.registry,
+        )
         self._reloads = Counter(
             "asr_config_reloads", "Changes of configuration, by outcome.", ("outcome",), registry=self.registry
         )
@@ -77,6 +84,10 @@ class Metrics:
         """Count what a request was told instead of a transcript, if anything."""
         if kind:
             self._problems.labels(kind).inc()
+
+    def limited(self, denied: Denied) -> None:
+        """Count a request that a limit refused."""
+        self._limited.labels(denied.rule.scope, denied.rule.kind).inc()
 
     def reload(self, *, succeeded: bool) -> None:
         """Count a change of configuration."""

@@ -20,6 +20,7 @@ class Observed:
     model: str = ""  # from the configuration, or "other"
     deployment: str = ""
     attempts: int = 0
+    cache: str = "bypass"  # or hit, miss, joined, stale
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong

@@ -27,6 +27,7 @@ class Problem(Exception):
     message: str  # one sentence, for people; never a credential, a transcript or a provider's raw words
     param: str | None = None  # the field at fault
     headers: Mapping[str, str] = field(default_factory=dict)
+    leaves_body: bool = False  # what is still to come of a large body is left where it is
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from config.settings import Settings
+    from gateway.api.admission import Admission, Limiting
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
     from gateway.dispatch.answers import Answer
@@ -78,6 +79,7 @@ class Service:
     routes: Routes
     accounts: Mapping[str, str]  # by the first segment of a pinned path
     dispatcher: Dispatcher
+    limiting: Limiting
     in_use: int = 0  # requests that began with it and are not over
     on_idle: Callable[[], None] = lambda: None
 
@@ -107,6 +109,11 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
     """Make the handler of a transcribing route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        limiting = request[SERVICE].limiting
+        async with limiting.of(request, request[CALLER], request[OBSERVED]) as admission:
+            return await run(request, admission)
+
+    async def run(request: web.Request, admission: Admission) -> web.StreamResponse:
         service = request[SERVICE]
         observed = request[OBSERVED]
         observed.front = front.name
@@ -122,12 +129,14 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
+            await admission.charge(asked.model, route, audio)
             answer = await _dispatched(service.dispatcher, job, route, request[CALLER], allowed_s)
             observed.answered(answer)
+            admission.answered(answer)
             response = front.render(asked, audio, answer)
         finally:
             upload.close()
-        response.headers.update(_headers(asked, answer))
+        response.headers.update({**_headers(asked, answer), **admission.headers})
         return response
 
     return handle

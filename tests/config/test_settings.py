@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
+from config.limits import LimitStore, WhenLost
 from config.reliability import Allowance
 from config.settings import (
     AccountSettings,
@@ -113,6 +114,15 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("reliability.attempt_timeout", None, "{base: 5s}", Allowance(base=5.0), "{max: 1s}"),
     ("reliability.doubt_empty", True, "false", False, "perhaps"),
     ("reliability.check_every", None, "1m", 60.0, "0s"),
+    ("limits.requests_per_minute", None, "600", 600, "0"),
+    ("limits.audio_seconds_per_minute", None, "600", 600, "0.5"),
+    ("limits.audio_seconds_per_hour", None, "36000", 36_000, "0"),
+    ("limits.audio_seconds_per_day", None, "100000", 100_000, "-1"),
+    ("limits.concurrent", None, "20", 20, "0"),
+    ("limits.usd_per_day", None, "0.5", 0.5, "0"),
+    ("limits.usd_per_month", None, "25", 25.0, ".inf"),
+    ("limits.store", LimitStore.MEMORY, "redis", LimitStore.REDIS, "file"),
+    ("limits.when_lost", WhenLost.CLOSED, "open", WhenLost.OPEN, "ajar"),
     ("redis", None, "{timeout: 1s}", Redis(timeout=1.0), "{url: 'http://a'}"),
     ("auth.mode", AuthMode.NONE, "passthrough", AuthMode.PASSTHROUGH, "open"),
     ("auth.keys", (), "[]", (), "{}"),
