@@ -14,6 +14,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from config.catalog import load_catalog
+from config.limits import LimitStore
 from config.settings import BadConfiguration
 from gateway.api import hf, hub, ops
 from gateway.api.admission import Limiting
@@ -36,6 +37,7 @@ from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.stores.limits_memory import MemoryLimits
+from gateway.stores.limits_redis import SharedLimits
 from gateway.stores.redis import SharedStore
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
@@ -84,7 +86,7 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
-        self.counters = MemoryLimits(self.health.clock, self.wall)
+        self.counters = self._counters(settings)
         self._session = new_session()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
@@ -124,6 +126,8 @@ class Gateway:
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
         if self.shared is not None:
             yield self.shared.watch()
+        if isinstance(self.counters, SharedLimits):
+            yield self.counters.carry()
 
     async def close(self) -> None:
         """Give everything back."""
@@ -131,6 +135,8 @@ class Gateway:
         await self._beside.wait()
         await self.fleet.close()
         await self._session.close()
+        if isinstance(self.counters, SharedLimits):
+            await self.counters.close()
         if self.shared is not None:
             await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech):
@@ -204,6 +210,13 @@ class Gateway:
         )
         return fleet, service
 
+    def _counters(self, settings: Settings) -> MemoryLimits | SharedLimits:
+        """Return where limits are counted; what is shared, with the means to count alone."""
+        memory = MemoryLimits(self.health.clock, self.wall)
+        if settings.limits.store is LimitStore.REDIS and self.shared is not None:
+            return SharedLimits(self.shared, memory, self.wall, lambda: self.settings.limits.when_lost)
+        return memory
+
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""
         spool = self.settings.server.spool
@@ -246,6 +259,8 @@ class Gateway:
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
         if self.shared is not None:
             self.metrics.watch_shared(lambda: self.shared is not None and not self.shared.is_lost)
+        if isinstance(self.counters, SharedLimits):
+            self.metrics.watch_unsettled(partial(getattr, self.counters, "unsettled"))
         self.metrics.watch_health(self.health.conditions)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 

@@ -104,6 +104,11 @@ class Metrics:
         gauge = Gauge("asr_redis_up", "1 while the shared Redis answers, 0 while it is lost.", registry=self.registry)
         gauge.set_function(is_up)
 
+    def watch_unsettled(self, count: Callable[[], float]) -> None:
+        """Show how many corrections of limits and budgets were given up because the shared Redis was lost."""
+        gauge = Gauge("asr_limits_unsettled", "Corrections of limits given up, Redis lost.", registry=self.registry)
+        gauge.set_function(count)
+
     def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         """Show how many jobs each local model has."""
         self.registry.register(_LocalJobs(jobs))

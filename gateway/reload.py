@@ -71,5 +71,6 @@ def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
         f"server.{name}" for name in _ONLY_AT_THE_START if getattr(first.server, name) != getattr(now.server, name)
     ]
     moved = ("server.spool.directory",) if first.server.spool.directory != now.server.spool.directory else ()
+    counted = ("limits.store",) if first.limits.store != now.limits.store else ()
     whole = tuple(name for name in _SECTIONS_AT_THE_START if getattr(first, name) != getattr(now, name))
-    return (*names, *moved, *whole)
+    return (*names, *moved, *counted, *whole)

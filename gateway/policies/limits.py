@@ -190,7 +190,12 @@ def part_of(demand: Demand, processes: int) -> Demand:
     """Return the demand under one process's part of each limit, so that all together keep it, and at least 1."""
     return replace(
         demand,
-        rates=tuple((replace(rate, quota=max(1.0, rate.quota / processes)), units) for rate, units in demand.rates),
+        rates=tuple((part_of_rate(rate, processes), units) for rate, units in demand.rates),
         budgets=tuple((replace(budget, usd=budget.usd / processes), usd) for budget, usd in demand.budgets),
         places=tuple(replace(each, count=max(1, each.count // processes)) for each in demand.places),
     )
+
+
+def part_of_rate(rate: Rate, processes: int) -> Rate:
+    """Return one process's part of a rate."""
+    return replace(rate, quota=max(1.0, rate.quota / processes))

@@ -14,6 +14,7 @@ import pytest
 from config.limits import GatewayLimits, Limits
 from config.settings import Auth
 from gateway.policies.spend import Period, window_of
+from gateway.stores.limits_memory import MemoryLimits
 from tests.asking import MODEL, Served, Told, key, serving, settings
 from tests.conftest import encoded, tone
 from tests.faulty import Faulty, answers, faulty, hangs, slow
@@ -165,6 +166,7 @@ async def test_places_are_given_back(whose: str) -> None:
         assert (first.result().status, told.status, told.type) == (200, 429, "limit")
         assert told.headers["Retry-After"] == "1"
         assert (await ask(served)).status == 200
+        assert isinstance(served.gateway.counters, MemoryLimits)
         assert len(served.gateway.counters) == 0
 
 
