@@ -61,6 +61,23 @@ class MemoryLimits:
             correct=self.correct,
         )
 
+    def note(self, demand: Demand) -> None:
+        """Count what was taken elsewhere, whatever is left of it here."""
+        now, today = self._clock(), self._wall()
+        tats = {
+            rate.name: gcra.corrected(self._tats.get(rate.name, now), now, interval_s=rate.interval_s, units=units)
+            for rate, units in demand.rates
+            if units
+        }
+        spent = {budget.name: self._spent_after(budget, usd, today) for budget, usd in demand.budgets if usd}
+        self._keep(demand, tats, spent)
+        self._clean(now, today)
+
+    def _spent_after(self, budget: Budget, usd: float, today: float) -> spend.Spent:
+        start = spend.window_of(today, budget.period).start
+        before = self._spent.get(budget.name)
+        return spend.Spent(start, usd + (before.usd if before is not None and before.since == start else 0.0))
+
     def correct(self, correction: Correction) -> None:
         """Note what became of something that was taken here."""
         now = self._clock()

@@ -1,8 +1,9 @@
 """Limits that replicas share: one script on the server's own clock decides for all of them.
 
 Where the server is lost, each process counts in its own memory and allows its part, so that all together keep nearly
-what the operator wrote; budgets close or stay open, as configured. Corrections are sent beside the requests. A place
-is a lease that its process holds by renewing it: those of a process that dies come back by themselves.
+what the operator wrote; what it took through the server is counted there too. Budgets close or stay open, as
+configured. Corrections are sent beside the requests. A place is a lease that its process holds by renewing it: those
+of a process that dies come back by themselves.
 """
 
 from __future__ import annotations
@@ -169,9 +170,17 @@ class SharedLimits:
         if refused:
             rules: tuple[Rule, ...] = (*(each.rule for each in standings), *demand.places)
             return Denied(rule=rules[int(refused) - 1], retry_after_s=wait_s, standings=standings)
+        processes = self._processes
+        # Counted here as well: else whoever uses up a rate there would have all of it again when it falls back.
+        self._alone.note(part_of(demand, processes))
+
+        def correct(correction: Correction) -> None:
+            self._alone.correct(corrected_part(correction, processes))
+            self.correct(correction)
+
         if demand.places:
             self._held[demand.lease] = (*self._held.get(demand.lease, ()), *map(self._key, demand.places))
-        return Granted(standings=standings, since=tuple(since), correct=self.correct)
+        return Granted(standings=standings, since=tuple(since), correct=correct)
 
     def _changes(self, correction: Correction) -> Iterator[Change]:
         for rate, units in correction.rates:

@@ -41,6 +41,7 @@ async def limits_at(
     """Give one process's view, with its work beside the requests going on."""
     store = SharedStore(Redis(url=SecretStr(url), timeout=timeout_s), lambda _: None)
     limits = SharedLimits(store, memory(), wall, lambda: when_lost)
+    await limits._send()  # connected, and counted among the processes
     try:
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(limits.carry()), group.create_task(store.watch())]
@@ -242,15 +243,23 @@ async def lost(limits: SharedLimits, server: RedisServer) -> None:
 
 async def test_alone_each_process_allows_its_part() -> None:
     async with redis_server() as server, limits_at(server.url) as one, limits_at(server.url) as other:
-        await asyncio.sleep(0)
-        await one._send()  # counts the processes
-        await other._send()
-        await one._send()
+        await one._send()  # counts the other too
         for limits in (one, other):
             await lost(limits, server)
         asked = demand(rules(requests_per_minute=10, concurrent=20))
         granted = [await each.take(asked) for each in (one, other) for _ in range(10)]
         assert len([each for each in granted if isinstance(each, Granted)]) == 10
+
+
+async def test_what_was_taken_together_is_not_there_again_alone() -> None:
+    of = rules(requests_per_minute=10, audio_seconds_per_day=100, concurrent=3)
+    async with redis_server() as server, limits_at(server.url) as limits:
+        granted = [await taken(limits, demand(of, audio_s=40, lease=str(n))) for n in range(3)]
+        granted[0].correct(Correction(rates=((of.rates[1], -40),), places=of.places, lease="0"))
+        await lost(limits, server)
+        last = await taken(limits, demand(of, audio_s=40, lease="3"))
+        assert [each.left for each in last.standings] == pytest.approx([6, 0], abs=0.5)
+        assert (await denied(limits, demand(of, lease="4"))).rule.kind in {Kind.AUDIO, Kind.CONCURRENT}
 
 
 async def test_alone_what_was_taken_is_corrected_alone() -> None:
@@ -264,7 +273,7 @@ async def test_alone_what_was_taken_is_corrected_alone() -> None:
 
 
 async def test_alone_budgets_are_closed_unless_they_are_to_stay_open() -> None:
-    asked = demand(rules(requests_per_minute=10, usd_per_day=1), usd=0.6)
+    asked = demand(rules(requests_per_minute=10, usd_per_day=1), usd=0.3)
     async with redis_server() as server, limits_at(server.url) as closed, limits_at(server.url, WhenLost.OPEN) as open_:
         for limits in (closed, open_):
             await lost(limits, server)
