@@ -145,6 +145,8 @@ class Target(Section):
     substitute: bool = False  # it is another model than the one asked for, and the operator knows
     weight: float = Field(1.0, ge=0, le=1e6)  # strategy weighted; 0: only where no other is left
     max_concurrent: int | None = Field(None, ge=1, le=100_000)  # calls at once
+    requests_per_minute: int | None = Field(None, ge=1, le=10_000_000)  # as the provider allows; then others are asked
+    audio_seconds_per_minute: int | None = Field(None, ge=1, le=1_000_000_000)  # likewise
     usd_per_minute: float | None = Field(None, ge=0)  # where the catalog does not know, or you pay another price
 
     @property

@@ -127,7 +127,7 @@ class _Conditions(Collector):
     def collect(self) -> Iterable[Metric]:
         state = GaugeMetricFamily(
             "asr_deployment_away",
-            "1 where a deployment is left alone, by why: failing, slow, rate-limited, credentials, quota.",
+            "1 where a deployment is left alone, by why: failing, slow, rate-limited, credentials, quota, limit.",
             labels=("deployment", "why"),
         )
         in_flight = GaugeMetricFamily("asr_deployment_in_flight", "Calls in progress.", labels=("deployment",))
