@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from config.cache import Cache, CacheStore
 from config.fetch import Fetch
+from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
@@ -84,6 +85,7 @@ class Key(Section):
     role: Literal["caller", "admin"] = "caller"
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
+    limits: Limits = UNLIMITED
 
 
 class Auth(Section):
@@ -145,6 +147,8 @@ class Target(Section):
     substitute: bool = False  # it is another model than the one asked for, and the operator knows
     weight: float = Field(1.0, ge=0, le=1e6)  # strategy weighted; 0: only where no other is left
     max_concurrent: int | None = Field(None, ge=1, le=100_000)  # calls at once
+    requests_per_minute: int | None = Field(None, ge=1, le=10_000_000)  # as the provider allows; then others are asked
+    audio_seconds_per_minute: int | None = Field(None, ge=1, le=1_000_000_000)  # likewise
     usd_per_minute: float | None = Field(None, ge=0)  # where the catalog does not know, or you pay another price
 
     @property
@@ -174,6 +178,7 @@ class Route(Section):
     strategy: Strategy = Strategy.FAILOVER
     hedge_after: HedgeAfter = None
     on_unsupported: OnUnsupported = OnUnsupported.REJECT
+    limits: Limits = UNLIMITED  # of all its callers together
 
     @model_validator(mode="before")
     @classmethod
@@ -217,6 +222,7 @@ class Settings(BaseSettings):
     default_model: ModelName | None = None  # of `POST /` and `/predict`
     reliability: Reliability = Reliability()
     cache: Cache = Cache()
+    limits: GatewayLimits = GatewayLimits()
     redis: Redis | None = None  # None: nothing is shared
     fetch: Fetch = Fetch()
     logs: Logs = Logs()
@@ -245,6 +251,11 @@ class Settings(BaseSettings):
     def _shared_cache_needs_redis(self) -> Settings:
         if self.cache.store is CacheStore.REDIS and self.redis is None:
             raise ValueError("cache.store is redis, but there is no redis section to say where that is")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_are_counted_in_one_place(self) -> Settings:
+        refuse_uncounted(self)
         return self
 
     @model_validator(mode="after")
@@ -303,6 +314,23 @@ def refuse_open_door(settings: Settings) -> None:
         raise ValueError(
             f"auth.mode is none and server.host is {settings.server.host}: anybody who reaches it could spend "
             "your money. Set auth.mode to keys or passthrough, or bind 127.0.0.1"
+        )
+
+
+def refuse_uncounted(settings: Settings) -> None:
+    """Refuse limits that nobody could keep. Raises ValueError."""
+    everybody: list[tuple[str, Limits]] = [("limits", settings.limits)]
+    everybody += [(f"auth.keys.{each.name}.limits", each.limits) for each in settings.auth.keys]
+    everybody += [(f"models.{name}.limits", each.limits) for name, each in settings.models.items()]
+    first = next((where for where, limits in everybody if limits.is_set), None)
+    if first is None:
+        return
+    if settings.limits.store is LimitStore.REDIS and settings.redis is None:
+        raise ValueError("limits.store is redis, but there is no redis section to say where that is")
+    if settings.limits.store is LimitStore.MEMORY and settings.server.workers > 1:
+        raise ValueError(
+            f"{first} is set, server.workers is {settings.server.workers} and limits.store is memory: each worker "
+            "would allow all of it. Set limits.store to redis, or server.workers to 1"
         )
 
 

@@ -15,8 +15,10 @@ from prometheus_client import generate_latest
 
 from config.cache import CacheStore
 from config.catalog import load_catalog
+from config.limits import LimitStore
 from config.settings import BadConfiguration
 from gateway.api import hf, hub, ops
+from gateway.api.admission import Limiting
 from gateway.api.edge import Edge, middleware
 from gateway.api.front import CATALOG, Service, endpoint
 from gateway.api.native import FalAi, OpenAILike, Replicate
@@ -42,6 +44,8 @@ from gateway.intake.upload import Intake
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
+from gateway.stores.limits_memory import MemoryLimits
+from gateway.stores.limits_redis import SharedLimits
 from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
 from gateway.stores.redis_cache import RedisCache
@@ -102,6 +106,7 @@ class Gateway:
         self.flights = Flights(self.health.clock)
         self.answers = self._answer_store(settings)
         self._session, self._fetching = new_session(), make_fetching()
+        self.counters = self._counters(settings)
         self._make_local = make_local or load_here
         self.controls = ops.Controls(
             reload=self.reloader.reload,
@@ -113,6 +118,11 @@ class Gateway:
         self.fleet, self.service = self._built(settings, {})
         self._take_up()
         self._watch()
+
+    @staticmethod
+    def wall() -> float:
+        """Return Unix time: what days and months are told by, and nothing else."""
+        return datetime.now(UTC).timestamp()
 
     @property
     def settings(self) -> Settings:
@@ -145,6 +155,8 @@ class Gateway:
             yield self.answers.open()
         if self.shared is not None:
             yield self.shared.watch()
+        if isinstance(self.counters, SharedLimits):
+            yield self.counters.carry()
 
     async def close(self) -> None:
         """Give everything back."""
@@ -155,6 +167,8 @@ class Gateway:
         if self.answers is not None:
             await self.answers.close()
         await self._fetching.close()
+        if isinstance(self.counters, SharedLimits):
+            await self.counters.close()
         if self.shared is not None:
             await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech, self.sounds):
@@ -250,6 +264,7 @@ class Gateway:
                 relay=Relay(self.answers, self.health.clock) if isinstance(self.answers, RedisCache) else None,
                 on_lookup=self.metrics.cache_lookup,
             ),
+            limiting=Limiting(settings=settings, counters=self.counters, on_denied=self.metrics.limited),
         )
         return fleet, service
 
@@ -266,6 +281,13 @@ class Gateway:
 
     def _fetcher(self, settings: Settings) -> Fetcher | None:
         return Fetcher(settings.fetch, _body_limits(settings), self._fetching) if settings.fetch.hosts else None
+
+    def _counters(self, settings: Settings) -> MemoryLimits | SharedLimits:
+        """Return where limits are counted; what is shared, with the means to count alone."""
+        memory = MemoryLimits(self.health.clock, self.wall)
+        if settings.limits.store is LimitStore.REDIS and self.shared is not None:
+            return SharedLimits(self.shared, memory, self.wall, lambda: self.settings.limits.when_lost)
+        return memory
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""
@@ -311,6 +333,8 @@ class Gateway:
             self.metrics.watch_shared(lambda: self.shared is not None and not self.shared.is_lost)
         if self.answers is not None:
             self.metrics.watch_cache(self.answers)
+        if isinstance(self.counters, SharedLimits):
+            self.metrics.watch_unsettled(partial(getattr, self.counters, "unsettled"))
         self.metrics.watch_health(self.health.conditions)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 

@@ -164,6 +164,8 @@ def _deployment(name: str, target: Target, account: Account, catalog: Catalog) -
         price=_price(target, catalog.price(account.adapter, native)),
         weight=target.weight,
         max_concurrent=target.max_concurrent,
+        requests_per_minute=target.requests_per_minute,
+        audio_seconds_per_minute=target.audio_seconds_per_minute,
     )
     if fault := _fault(name, target, deployment, catalog):
         raise BadConfiguration(f"models.{name}: target {target.target} {fault}")

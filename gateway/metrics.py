@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.health import Condition
     from gateway.observe import Observed
+    from gateway.policies.limits import Denied
     from gateway.stores.kept import AnswerStore
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -64,6 +65,12 @@ class Metrics:
         self._cache_lookups = Counter(
             "asr_cache_lookups", "Looks into a store of answers.", ("store", "outcome"), registry=self.registry
         )
+        self._limited = Counter(
+            "asr_limited",
+            "Requests refused by a limit or budget, by whose it is (gateway, key, model) and what it limits.",
+            ("scope", "kind"),
+            registry=self.registry,
+        )
         self._reloads = Counter(
             "asr_config_reloads", "Changes of configuration, by outcome.", ("outcome",), registry=self.registry
         )
@@ -94,6 +101,10 @@ class Metrics:
         """Count a look for an answer."""
         self._cache_lookups.labels(store, "hit" if found else "miss").inc()
 
+    def limited(self, denied: Denied) -> None:
+        """Count a request that a limit refused."""
+        self._limited.labels(denied.rule.scope, denied.rule.kind).inc()
+
     def reload(self, *, succeeded: bool) -> None:
         """Count a change of configuration."""
         self._reloads.labels("done" if succeeded else "refused").inc()
@@ -113,6 +124,11 @@ class Metrics:
         """Show how much is kept, and what had to go."""
         self.registry.register(_Answers(store))
 
+    def watch_unsettled(self, count: Callable[[], float]) -> None:
+        """Show how many corrections of limits and budgets were given up because the shared Redis was lost."""
+        gauge = Gauge("asr_limits_unsettled", "Corrections of limits given up, Redis lost.", registry=self.registry)
+        gauge.set_function(count)
+
     def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         """Show how many jobs each local model has."""
         self.registry.register(_LocalJobs(jobs))
@@ -131,7 +147,7 @@ class _Conditions(Collector):
     def collect(self) -> Iterable[Metric]:
         state = GaugeMetricFamily(
             "asr_deployment_away",
-            "1 where a deployment is left alone, by why: failing, slow, rate-limited, credentials, quota.",
+            "1 where a deployment is left alone, by why: failing, slow, rate-limited, credentials, quota, limit.",
             labels=("deployment", "why"),
         )
         in_flight = GaugeMetricFamily("asr_deployment_in_flight", "Calls in progress.", labels=("deployment",))

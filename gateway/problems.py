@@ -28,6 +28,7 @@ class Problem(Exception):
     param: str | None = None  # the field at fault
     headers: Mapping[str, str] = field(default_factory=dict)
     cause: str = ""  # for the operator's log alone; no credential either
+    leaves_body: bool = False  # what is still to come of a large body is left where it is
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

@@ -100,5 +100,6 @@ def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
     ]
     moved = ("server.spool.directory",) if first.server.spool.directory != now.server.spool.directory else ()
     cache = tuple(f"cache.{name}" for name in _OF_THE_CACHE if getattr(first.cache, name) != getattr(now.cache, name))
+    counted = ("limits.store",) if first.limits.store != now.limits.store else ()
     whole = tuple(name for name in _SECTIONS_AT_THE_START if getattr(first, name) != getattr(now, name))
-    return (*names, *moved, *cache, *whole)
+    return (*names, *moved, *cache, *counted, *whole)

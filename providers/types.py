@@ -197,6 +197,8 @@ class Deployment:
     price: Price | None = None  # None where it is not known, or billed by compute time
     weight: float = 1.0  # its part of the jobs, where the route shares them out
     max_concurrent: int | None = None  # calls at once
+    requests_per_minute: int | None = None  # as the provider allows; None: no end, or not known
+    audio_seconds_per_minute: int | None = None
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from pydantic import SecretStr
 from yarl import URL
 
+from config.limits import UNLIMITED, Limits
 from config.settings import AuthMode
 from gateway.problems import bad_request, forbidden, unauthorized
 
@@ -34,6 +35,7 @@ class Caller:
     name: str
     role: str = "caller"
     models: tuple[str, ...] = ("*",)
+    limits: Limits = UNLIMITED
     token: SecretStr | None = field(default=None, repr=False)  # passthrough: the caller's own at the provider
 
     def may_use(self, model: str) -> bool:
@@ -114,4 +116,4 @@ def _by_key(token: str, keys: Sequence[Key]) -> Caller:
             found = key
     if found is None:
         raise unauthorized("the key is not known here")
-    return Caller(name=found.name, role=found.role, models=found.models)
+    return Caller(name=found.name, role=found.role, models=found.models, limits=found.limits)

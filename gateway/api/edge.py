@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from aiohttp import hdrs, web
 
+from gateway.api.admission import is_small
 from gateway.api.auth import CALLER, authenticate, check_origin, refuse_key_in_url
 from gateway.api.front import OBSERVED, SERVICE
 from gateway.api.hf import HuggingFace
@@ -35,7 +36,7 @@ PUBLIC: Final = frozenset(
 _REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}", re.ASCII)
 _EXPOSED = (
     "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model, "
-    "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters, age"
+    "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters, age, ratelimit, ratelimit-policy"
 )
 _ALLOWED = "authorization, content-type"  # where a preflight names none
 _OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these
@@ -141,7 +142,17 @@ def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Res
     unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
     if unread or hdrs.CONNECTION in problem.headers:
         response.force_close()
+    if unread and problem.leaves_body and not is_small(request):
+        _read_no_more(request)
     return response
+
+
+def _read_no_more(request: web.Request) -> None:
+    """Let the sender of a large body wait until the connection is closed, instead of taking it all for nothing.
+
+    Who reads while it sends has its answer at once. aiohttp would read on to the end, and has no public way to be told.
+    """
+    request.protocol._pause_reading_for_buffer()  # noqa: SLF001 - see above
 
 
 def _request_id(request: web.Request) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from config.settings import Settings
+    from gateway.api.admission import Admission, Limiting
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
     from gateway.dispatch.answers import Answer
@@ -81,6 +82,7 @@ class Service:
     accounts: Mapping[str, str]  # by the first segment of a pinned path
     dispatcher: Dispatcher
     caching: Caching
+    limiting: Limiting
     in_use: int = 0  # requests that began with it and are not over
     on_idle: Callable[[], None] = lambda: None
 
@@ -110,6 +112,11 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
     """Make the handler of a transcribing route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        limiting = request[SERVICE].limiting
+        async with limiting.of(request, request[CALLER], request[OBSERVED]) as admission:
+            return await run(request, admission)
+
+    async def run(request: web.Request, admission: Admission) -> web.StreamResponse:
         service = request[SERVICE]
         observed = request[OBSERVED]
         observed.front = front.name
@@ -127,13 +134,15 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
+            await admission.charge(asked.model, route, audio)
             how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload))
             answer = await _dispatched(service.caching, job, route, request[CALLER], how)
             observed.answered(answer)
+            admission.answered(answer)
             response = front.render(asked, audio, answer)
         finally:
             upload.close()
-        response.headers.update(_headers(asked, answer))
+        response.headers.update({**_headers(asked, answer), **admission.headers})
         return response
 
     return handle

@@ -102,7 +102,8 @@ class Attempts:
         self._means = means
         self._terms = terms
         self._clock = means.clock
-        self._turns = Turns(candidates, means.health, means.reliability, means.clock)
+        length_s = job.audio.duration_s or 0.0
+        self._turns = Turns(candidates, means.health, means.reliability, means.clock, length_s)
         self._errors: list[ProviderError] = []
         self._copies = Copies(job.audio, means.transcoder)
         self.made: list[Attempt] = []

@@ -13,7 +13,7 @@ from config.reliability import Reliability
 from gateway.dispatch.routes import WILDCARD
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.verdict import NOTHING, Verdict
-from gateway.policies import breaker, budget
+from gateway.policies import allowance, breaker, budget
 from gateway.policies.pace import decayed, faded
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Condition:
 
     deployment: str
     state: str  # closed, open, half-open or parked
-    why: str | None  # failing, slow, rate-limited, credentials, quota; None while closed
+    why: str | None  # failing, slow, rate-limited, credentials, quota, limit; None while closed
     again_in_s: float | None  # until it may be asked again; None where it may now, or a probe is out
     in_flight: int
     waiting: int
@@ -53,6 +53,8 @@ class Health:
         self._state: breaker.State = breaker.CLOSED
         self._retries = budget.Budget()
         self._hedges = budget.Budget()
+        self._requests = _minute(deployment.requests_per_minute)
+        self._audio_s = _minute(deployment.audio_seconds_per_minute)
 
     def is_of(self, deployment: Deployment) -> bool:
         """Tell whether it is the same service for the same customer, at whatever price, weight or limit."""
@@ -63,19 +65,28 @@ class Health:
         """Go by another configuration of the same service: calls in progress keep their places."""
         self.deployment, self.settings = deployment, settings
         self.slots.resize(deployment.max_concurrent, settings.queue.max_waiting)
+        self._requests = _minute(deployment.requests_per_minute, self._requests)
+        self._audio_s = _minute(deployment.audio_seconds_per_minute, self._audio_s)
 
     def admits(self, now: float) -> bool:
         """Tell whether it may be asked now."""
-        return breaker.admits(self._state, now)
+        return breaker.admits(self._state, now) and self._allowed_in_s(now) is None
 
     def is_slow(self, now: float) -> bool:
         """Tell whether nothing but slowness speaks against it: better than nobody."""
-        return isinstance(self._state, breaker.Open) and self._state.why is breaker.Why.SLOW and not self.admits(now)
+        is_slow = isinstance(self._state, breaker.Open) and self._state.why is breaker.Why.SLOW
+        return is_slow and not breaker.admits(self._state, now) and self._allowed_in_s(now) is None
 
     def away_s(self, now: float) -> float | None:
         """Return for how long it is not to be asked: None where it may be now, infinity while a probe is out."""
-        due = breaker.due_at(self._state, now)
-        return None if due is None else due - now
+        due, allowed_in_s = breaker.due_at(self._state, now), self._allowed_in_s(now)
+        waits = [each for each in (None if due is None else due - now, allowed_in_s) if each is not None]
+        return max(waits, default=None)
+
+    def _allowed_in_s(self, now: float) -> float | None:
+        """Return when the provider allows another call, by what was configured of it; None for now."""
+        dues = [allowance.due_at(each, now) for each in (self._requests, self._audio_s) if each is not None]
+        return max((due - now for due in dues if due is not None), default=None)
 
     def is_to_prove_itself(self, now: float) -> bool:
         """Tell whether it was left alone, and the next call finds out whether it is well again."""
@@ -85,9 +96,13 @@ class Health:
         """Begin a call if there is a place for it."""
         return self.begin(now) if self.slots.try_take() else None
 
-    def begin(self, now: float) -> Call:
+    def begin(self, now: float, audio_s: float = 0.0) -> Call:
         """Begin a call in a place already taken."""
         self.called_at = now
+        if self._requests is not None:
+            self._requests = allowance.after(self._requests, now, 1)
+        if self._audio_s is not None:
+            self._audio_s = allowance.after(self._audio_s, now, audio_s)
         self._state, is_probe = breaker.begin(self._state, now)
         return Call(self, is_probe=is_probe)
 
@@ -130,10 +145,12 @@ class Health:
     def condition(self, name: str, now: float) -> Condition:
         """name: as operators know it."""
         away_s = self.away_s(now)
+        is_limited = isinstance(self._state, breaker.Closed) and away_s is not None
+        why = breaker.Why.LIMIT if is_limited else None if isinstance(self._state, breaker.Closed) else self._state.why
         return Condition(
             deployment=name,
-            state=breaker.describe(self._state, now),
-            why=None if isinstance(self._state, breaker.Closed) else self._state.why.value,
+            state="parked" if is_limited else breaker.describe(self._state, now),
+            why=None if why is None else why.value,
             again_in_s=round(away_s, 3) if away_s is not None and math.isfinite(away_s) else None,
             in_flight=self.slots.taken,
             waiting=self.slots.waiting,
@@ -225,6 +242,11 @@ class HealthBook:
             return Health(deployment, settings)
         before.follow(deployment, settings)
         return before
+
+
+def _minute(quota: int | None, before: allowance.Minute | None = None) -> allowance.Minute | None:
+    """Return what is taken of a quota: what was taken of another one lately, or nothing yet."""
+    return None if quota is None else allowance.Minute(quota=quota, taken=before.taken if before else ())
 
 
 @lru_cache(maxsize=8)

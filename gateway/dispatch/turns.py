@@ -53,11 +53,14 @@ class Turns:
         health: HealthBook,
         settings: Reliability,
         clock: Callable[[], float],
+        audio_s: float = 0.0,
     ) -> None:
+        """audio_s: what each call takes of a deployment's allowance."""
         self._turns = [Turn(each, health[each.deployment]) for each in candidates]
         self._label = health.label
         self._settings = settings
         self._clock = clock
+        self._audio_s = audio_s
         self._round = 0
 
     def new_round(self) -> None:
@@ -83,7 +86,7 @@ class Turns:
                 raise overloaded("every deployment of the model is")
             turn, now = by_slots[taken], self._clock()
             if turn.health.admits(now) and self._may_call(turn, now):
-                self._note(turn, turn.health.begin(now))
+                self._note(turn, turn.health.begin(now, self._audio_s))
                 return turn
             taken.give_back()  # it broke while others were served there
         return None
@@ -136,7 +139,7 @@ class Turns:
         if not self._may_call(turn, now):
             turn.health.slots.give_back()
             return False
-        self._note(turn, turn.health.begin(now))
+        self._note(turn, turn.health.begin(now, self._audio_s))
         return True
 
     def _may_call(self, turn: Turn, now: float) -> bool:

@@ -23,9 +23,10 @@ class Why(StrEnum):
     RATE_LIMITED = "rate-limited"
     CREDENTIALS = "credentials"
     QUOTA = "quota"
+    LIMIT = "limit"  # it would say no: what it allows for now is used up
 
 
-PARKED: Final = frozenset({Why.RATE_LIMITED, Why.CREDENTIALS, Why.QUOTA})
+PARKED: Final = frozenset({Why.RATE_LIMITED, Why.CREDENTIALS, Why.QUOTA, Why.LIMIT})
 """It answers, and says no: not broken, still not worth asking."""
 
 

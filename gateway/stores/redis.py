@@ -101,12 +101,17 @@ class SharedStore:
         await self._client.aclose(close_connection_pool=True)
 
     async def _tried(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        cancelled = _cancellations()
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await work(self._client)
         except (TimeoutError, OSError, RedisError) as error:
             self._failed(error)
             raise StoreLost(type(error).__name__) from error
+        finally:
+            # The client's own asyncio.wait_for loses a cancellation that meets an answer, before Python 3.12.
+            if _cancellations() > cancelled:
+                raise asyncio.CancelledError
         self._failures = 0
         return answer
 
@@ -127,3 +132,8 @@ class SharedStore:
         else:
             self._lost.clear()
         self._on_change(lost)
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ByteSize
 
 from config.cache import CacheStore
 
 if TYPE_CHECKING:
-    from config.settings import Route, Settings, Spool
+    from config.settings import Route, Settings, Spool, Target
+
+_OF_A_TARGET: Final = ("max_concurrent", "requests_per_minute", "audio_seconds_per_minute")
 
 
 def for_one_worker(settings: Settings) -> Settings:
@@ -41,13 +43,12 @@ def _spool(spool: Spool, workers: int) -> Spool:
 
 
 def _route(route: Route, workers: int) -> Route:
-    targets = tuple(
-        target
-        if target.max_concurrent is None
-        else target.model_copy(update={"max_concurrent": _share(target.max_concurrent, workers)})
-        for target in route.targets
-    )
-    return route.model_copy(update={"targets": targets})
+    return route.model_copy(update={"targets": tuple(_target(each, workers) for each in route.targets)})
+
+
+def _target(target: Target, workers: int) -> Target:
+    wholes = {name: getattr(target, name) for name in _OF_A_TARGET}
+    return target.model_copy(update={name: _share(each, workers) for name, each in wholes.items() if each is not None})
 
 
 def _share(whole: int, workers: int) -> int:

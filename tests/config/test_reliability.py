@@ -42,6 +42,9 @@ def test_a_target_has_a_weight_a_limit_and_a_price() -> None:
     target = Target.model_validate({"target": "a/x", "weight": 3, "max_concurrent": 4, "usd_per_minute": 0.006})
 
     assert (target.weight, target.max_concurrent, target.usd_per_minute) == (3.0, 4, 0.006)
-    for wrong in ({"weight": -1}, {"max_concurrent": 0}, {"usd_per_minute": -0.1}):
+    target = Target.model_validate({"target": "a/x", "requests_per_minute": 60, "audio_seconds_per_minute": 600})
+    assert (target.requests_per_minute, target.audio_seconds_per_minute) == (60, 600)
+    nothing = ({"requests_per_minute": 0}, {"audio_seconds_per_minute": 0})
+    for wrong in ({"weight": -1}, {"max_concurrent": 0}, {"usd_per_minute": -0.1}, *nothing):
         with pytest.raises(ValidationError):
             Target.model_validate({"target": "a/x", **wrong})

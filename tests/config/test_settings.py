@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from config.cache import CacheScope, CacheStore
+from config.limits import LimitStore, WhenLost
 from config.reliability import Allowance
 from config.settings import (
     AccountSettings,
@@ -122,6 +123,15 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("cache.scope", CacheScope.CALLER, "shared", CacheScope.SHARED, "everybody"),
     ("cache.same_sound", False, "true", True, "perhaps"),
     ("cache.sampled", False, "true", True, "perhaps"),
+    ("limits.requests_per_minute", None, "600", 600, "0"),
+    ("limits.audio_seconds_per_minute", None, "600", 600, "0.5"),
+    ("limits.audio_seconds_per_hour", None, "36000", 36_000, "0"),
+    ("limits.audio_seconds_per_day", None, "100000", 100_000, "-1"),
+    ("limits.concurrent", None, "20", 20, "0"),
+    ("limits.usd_per_day", None, "0.5", 0.5, "0"),
+    ("limits.usd_per_month", None, "25", 25.0, ".inf"),
+    ("limits.store", LimitStore.MEMORY, "redis", LimitStore.REDIS, "file"),
+    ("limits.when_lost", WhenLost.CLOSED, "open", WhenLost.OPEN, "ajar"),
     ("redis", None, "{timeout: 1s}", Redis(timeout=1.0), "{url: 'http://a'}"),
     (
         "fetch.hosts",

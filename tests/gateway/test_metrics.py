@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from config.limits import Limits
 from gateway.dispatch.answers import Attempt, Kind
 from gateway.dispatch.health import Condition
 from gateway.metrics import Metrics
 from gateway.observe import Observed
 from gateway.policies.breaker import Why
+from gateway.policies.limits import Denied, Rule, Scope, rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +45,15 @@ def test_a_request_is_counted_by_front_model_and_status() -> None:
     assert values(metrics, "asr_audio_seconds_total") == {("m",): 2.5}
     assert values(metrics, "asr_upload_bytes_count") == {(): 2}
     assert values(metrics, "asr_request_seconds_count") == {("hf",): 4}
+
+
+def test_a_refusal_is_counted_by_whose_limit_it_was_and_of_what() -> None:
+    metrics = Metrics()
+    rules = rules_of(Scope.KEY, "newsroom", Limits(concurrent=1, usd_per_day=1))
+    refused: list[Rule] = [*rules.places, *rules.places, *rules.budgets]
+    for rule in refused:
+        metrics.limited(Denied(rule=rule, retry_after_s=1.0))
+    assert values(metrics, "asr_limited_total") == {("key", "concurrent"): 2, ("key", "usd"): 1}
 
 
 def test_a_call_is_counted_by_deployment_outcome_and_kind() -> None:

@@ -93,7 +93,7 @@ async def test_l8_whoever_leaves_leaves_the_rest_their_answer() -> None:
 async def test_l8_the_audio_stays_readable_when_its_sender_has_left() -> None:
     """It lies in a file, is read slowly, and its request is gone before half of it was sent."""
     body = FLAC + bytes(1_500_000)
-    async with upstream(slow_ears(4e6)) as up, serving(kept({"up": up.url}, max_upload=4_000_000)) as served:
+    async with upstream(slow_ears(5e5)) as up, serving(kept({"up": up.url}, max_upload=4_000_000)) as served:
         async with asked(served, {}, body=body) as first:
             await until(lambda: bool(up.calls))
             async with asked(served, {}, body=body) as others:

@@ -82,6 +82,13 @@ def test_without_a_configuration_the_catalog_is_served(installed: Path) -> None:
         assert {"openai/whisper-large-v3", "facebook/seamless-m4t-v2-large"} <= names
 
 
+def test_it_holds_what_is_no_python(installed: Path) -> None:
+    """Scripts lie beside their callers."""
+    ask = "from importlib.resources import files; print(*(each.name for each in files('gateway.stores').iterdir()))"
+    told = subprocess.run([installed / "python", "-c", ask], check=True, capture_output=True, text=True, cwd="/")
+    assert {path.name for path in (ROOT / "gateway/stores").glob("*.lua")} <= set(told.stdout.split())
+
+
 def post(url: str, body: bytes) -> dict[str, str]:
     request = urllib.request.Request(url, data=body)  # noqa: S310 - loopback
     with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - loopback

@@ -54,6 +54,7 @@ async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
         "asr_spool_bytes",
         "asr_local_jobs",
         "asr_problems",
+        "asr_limited",
         "asr_config_reloads",
         "asr_config_last_reload_successful",
         "asr_cache_answers",

@@ -104,3 +104,14 @@ def test_one_deployment_of_two_models_keeps_its_queue() -> None:
     known.adopt(Routes(by_model=both), reliability())
     assert all(calls)
     assert known[LIMITED].try_begin(1000.0) is None
+
+
+def test_another_quota_counts_what_was_taken_of_the_old_one() -> None:
+    """A reload gives no provider's quota anew."""
+    known = book(replace(LIMITED, requests_per_minute=3))
+    for _ in range(2):
+        known[LIMITED].begin(1000.0).end(1000.0)
+    adopt(known, replace(LIMITED, requests_per_minute=2))
+    assert not known[LIMITED].admits(1000.0)
+    adopt(known, LIMITED)
+    assert known[LIMITED].admits(1000.0)

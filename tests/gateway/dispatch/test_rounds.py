@@ -12,6 +12,7 @@ from config.reliability import Reliability
 from gateway.dispatch.answers import Answer
 from gateway.dispatch.attempts import Attempts, Terms
 from gateway.dispatch.plan import Candidate
+from gateway.dispatch.turns import Turn, Turns
 from gateway.policies.hedging import After
 from gateway.problems import Problem
 from providers.errors import (
@@ -408,3 +409,46 @@ class TestPlaces:
             first.cancel()
 
         assert around.health[deployment("a/one")].slots.waiting == 0
+
+
+class TestAllowances:
+    """What a provider allows in a minute, where the configuration says so."""
+
+    async def test_who_is_at_its_limit_is_passed_over_before_it_says_no(self) -> None:
+        around = world(one=[HEARD, HEARD, HEARD], two=[HEARD])
+        around.know(replace(deployment("a/one"), requests_per_minute=2), deployment("a/two"))
+        answered = [(await run(around)).deployment.name for _ in range(3)]
+        assert answered == ["a/one", "a/one", "a/two"]
+        known = around.health[deployment("a/one")].condition("a/one", around.now)
+        assert (known.state, known.why) == ("parked", "limit")
+        around.now += 66
+        assert (await run(around)).deployment.name == "a/one"
+
+    async def test_audio_counts_by_its_length(self) -> None:
+        around = world(one=[HEARD, HEARD], two=[HEARD])
+        around.know(replace(deployment("a/one"), audio_seconds_per_minute=20), deployment("a/two"))
+        turns = [self._free(around, 13.7) for _ in range(3)]
+        assert [turn.candidate.deployment.name for turn in turns if turn] == ["a/one", "a/one", "a/two"]
+
+    @staticmethod
+    def _free(around: World, audio_s: float) -> Turn | None:
+        known = [Candidate(deployment=deployment(name), capabilities=Capabilities()) for name in around.backends]
+        turns = Turns(known, around.health, around.settings, lambda: around.now, audio_s)
+        turns.new_round()
+        return turns.free()
+
+    async def test_where_all_are_at_their_limits_the_caller_is_told_when_to_come_back(self) -> None:
+        around = world(one=[HEARD])
+        around.know(replace(deployment("a/one"), requests_per_minute=1))
+        await run(around)
+        with pytest.raises(Problem, match=r"not asked \(limit, asked again in") as caught:
+            await run(around)
+        assert (caught.value.status, caught.value.type) == (429, "rate-limited")
+        assert 54 <= int(caught.value.headers["Retry-After"]) <= 66
+
+    async def test_a_retry_waits_for_its_turn_too(self) -> None:
+        around = world(one=[DOWN, HEARD])
+        around.know(replace(deployment("a/one"), requests_per_minute=1))
+        with pytest.raises(Problem):
+            await run(around)
+        assert calls(around) == ["a/one"]

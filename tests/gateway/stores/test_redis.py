@@ -130,6 +130,18 @@ async def test_a_key_of_the_wrong_kind_says_nothing_of_the_server() -> None:
         assert not store.is_lost
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_who_leaves_is_let_go_wherever_it_stands(steps: int) -> None:
+    async with redis_server() as server, store_of(server.url) as store:
+        await store.run(lambda client: client.get("a"))
+        asking = asyncio.get_running_loop().create_task(store.run(lambda client: client.get("a")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if asking.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+
 async def test_more_requests_than_connections_wait_their_turn() -> None:
     async with redis_server() as server:
         store = SharedStore(Redis(url=SecretStr(server.url), max_connections=2, timeout=5), Told())

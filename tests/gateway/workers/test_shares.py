@@ -19,7 +19,16 @@ def settings(workers: int) -> Settings:
             "providers": {"a": {"adapter": "openai", "api_key": "k"}},
             "models": {
                 "m": {
-                    "targets": [{"target": "a/x", "max_concurrent": 7}, "a/y", {"target": "a/z", "max_concurrent": 1}]
+                    "targets": [
+                        {
+                            "target": "a/x",
+                            "max_concurrent": 7,
+                            "requests_per_minute": 60,
+                            "audio_seconds_per_minute": 1,
+                        },
+                        "a/y",
+                        {"target": "a/z", "max_concurrent": 1},
+                    ]
                 }
             },
         }
@@ -33,6 +42,8 @@ def test_what_is_there_at_once_is_divided() -> None:
     assert (share.server.spool.memory_total, share.server.spool.disk_total) == (3 << 20, 30 << 20)
     assert share.cache.max_bytes == 2 << 20
     assert [target.max_concurrent for target in share.models["m"].targets] == [2, None, 1]
+    first = share.models["m"].targets[0]
+    assert (first.requests_per_minute, first.audio_seconds_per_minute) == (20, 1)
 
 
 def test_what_is_one_requests_own_is_not() -> None:

@@ -1,0 +1,263 @@
+"""One request's way past the limits: asked at the door, charged before the work, corrected after it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, Self
+from uuid import uuid4
+
+from aiohttp import hdrs
+
+from config.limits import UNLIMITED
+from config.reliability import Strategy
+from gateway.api.ratelimit import policy_field, standing_field, told
+from gateway.dispatch.routes import WILDCARD, cost_of
+from gateway.policies.limits import Budget, Correction, Demand, Denied, Granted, Kind, Rules, Scope, rules_of
+from gateway.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from aiohttp import web
+
+    from config.settings import Settings
+    from gateway.api.auth import Caller
+    from gateway.dispatch.answers import Answer
+    from gateway.dispatch.routes import Route
+    from gateway.observe import Observed
+    from gateway.policies.limits import Places, Standing
+    from providers.types import Audio
+
+SMALL_BYTES: Final = 1 << 18
+"""A body that has arrived, nearly, before anybody could refuse it."""
+TYPICAL_BYTES_PER_S: Final = 4000  # 32 kbit/s, compressed speech: what is charged first where no header tells a length
+_NOT_PAID: Final = frozenset({"hit", "joined", "stale"})  # nothing was asked of a deployment for this request
+_PATIENCE_S: Final = 60.0  # SDKs that are told to wait for longer come back at once instead
+_WHOSE: Final = {
+    Scope.KEY: "this key",
+    Scope.MODEL: "the model, for all its callers,",
+    Scope.GATEWAY: "the gateway, for all its callers,",
+}
+
+
+class Counters(Protocol):
+    """Where limits are counted."""
+
+    @property
+    def is_near(self) -> bool:
+        """Whether asking costs nothing worth saving."""
+        ...
+
+    async def take(self, demand: Demand) -> Granted | Denied:
+        """Take all that is asked for, or nothing. Always answers, and soon, whatever becomes of a store."""
+        ...
+
+    def correct(self, correction: Correction) -> None:
+        """Note what was used without being asked for. Returns at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limiting:
+    """One configuration's limits."""
+
+    settings: Settings
+    counters: Counters
+    on_denied: Callable[[Denied], None]
+
+    def of(self, request: web.Request, caller: Caller, observed: Observed) -> Admission:
+        """Return a request's, to be entered before its body is read."""
+        own = rules_of(Scope.GATEWAY, "all", self.settings.limits) + rules_of(Scope.KEY, caller.name, caller.limits)
+        return Admission(self, own, observed, is_small=is_small(request))
+
+    def model_rules(self, model: str) -> Rules:
+        """Return a model's; those that callers name behind a wildcard share its limits."""
+        name = model if model in self.settings.models else WILDCARD
+        route = self.settings.models.get(name)
+        return rules_of(Scope.MODEL, name, route.limits if route else UNLIMITED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Charge:
+    """What a job was charged before it ran."""
+
+    demand: Demand
+    granted: Granted
+    route: Route
+    audio: Audio
+    audio_s: float
+    usd: float
+
+
+@dataclass(slots=True)
+class Admission:
+    """One request's; what it holds is given back at its end, however that comes."""
+
+    limiting: Limiting
+    own: Rules  # the caller's and everybody's
+    observed: Observed
+    is_small: bool = field(kw_only=True)
+    _was_denied: bool = field(default=False, init=False)
+    _lease: str = field(default="", init=False)
+    _held: tuple[Demand, Granted] | None = field(default=None, init=False)
+    _charge: _Charge | None = field(default=None, init=False)
+    _answer: Answer | None = field(default=None, init=False)
+
+    async def __aenter__(self) -> Self:
+        """Ask whether there is a place, and anything left, before the body is read. Raises Problem 429.
+
+        A small body is there before the answer of a store elsewhere would be: then it is all asked at once, later.
+        """
+        if self.own and (self.limiting.counters.is_near or not self.is_small):
+            demand = self._demand(self.own, self.own.places, audio_s=0.0, usd=0.0, requests=0)
+            self._held = demand, await self._take(demand)
+        return self
+
+    async def charge(self, model: str, route: Route, audio: Audio) -> None:
+        """Charge a job: its request, its audio, what it is thought to cost. Raises Problem 429, and takes nothing."""
+        of_model = self.limiting.model_rules(model)
+        rules = self.own + of_model
+        if not rules:
+            return
+        audio_s, usd = charged_s(audio), estimated_usd(route, charged_s(audio))
+        places = of_model.places if self._held else rules.places
+        demand = self._demand(rules, places, audio_s=audio_s, usd=usd, requests=1)
+        granted = await self._take(demand)
+        self._charge = _Charge(demand=demand, granted=granted, route=route, audio=audio, audio_s=audio_s, usd=usd)
+
+    def answered(self, answer: Answer) -> None:
+        """Note that the work was done, whatever becomes of the answer now."""
+        self._answer = answer
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return what the caller is told of its limits; nothing where it has none."""
+        return headers_of(self._charge.granted.standings) if self._charge else {}
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give back what was held, and correct what was charged; the stores do that beside the requests."""
+        if self._held is not None:
+            demand, granted = self._held
+            granted.correct(Correction(places=demand.places, lease=demand.lease))
+        if self._charge is not None:
+            audio_s, usd = self._unused(self._charge, error)
+            self._charge.granted.correct(_correction(self._charge, audio_s, usd))
+        elif not self._was_denied:
+            # It never came to a job, and was a request all the same.
+            requests = tuple((each, 1.0) for each in self.own.rates if each.kind is Kind.REQUESTS)
+            if requests:
+                self.limiting.counters.correct(Correction(rates=requests))
+
+    async def _take(self, demand: Demand) -> Granted:
+        """Take it all. Raises Problem 429."""
+        answer = await self.limiting.counters.take(demand)
+        if isinstance(answer, Denied):
+            self._was_denied = True
+            self.limiting.on_denied(answer)
+            raise too_much(answer)
+        return answer
+
+    def _unused(self, charge: _Charge, error: BaseException | None) -> tuple[float, float]:
+        """Return audio seconds and USD to correct the charge by.
+
+        What failed is given back. What the caller did not wait for is not: the work was begun, and perhaps billed.
+        """
+        if self._answer is not None and self.observed.cache not in _NOT_PAID:
+            return _length_s(self._answer, charge) - charge.audio_s, _paid_usd(self._answer, charge) - charge.usd
+        if self._answer is None and isinstance(error, asyncio.CancelledError):
+            return 0.0, 0.0
+        return -charge.audio_s, -charge.usd
+
+    def _demand(self, rules: Rules, places: tuple[Places, ...], *, audio_s: float, usd: float, requests: int) -> Demand:
+        if places and not self._lease:
+            self._lease = uuid4().hex
+        return Demand(
+            rates=tuple((each, requests if each.kind is Kind.REQUESTS else audio_s) for each in rules.rates),
+            budgets=tuple((each, usd) for each in rules.budgets),
+            places=places,
+            lease=self._lease,
+        )
+
+
+def charged_s(audio: Audio) -> float:
+    """Return how much audio is charged for, before anybody has heard it."""
+    return audio.duration_s if audio.duration_s is not None else audio.size_bytes / TYPICAL_BYTES_PER_S
+
+
+def estimated_usd(route: Route, audio_s: float) -> float:
+    """Return what a job is thought to cost: at the deployment asked first, or the dearest that may be.
+
+    Where a deployment has no price nothing is estimated for it; what its provider reports is charged afterwards.
+    """
+    if route.own_key:
+        return 0.0
+    costs = [cost_of(each, audio_s) or 0.0 for each in route.deployments]
+    match route.strategy:
+        case Strategy.FAILOVER:
+            return costs[0]
+        case Strategy.CHEAPEST:
+            return min(costs)
+    return max(costs)
+
+
+def too_much(denied: Denied) -> Problem:
+    """Say which limit, and when to come back."""
+    headers = {"Retry-After": str(max(1, math.ceil(denied.retry_after_s))), **headers_of(denied.standings)}
+    if denied.retry_after_s > _PATIENCE_S:
+        headers["x-should-retry"] = "false"
+    is_budget = isinstance(denied.rule, Budget)
+    return Problem(
+        status=429, type="budget" if is_budget else "limit", message=_words(denied), headers=headers, leaves_body=True
+    )
+
+
+def headers_of(standings: Iterable[Standing]) -> dict[str, str]:
+    """Return RateLimit-Policy and RateLimit, where there is anything to tell."""
+    known = told(standings)
+    return {"RateLimit-Policy": policy_field(known), "RateLimit": standing_field(known)} if known else {}
+
+
+def _words(denied: Denied) -> str:
+    rule, whose = denied.rule, _WHOSE[denied.rule.scope]
+    if denied.is_unknown:
+        return "budgets cannot be checked for now: the store that keeps them is lost"
+    if not isinstance(rule, Budget):
+        return f"{whose} is at its limit of {rule.words}"
+    if rule.scope is Scope.KEY:
+        return f"{whose} has not enough left for this of its budget of {rule.words}"
+    return f"{whose} has not enough left for this of its budget for the {rule.period}"
+
+
+def is_small(request: web.Request) -> bool:
+    """Tell whether the body is known to be no longer than what arrives before anybody could refuse it."""
+    announced = request.headers.get(hdrs.CONTENT_LENGTH, "")
+    return announced.isdecimal() and int(announced) <= SMALL_BYTES
+
+
+def _length_s(answer: Answer, charge: _Charge) -> float:
+    """Return the audio's length, as the provider measured it where the gateway could not."""
+    if charge.audio.duration_s is not None or answer.transcript.duration_s is None:
+        return charge.audio_s
+    return answer.transcript.duration_s
+
+
+def _paid_usd(answer: Answer, charge: _Charge) -> float:
+    """Return what was paid here: as the provider reported it, else by its price."""
+    if charge.route.own_key:
+        return 0.0
+    if answer.transcript.cost_usd is not None:
+        return answer.transcript.cost_usd
+    return cost_of(answer.deployment, _length_s(answer, charge)) or 0.0
+
+
+def _correction(charge: _Charge, audio_s: float, usd: float) -> Correction:
+    demand = charge.demand
+    audio = tuple((rate, audio_s) for rate, _ in demand.rates if rate.kind is Kind.AUDIO and audio_s)
+    windows = zip(demand.budgets, charge.granted.since, strict=True)
+    budgets = tuple((budget, since, usd) for (budget, _), since in windows if usd)
+    return Correction(rates=audio, budgets=budgets, places=demand.places, lease=demand.lease)

@@ -1,0 +1,54 @@
+"""What a caller is told of its limits. Source: draft-ietf-httpapi-ratelimit-headers-10, structured fields."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from gateway.policies.limits import Budget, Kind, Rate, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.policies.limits import Standing
+
+_NAMES: Final = {Scope.KEY: "", Scope.MODEL: "model-", Scope.GATEWAY: "gateway-"}
+
+
+def policy_field(standings: Iterable[Standing]) -> str:
+    """Return `RateLimit-Policy`: every quota and its window."""
+    return ", ".join(f'"{_name(each)}";q={_quota(each)};w={each.window_s:.0f}{_unit(each)}' for each in standings)
+
+
+def standing_field(standings: Iterable[Standing]) -> str:
+    """Return `RateLimit`: what is left of each, and until when."""
+    return ", ".join(f'"{_name(each)}";r={_left(each)};t={math.ceil(each.reset_s)}' for each in standings)
+
+
+def told(standings: Iterable[Standing]) -> tuple[Standing, ...]:
+    """Return those that concern the caller: what others may spend is the operator's business."""
+    return tuple(each for each in standings if isinstance(each.rule, Rate) or each.rule.scope is Scope.KEY)
+
+
+def _name(standing: Standing) -> str:
+    rule = standing.rule
+    if isinstance(rule, Budget):
+        return f"budget-per-{rule.period}"
+    return _NAMES[rule.scope] + (rule.kind if rule.kind is Kind.REQUESTS else f"{rule.kind}-per-{rule.per}")
+
+
+def _unit(standing: Standing) -> str:
+    """Name what is counted, where it is not requests."""
+    if isinstance(standing.rule, Budget):
+        return ';qu="usd-cents"'  # quotas are whole numbers
+    return f';qu="{standing.rule.kind}"' if standing.rule.kind is Kind.AUDIO else ""
+
+
+def _quota(standing: Standing) -> int:
+    rule = standing.rule
+    return int(rule.usd * 100) if isinstance(rule, Budget) else int(rule.quota)
+
+
+def _left(standing: Standing) -> int:
+    rounded = round(standing.left, 6)  # 599.0000000001 and 598.9999999999 are both 599
+    return int(rounded * 100) if isinstance(standing.rule, Budget) else int(rounded)

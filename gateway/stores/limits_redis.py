@@ -1,0 +1,221 @@
+"""Limits that replicas share: one script on the server's own clock decides for all of them.
+
+Where the server is lost, each process counts in its own memory and allows its part, so that all together keep nearly
+what the operator wrote; what it took through the server is counted there too. Budgets close or stay open, as
+configured. Corrections are sent beside the requests. A place is a lease that its process holds by renewing it: those
+of a process that dies come back by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+from uuid import uuid4
+
+from config.limits import WhenLost
+from gateway.policies.limits import Correction, Demand, Denied, Granted, part_of, part_of_rate
+from gateway.stores.limits_memory import budget_standing, rate_standing
+from gateway.stores.redis import StoreLost
+from gateway.stores.script import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from gateway.policies.limits import Rule
+    from gateway.stores.limits_memory import MemoryLimits
+    from gateway.stores.redis import Client, SharedStore
+
+LEASE_S: Final = 30.0  # after so long, the places of a process that died are free
+_RENEW_S: Final = 10.0
+_ASK_AGAIN_S: Final = 5.0  # while nobody can say what is left of a budget
+_LOST_FOR_S: Final = 1.0  # until it is looked again whether the server is back
+_BATCH: Final = 500  # corrections in one script: it keeps everybody else waiting
+_MOST_WAITING: Final = 10_000
+
+Change: TypeAlias = tuple[str, str, str, str]  # key, what, and its two arguments
+
+
+class SharedLimits:
+    """One process's view of them."""
+
+    def __init__(
+        self, shared: SharedStore, alone: MemoryLimits, wall: Callable[[], float], when_lost: Callable[[], WhenLost]
+    ) -> None:
+        """alone: what is used while the server is lost. wall: Unix time, for what callers are told of budgets."""
+        self._shared = shared
+        self._alone = alone
+        self._wall = wall
+        self._when_lost = when_lost
+        self._prefix = f"{shared.prefix}limits:"
+        self._take, self._settle = Script("limits_take"), Script("limits_settle")
+        self._process = uuid4().hex
+        self._processes = 1  # that share the limits, at last count
+        self._held: dict[str, tuple[str, ...]] = {}  # keys of places in use, by lease
+        self._leaving: dict[str, set[str]] = {}  # leases given back here and perhaps not yet there, by key
+        self._waiting: deque[Correction] = deque()
+        self._wake = asyncio.Event()
+        self.unsettled = 0  # corrections that were given up
+
+    @property
+    def is_near(self) -> bool:
+        return self._shared.is_lost
+
+    async def take(self, demand: Demand) -> Granted | Denied:
+        """Take all that is asked for, or nothing; while the server is lost, of this process's part."""
+        if self._shared.is_lost:
+            return self._taken_alone(demand)
+        try:
+            told = await self._shared.run(lambda client: self._take.run(client, *self._asked(demand)))
+        except StoreLost:
+            self._leave(demand)
+            return self._taken_alone(demand)
+        except asyncio.CancelledError:
+            self._leave(demand)
+            raise
+        return self._read(demand, [float(each) for each in told])
+
+    def correct(self, correction: Correction) -> None:
+        """Remember what is to be corrected; it is sent beside the requests."""
+        self._held.pop(correction.lease, None)
+        for each in correction.places:
+            self._leaving.setdefault(self._key(each), set()).add(correction.lease)
+        self._waiting.append(correction)
+        if len(self._waiting) > _MOST_WAITING:
+            self._give_up([self._waiting.popleft()])
+        self._wake.set()
+
+    async def carry(self) -> None:
+        """Send corrections as they come, and hold the places in use. Never returns."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            renew_at = clock() + _RENEW_S
+            await self._send(holding=list(self._holding()))
+            while await self._is_woken(renew_at):
+                await self._send()
+
+    async def close(self) -> None:
+        """Send what is still to be corrected, if the server is there."""
+        while self._waiting and not self._shared.is_lost:
+            await self._send()
+
+    async def _is_woken(self, until: float) -> bool:
+        """Wait for something to send; tell whether there is something, before the moment."""
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._wake.wait()
+        except TimeoutError:
+            return False
+
+    async def _send(self, holding: Sequence[Change] = ()) -> None:
+        """Send what waits, at most a batch of it, and say that this process is there. Raises nothing."""
+        self._wake.clear()
+        if self._shared.is_lost:
+            await asyncio.sleep(_LOST_FOR_S)
+        else:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            changes = [*(change for each in batch for change in self._changes(each)), *holding]
+            try:
+                self._processes = await self._shared.run(lambda client: self._settled(client, changes))
+            except StoreLost:
+                self._give_up(batch)
+            else:
+                self._forget(batch)
+        if self._waiting:
+            self._wake.set()
+
+    def _settled(self, client: Client, changes: Sequence[Change]) -> Awaitable[int]:
+        keys = [f"{self._prefix}processes", *(key for key, *_ in changes)]
+        arguments = [self._process, _text(LEASE_S), *(each for _, *rest in changes for each in rest)]
+        return self._settle.run(client, keys, arguments)
+
+    def _taken_alone(self, demand: Demand) -> Granted | Denied:
+        if demand.budgets and self._when_lost() is WhenLost.CLOSED:
+            return Denied(rule=demand.budgets[0][0], retry_after_s=_ASK_AGAIN_S, is_unknown=True)
+        processes = self._processes
+        answer = self._alone.take_now(part_of(demand, processes))
+        if isinstance(answer, Denied):
+            return answer
+        return replace(answer, correct=lambda correction: self._alone.correct(corrected_part(correction, processes)))
+
+    def _leave(self, demand: Demand) -> None:
+        """Give places back that were perhaps taken, though nobody heard of it."""
+        if demand.places:
+            self.correct(Correction(places=demand.places, lease=demand.lease))
+
+    def _asked(self, demand: Demand) -> tuple[list[str], list[str]]:
+        """Return the script's keys and arguments."""
+        rates, budgets = (rate for rate, _ in demand.rates), (budget for budget, _ in demand.budgets)
+        rules: tuple[Rule, ...] = (*rates, *budgets, *demand.places)
+        arguments = [str(len(demand.rates)), str(len(demand.budgets)), demand.lease, _text(LEASE_S)]
+        for rate, units in demand.rates:
+            arguments += [_text(rate.interval_s), _text(rate.quota), _text(units)]
+        for budget, usd in demand.budgets:
+            arguments += [budget.period.value, _text(budget.usd), _text(usd)]
+        for place in demand.places:
+            arguments += [str(place.count), " ".join(self._leaving.get(self._key(place), ()))]
+        return [self._key(each) for each in rules], arguments
+
+    def _read(self, demand: Demand, told: Sequence[float]) -> Granted | Denied:
+        """Read the script's answer: in its order, and that of the demand."""
+        (refused, wait_s), rest = told[:2], told[2:]
+        ahead_s, windows = rest[: len(demand.rates)], rest[len(demand.rates) :]
+        since, spent = windows[::2], windows[1::2]
+        today = self._wall()
+        standings = (
+            *(rate_standing(rate, each) for (rate, _), each in zip(demand.rates, ahead_s, strict=True)),
+            *(budget_standing(budget, usd, today) for (budget, _), usd in zip(demand.budgets, spent, strict=True)),
+        )
+        if refused:
+            rules: tuple[Rule, ...] = (*(each.rule for each in standings), *demand.places)
+            return Denied(rule=rules[int(refused) - 1], retry_after_s=wait_s, standings=standings)
+        processes = self._processes
+        # Counted here as well: else whoever uses up a rate there would have all of it again when it falls back.
+        self._alone.note(part_of(demand, processes))
+
+        def correct(correction: Correction) -> None:
+            self._alone.correct(corrected_part(correction, processes))
+            self.correct(correction)
+
+        if demand.places:
+            self._held[demand.lease] = (*self._held.get(demand.lease, ()), *map(self._key, demand.places))
+        return Granted(standings=standings, since=tuple(since), correct=correct)
+
+    def _changes(self, correction: Correction) -> Iterator[Change]:
+        for rate, units in correction.rates:
+            yield self._key(rate), "rate", _text(rate.interval_s), _text(units)
+        for budget, since, usd in correction.budgets:
+            yield self._key(budget), "budget", _text(since), _text(usd)
+        for place in correction.places:
+            yield self._key(place), "leave", correction.lease, ""
+
+    def _holding(self) -> Iterator[Change]:
+        for lease, keys in self._held.items():
+            for key in keys:
+                yield key, "hold", lease, ""
+
+    def _give_up(self, batch: Sequence[Correction]) -> None:
+        """Leave corrections be: sent once more, they might count twice. Places come back when their leases end."""
+        self.unsettled += len(batch)
+        self._forget(batch)
+
+    def _forget(self, batch: Sequence[Correction]) -> None:
+        for each in batch:
+            for place in each.places:
+                leases = self._leaving.get(self._key(place), set())
+                leases.discard(each.lease)
+                if not leases:
+                    self._leaving.pop(self._key(place), None)
+
+    def _key(self, rule: Rule) -> str:
+        return self._prefix + rule.name
+
+
+def corrected_part(correction: Correction, processes: int) -> Correction:
+    """Return the correction of what was taken from one process's part."""
+    return replace(correction, rates=tuple((part_of_rate(rate, processes), units) for rate, units in correction.rates))
+
+
+def _text(number: float) -> str:
+    return f"{number:.17g}"

@@ -1,0 +1,29 @@
+"""A Lua script beside its caller, sent by its digest where the server knows it."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoScriptError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.stores.redis import Client
+
+
+class Script:
+    """One of this package's .lua files."""
+
+    def __init__(self, name: str) -> None:
+        self._text = files(__package__).joinpath(f"{name}.lua").read_text()
+        self._digest = hashlib.sha1(self._text.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
+
+    async def run(self, client: Client, keys: Sequence[str], arguments: Sequence[str]) -> Any:  # noqa: ANN401 - as the script returns
+        """Return what it returns, after one round trip; two where the server has been started since."""
+        try:
+            return await client.evalsha(self._digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await client.eval(self._text, len(keys), *keys, *arguments)

@@ -1,0 +1,78 @@
+"""What callers read of their limits, as the draft writes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.limits import Limits
+from gateway.api.ratelimit import policy_field, standing_field, told
+from gateway.policies.limits import Scope, rules_of
+from gateway.stores.limits_memory import budget_standing, rate_standing
+
+if TYPE_CHECKING:
+    from gateway.policies.limits import Standing
+
+EVERYTHING = Limits(
+    requests_per_minute=600,
+    audio_seconds_per_minute=100,
+    audio_seconds_per_hour=1000,
+    audio_seconds_per_day=10_000,
+    concurrent=2,
+    usd_per_day=2.5,
+    usd_per_month=30,
+)
+MIDNIGHT = 1_798_761_600.0  # a first of January
+
+
+def standings(scope: Scope, limits: Limits, *, ahead_s: float = 0.0, usd: float = 0.0) -> tuple[Standing, ...]:
+    of = rules_of(scope, "a", limits)
+    return (
+        *(rate_standing(each, ahead_s) for each in of.rates),
+        *(budget_standing(each, usd, MIDNIGHT) for each in of.budgets),
+    )
+
+
+def test_every_policy() -> None:
+    assert policy_field(standings(Scope.KEY, EVERYTHING)) == (
+        '"requests";q=600;w=60, '
+        '"audio-seconds-per-minute";q=100;w=60;qu="audio-seconds", '
+        '"audio-seconds-per-hour";q=1000;w=3600;qu="audio-seconds", '
+        '"audio-seconds-per-day";q=10000;w=86400;qu="audio-seconds", '
+        '"budget-per-day";q=250;w=86400;qu="usd-cents", '
+        '"budget-per-month";q=3000;w=2678400;qu="usd-cents"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "field"),
+    [
+        (0.0, '"requests";r=600;t=0'),
+        (0.1, '"requests";r=599;t=1'),
+        (12.0, '"requests";r=480;t=12'),
+        (12.05, '"requests";r=479;t=13'),
+        (3600.0, '"requests";r=0;t=3600'),
+    ],
+)
+def test_what_is_left(ahead_s: float, field: str) -> None:
+    assert standing_field(standings(Scope.KEY, Limits(requests_per_minute=600), ahead_s=ahead_s)) == field
+
+
+def test_money_is_told_in_cents_and_never_rounded_up() -> None:
+    told_ = standing_field(standings(Scope.KEY, Limits(usd_per_day=2.5), usd=1.001))
+    assert told_ == '"budget-per-day";r=149;t=86400'
+
+
+def test_the_names_say_whose_limit_it_is() -> None:
+    limits = Limits(requests_per_minute=1, audio_seconds_per_day=2)
+    assert standing_field(standings(Scope.MODEL, limits)) == (
+        '"model-requests";r=1;t=0, "model-audio-seconds-per-day";r=2;t=0'
+    )
+    assert standing_field(standings(Scope.GATEWAY, limits)).startswith('"gateway-requests";r=1;t=0, "gateway-audio')
+
+
+def test_what_all_together_may_spend_is_told_to_nobody() -> None:
+    everybody = [*standings(Scope.GATEWAY, EVERYTHING), *standings(Scope.MODEL, EVERYTHING)]
+    assert "budget" not in policy_field(told(everybody))
+    assert policy_field(told(standings(Scope.KEY, Limits(usd_per_day=1))))
