@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.price import Price
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
@@ -144,6 +145,13 @@ class Target(Section):
     weight: float = Field(1.0, ge=0, le=1e6)  # strategy weighted; 0: only where no other is left
     max_concurrent: int | None = Field(None, ge=1, le=100_000)  # calls at once
     usd_per_minute: float | None = Field(None, ge=0)  # where the catalog does not know, or you pay another price
+    price: Price | None = None  # the same, where a price has more parts
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Target:
+        if self.usd_per_minute is not None and self.price is not None:
+            raise ValueError("usd_per_minute and price exclude each other")
+        return self
 
     @property
     def account(self) -> str:
