@@ -25,6 +25,7 @@ from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
 from config.units import Bytes, Seconds, SecondsOrNone
+from config.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -222,6 +223,7 @@ class Settings(BaseSettings):
     models: dict[ModelName, Route] = {}
     default_model: ModelName | None = None  # of `POST /` and `/predict`
     reliability: Reliability = Reliability()
+    usage: Usage = Usage()
     redis: Redis | None = None  # None: nothing is shared
     logs: Logs = Logs()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -32,10 +33,12 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
+from gateway.ledger import Ledger
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.stores.redis import SharedStore
+from gateway.stores.usage_sqlite import usage_store
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
 from providers.transport import new_session
@@ -83,6 +86,7 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
+        self.ledger = self._ledger(settings)
         self._session = new_session()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
@@ -118,9 +122,13 @@ class Gateway:
         yield Checks(lambda: self.dispatcher).watch()
         if self.shared is not None:
             yield self.shared.watch()
+        if self.ledger is not None:
+            yield self.ledger.carry()
 
     async def close(self) -> None:
         """Give everything back."""
+        if self.ledger is not None:
+            await self.ledger.end()
         self._closing.set()
         await self._beside.wait()
         await self.fleet.close()
@@ -174,7 +182,8 @@ class Gateway:
 
     def web_app(self) -> web.Application:
         """Return the application with every route."""
-        edge = Edge(lambda: self.service, self.metrics, self.drain)
+        on_end = (self.ledger.note,) if self.ledger is not None else ()
+        edge = Edge(lambda: self.service, self.metrics, self.drain, *on_end)
         app = web.Application(middlewares=[middleware(edge)])
         app[CATALOG] = self.catalog
         app[ops.READINESS] = self.status
@@ -196,6 +205,17 @@ class Gateway:
             dispatcher=self._dispatcher(settings, fleet),
         )
         return fleet, service
+
+    def _ledger(self, settings: Settings) -> Ledger | None:
+        store = usage_store(settings.usage, os.environ)
+        if store is None:
+            return None
+        return Ledger(
+            store,
+            keep_s=settings.usage.keep,
+            now=lambda: datetime.now(UTC).timestamp(),
+            on_dropped=self.metrics.usage_dropped,
+        )
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""

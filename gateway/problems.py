@@ -27,6 +27,7 @@ class Problem(Exception):
     message: str  # one sentence, for people; never a credential, a transcript or a provider's raw words
     param: str | None = None  # the field at fault
     headers: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 0  # calls that were made in vain
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

@@ -124,6 +124,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
                 return _planned(service.dispatcher, job, route)
             answer = await _dispatched(service.dispatcher, job, route, request[CALLER], allowed_s)
             observed.answered(answer)
+            observed.label = service.dispatcher.means.health.label(answer.deployment)
             response = front.render(asked, audio, answer)
         finally:
             upload.close()

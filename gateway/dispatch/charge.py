@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,11 @@ def charge_of(answer: Answer, duration_s: float | None) -> Charge:
     duration_s: as measured here, which no response format changes; where it is not known, the provider's own measure.
     """
     length_s = duration_s if duration_s is not None else answer.transcript.duration_s
-    reported_usd = answer.transcript.cost_usd
+    said_usd = answer.transcript.cost_usd
+    is_said = said_usd is not None and math.isfinite(said_usd) and said_usd >= 0
     return Charge(
         billed_s=None if length_s is None else _billed_s(answer.deployment, length_s),
-        cost_usd=reported_usd if reported_usd is not None else cost_of(answer.deployment, length_s),
+        cost_usd=said_usd if is_said else cost_of(answer.deployment, length_s),
     )
 
 

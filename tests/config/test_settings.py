@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,10 +22,10 @@ from config.settings import (
     load,
 )
 from config.stores import Redis
+from config.usage import UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Write = Callable[[str], Path]
     Read = Callable[[str], Settings]
@@ -113,6 +114,10 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("reliability.attempt_timeout", None, "{base: 5s}", Allowance(base=5.0), "{max: 1s}"),
     ("reliability.doubt_empty", True, "false", False, "perhaps"),
     ("reliability.check_every", None, "1m", 60.0, "0s"),
+    ("usage.store", UsageStore.SQLITE, "none", UsageStore.NONE, "csv"),
+    ("usage.path", None, "/var/lib/usage.sqlite", Path("/var/lib/usage.sqlite"), "[]"),
+    ("usage.keep", 90 * 86_400.0, "400d", 400 * 86_400.0, "0s"),
+    ("usage.max_rows", 2_000_000, "1000", 1000, "999"),
     ("redis", None, "{timeout: 1s}", Redis(timeout=1.0), "{url: 'http://a'}"),
     ("auth.mode", AuthMode.NONE, "passthrough", AuthMode.PASSTHROUGH, "open"),
     ("auth.keys", (), "[]", (), "{}"),
