@@ -25,7 +25,7 @@ from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
 from config.units import Bytes, Seconds, SecondsOrNone
-from config.usage import Usage
+from config.usage import Usage, UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -245,6 +245,12 @@ class Settings(BaseSettings):
                 if target.account not in self.providers:
                     near = _nearest(target.account, self.providers)
                     raise ValueError(f"models.{name}: target {target.target} names no account{near}")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_usage_needs_redis(self) -> Settings:
+        if self.usage.store is UsageStore.REDIS and self.redis is None:
+            raise ValueError("usage.store is redis, but there is no redis section to say where that is")
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ class UsageStore(StrEnum):
 
     NONE = "none"  # nothing is written
     SQLITE = "sqlite"  # a file, shared by the workers of one machine
+    REDIS = "redis"  # a stream, shared by every replica
 
 
 class Usage(Section):

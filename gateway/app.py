@@ -33,12 +33,11 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, usage_store
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.stores.redis import SharedStore
-from gateway.stores.usage_sqlite import usage_store
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
 from providers.transport import new_session
@@ -207,7 +206,7 @@ class Gateway:
         return fleet, service
 
     def _ledger(self, settings: Settings) -> Ledger | None:
-        store = usage_store(settings.usage, os.environ)
+        store = usage_store(settings.usage, self.shared, os.environ)
         if store is None:
             return None
         return Ledger(

@@ -9,13 +9,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
+from config.usage import UsageStore as Where
 from gateway.logs import event
 from gateway.stores.usage import OK, Batch, Row, UsageUnusable
+from gateway.stores.usage_redis import RedisUsage
+from gateway.stores.usage_sqlite import SqliteUsage, usual_file
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from config.usage import Usage
     from gateway.observe import Observed
+    from gateway.stores.redis import SharedStore
     from gateway.stores.usage import UsageStore
 
 _MOST_WAITING: Final = 10_000  # rows, some 5 MB: ten minutes without a store at 16 requests a second
@@ -124,6 +129,15 @@ class Ledger:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ending.wait()
+
+
+def usage_store(settings: Usage, shared: SharedStore | None, environ: Mapping[str, str]) -> UsageStore | None:
+    """Return where rows go; None where they go nowhere. shared: there where the settings say redis."""
+    if settings.store is Where.REDIS and shared is not None:
+        return RedisUsage(shared, settings.max_rows)
+    if settings.store is Where.SQLITE:
+        return SqliteUsage(settings.path or usual_file(environ), settings.max_rows)
+    return None
 
 
 def row_of(observed: Observed, status: str, seconds: float, at: float) -> Row:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 import msgspec
 
+from gateway.ledger import usage_store
+from gateway.stores.redis import SharedStore
 from gateway.stores.usage import Row, UsageUnusable
 from gateway.stores.usage_query import as_document, in_order
-from gateway.stores.usage_sqlite import usage_store
+from gateway.stores.usage_sqlite import SqliteUsage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.stores.usage import By, Period, UsageStore
 
+_PATIENCE_S: Final = 10.0  # for each answer of Redis: no request waits here
 _FIGURES: Final = {  # of a sum: its heading, and how it is written for people
     "requests": ("REQUESTS", "{}"),
     "audio_s": ("AUDIO S", "{:.1f}"),
@@ -55,10 +58,12 @@ async def write_rows(settings: Settings, period: Period, to: TextIO) -> None:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[UsageStore]:
-    store = usage_store(settings.usage, os.environ)
+    patient = settings.redis and settings.redis.model_copy(update={"timeout": _PATIENCE_S})
+    shared = SharedStore(patient, lambda _: None) if patient else None
+    store = usage_store(settings.usage, shared, os.environ)
     if store is None:
         raise click.ClickException("usage.store is none: nothing is written down")
-    if not store.file.exists():
+    if isinstance(store, SqliteUsage) and not store.file.exists():
         raise click.ClickException(f"{store.file}: there is no ledger; a gateway makes it when it serves")
     try:
         yield store
@@ -66,6 +71,8 @@ async def _opened(settings: Settings) -> AsyncIterator[UsageStore]:
         raise click.ClickException(str(error)) from error
     finally:
         await store.close()
+        if shared is not None:
+            await shared.close()
 
 
 def _total(sums: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

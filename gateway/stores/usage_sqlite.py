@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from config.usage import UsageStore
 from gateway.stores.sqlite import DatabaseUnusable, open_database
 from gateway.stores.usage import NOT_PAID, OK, By, Row, Sum, UsageUnusable
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from config.usage import Usage
     from gateway.stores.usage import Batch, Period
 
 _VERSION: Final = 1
@@ -146,10 +144,3 @@ def _sum(row: sqlite3.Row, names: int) -> Sum:
         failures=int(failures),
         unpriced=int(unpriced),
     )
-
-
-def usage_store(settings: Usage, environ: Mapping[str, str]) -> SqliteUsage | None:
-    """Return where rows go; None where they go nowhere."""
-    if settings.store is UsageStore.NONE:
-        return None
-    return SqliteUsage(settings.path or usual_file(environ), settings.max_rows)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
-from config.usage import Usage
-from gateway.ledger import Ledger, row_of
+from config.settings import Settings
+from config.stores import Redis
+from config.usage import Usage, UsageStore
+from gateway.ledger import Ledger, row_of, usage_store
 from gateway.observe import Observed
 from gateway.stores.usage import UsageUnusable
+from gateway.stores.usage_redis import RedisUsage
 from gateway.stores.usage_sqlite import SqliteUsage
 from tests.asking import KEYS, MODEL, WAV, serving, settings
 from tests.conftest import KEY
 from tests.gateway.stores.usage_rows import NOON, all_rows
+from tests.redis_server import redis_server
 from tests.watching import log_lines, samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from pathlib import Path
 
-    from config.settings import Settings
     from gateway.stores.usage import Batch, By, Period, Row, Sum
 
     Emulate = Callable[..., Awaitable[str]]
@@ -154,6 +158,15 @@ async def test_a_store_that_never_works_again_costs_the_end_a_moment_and_the_row
     assert [(line["event"], line["rows"]) for line in lines] == [("usage_lost", 700)]
 
 
+def test_where_rows_go() -> None:
+    assert usage_store(Usage(store=UsageStore.NONE), None, {}) is None
+    chosen = usage_store(Usage(path=Path("/a/b.sqlite")), None, {})
+    assert isinstance(chosen, SqliteUsage)
+    assert chosen.file == Path("/a/b.sqlite")
+    with pytest.raises(ValidationError, match="there is no redis section"):
+        Settings(usage=Usage(store=UsageStore.REDIS))
+
+
 # --- over sockets
 
 
@@ -227,3 +240,29 @@ async def test_a_folder_that_cannot_be_written_to_stops_nobody(emulate: Emulate,
     assert len(told) == 1
     assert "taken" in told[0]["reason"]
     assert KEY not in str(told)
+
+
+async def test_rows_wait_for_a_redis_that_is_gone(emulate: Emulate) -> None:
+    """Requests are answered meanwhile, and each row is there once when it is back."""
+    chosen = settings({"up": await emulate("hf-inference")})
+    async with redis_server() as server:
+        shared = {"usage": Usage(store=UsageStore.REDIS), "redis": Redis(url=SecretStr(server.url))}
+        async with serving(chosen.model_copy(update=shared)) as served:
+            asked = [await served.post()]
+            await server.kill()
+            asked += [await served.post() for _ in range(3)]
+            while not any(line["event"] == "usage_unusable" for line in served.lines):  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.05)
+            await server.start()
+            while not any(line["event"] == "usage_written" for line in served.lines):  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.05)
+            asked += [await served.post()]
+            ledger = served.gateway.ledger
+            assert ledger
+            assert isinstance(ledger.store, RedisUsage)
+            await ledger.end()
+            rows = await all_rows(ledger.store)
+    assert {told.status for told in asked} == {200}
+    written = [row.request_id for row in rows]
+    assert len(written) == len(set(written))
+    assert set(written) >= {told.headers["X-Request-Id"] for told in asked[1:]}, "the first went with the server"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -9,10 +10,15 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
+from config.stores import Redis
+from gateway.stores.redis import SharedStore
+from gateway.stores.usage_redis import RedisUsage
 from gateway.stores.usage_sqlite import SqliteUsage
 from tests.gateway.stores.usage_rows import NOON, batch, row
 from tests.program import PROGRAM
+from tests.redis_server import redis_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +48,10 @@ def usage(config: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [PROGRAM, "usage", "--config", config, *period, *options], capture_output=True, text=True, check=False
     )
+
+
+def configure(config: Path, text: str) -> None:
+    config.write_text(text)
 
 
 def test_a_table(config: Path) -> None:
@@ -95,3 +105,18 @@ def test_where_there_is_none_yet_none_is_made(config: Path, tmp_path: Path) -> N
         f"Error: {tmp_path}/other.sqlite: there is no ledger; a gateway makes it when it serves\n",
     )
     assert not (tmp_path / "other.sqlite").exists()
+
+
+async def test_the_replicas_ledger(config: Path) -> None:
+    """Read from Redis, or said why not."""
+    async with redis_server() as server:
+        configure(config, f"usage: {{store: redis}}\nredis: {{url: '{server.url}'}}\n")
+        shared = SharedStore(Redis(url=SecretStr(server.url), timeout=2.0), lambda _: None)
+        await RedisUsage(shared, 1000).append(batch(*ROWS))
+        await shared.close()
+        since_ever = ("--since", "1970-01-02", "--by", "key", "--format", "json")
+        told = json.loads((await asyncio.to_thread(usage, config, *since_ever)).stdout)
+        await server.kill()
+        done = await asyncio.to_thread(usage, config)
+    assert {each["key"]: each["requests"] for each in told["sums"]} == {"newsroom": 3, "other": 1}
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: redis: ConnectionError\n")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 
-from config.usage import Usage, UsageStore
 from gateway.stores.usage import By, Period, UsageUnusable
-from gateway.stores.usage_sqlite import SqliteUsage, usage_store, usual_file
+from gateway.stores.usage_sqlite import SqliteUsage, usual_file
 from tests.gateway.stores.usage_rows import (
     ALWAYS,
     BYS,
@@ -111,10 +110,3 @@ async def test_a_file_that_is_none(tmp_path: Path) -> None:
 )
 def test_where_it_is_unless_told(environ: dict[str, str], file: str) -> None:
     assert usual_file(environ) == Path(file.format(home=os.path.expanduser("~")))  # noqa: PTH111 - what it is compared with
-
-
-def test_what_is_configured() -> None:
-    assert usage_store(Usage(store=UsageStore.NONE), {}) is None
-    chosen = usage_store(Usage(path=Path("/a/b.sqlite")), {})
-    assert chosen
-    assert chosen.file == Path("/a/b.sqlite")
