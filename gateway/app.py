@@ -187,6 +187,7 @@ class Gateway:
         app[CATALOG] = self.catalog
         app[ops.READINESS] = self.status
         app[ops.CONTROLS] = self.controls
+        app[ops.LEDGER] = self.ledger
         add_routes(app.router)
         return app
 
@@ -305,6 +306,7 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/health/ready", ops.ready)
     router.add_get("/status", ops.status)
     router.add_post("/admin/reload", ops.reload)
+    router.add_get("/admin/usage", ops.usage)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)

@@ -45,7 +45,7 @@ class Ledger:
         """now: seconds since 1970. on_dropped: told how many rows."""
         self.store = store
         self._keep_s = keep_s
-        self._now = now
+        self.now = now
         self._on_dropped = on_dropped
         self._waiting: deque[Row] = deque()
         self._batch: Batch | None = None  # the one being written, until it is
@@ -61,7 +61,7 @@ class Ledger:
         if len(self._waiting) >= _MOST_WAITING:
             self._on_dropped(1)
             return
-        self._waiting.append(row_of(observed, status, seconds, self._now()))
+        self._waiting.append(row_of(observed, status, seconds, self.now()))
         self._filled.set()
 
     async def carry(self) -> None:
@@ -100,9 +100,9 @@ class Ledger:
         await self._trim()
 
     async def _trim(self) -> None:
-        if self._now() >= self._trim_at:
-            await self.store.trim(self._now() - self._keep_s)
-            self._trim_at = self._now() + _TRIM_EVERY_S
+        if self.now() >= self._trim_at:
+            await self.store.trim(self.now() - self._keep_s)
+            self._trim_at = self.now() + _TRIM_EVERY_S
 
     def _next(self) -> Batch | None:
         """Return what is to be written now: what was to be before, where that may not have been."""

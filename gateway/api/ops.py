@@ -11,11 +11,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
-from gateway.problems import Problem, forbidden
+from gateway.problems import Problem, forbidden, not_found
+from gateway.stores.usage import UsageUnusable
+from gateway.stores.usage_query import as_document, in_order, read_by, read_period
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gateway.ledger import Ledger
     from gateway.reload import Reloaded
 
 READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
@@ -32,6 +35,7 @@ class Controls:
 
 
 CONTROLS = web.AppKey("controls", Controls)
+LEDGER: web.AppKey[Ledger | None] = web.AppKey("ledger")
 
 
 async def live(request: web.Request) -> web.Response:
@@ -59,6 +63,24 @@ async def reload(request: web.Request) -> web.Response:
     if told.error is not None:
         raise Problem(status=422, type="bad-configuration", message=f"nothing was changed: {told.error}")
     return json_response({"status": "reloaded", "needs_restart": list(told.needs_restart)})
+
+
+async def usage(request: web.Request) -> web.Response:
+    """Answer `GET /admin/usage?by=key,model&since=7d`, to an admin: sums of the ledger."""
+    admin_only(request[CALLER])
+    ledger, query = request.config_dict[LEDGER], request.query
+    if ledger is None:
+        raise not_found("there is no ledger: usage.store is none")
+    try:
+        by = read_by(query.get("by", "key,model"))
+        period = read_period(query.get("since", "7d"), query.get("until"), ledger.now())
+    except ValueError as error:
+        raise Problem(status=422, type="invalid-parameter", message=str(error)) from error
+    try:
+        sums = await ledger.store.sums(by, period)
+    except UsageUnusable as error:
+        raise Problem(status=503, type="usage-unusable", message=f"the ledger cannot be read: {error}") from error
+    return json_response(as_document(in_order(sums, by), by, period))
 
 
 async def metrics(request: web.Request) -> web.Response:

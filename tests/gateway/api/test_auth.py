@@ -179,7 +179,7 @@ PUBLIC = {
     ("GET", "/api/models/{model}"),
     ("GET", "/api/{rest}"),
 }
-ADMIN = {("GET", "/metrics"), ("GET", "/status"), ("POST", "/admin/reload")}
+ADMIN = {("GET", "/metrics"), ("GET", "/status"), ("POST", "/admin/reload"), ("GET", "/admin/usage")}
 
 
 def shut(urls: dict[str, str]) -> Settings:
