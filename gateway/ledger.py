@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.stores.usage import UsageStore
 
 _MOST_WAITING: Final = 10_000  # rows, some 5 MB: ten minutes without a store at 16 requests a second
-_BATCH: Final = 500  # rows
+_BATCH: Final = 100  # rows: their encoding takes 4 ms of the event loop for Redis, less for SQLite
 _GATHER_S: Final = 0.25  # from a row to its batch
 _AGAIN_S: Final = 2.0  # from a store's failure to the next try
 _TRIM_EVERY_S: Final = 3600.0

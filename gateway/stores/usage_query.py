@@ -54,7 +54,9 @@ def as_document(sums: Sequence[Sum], by: Sequence[By], period: Period) -> dict[s
 def _as_fields(one: Sum, by: Sequence[By]) -> dict[str, Any]:
     figures = asdict(one)
     names = figures.pop("names")
-    return {**dict(zip(map(str, by), names, strict=True)), **figures}
+    # A sum of floats is a hair off what it says.
+    rounded = {name: round(value, 9) if isinstance(value, float) else value for name, value in figures.items()}
+    return {**dict(zip(map(str, by), names, strict=True)), **rounded}
 
 
 def _moment(name: str, given: str, now: float) -> float:

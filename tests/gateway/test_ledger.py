@@ -99,7 +99,7 @@ async def test_what_is_noted_is_written_by_the_end() -> None:
             ledger.note(answered(str(number)), "200", 0.5)
     written = [row.request_id for batch in store.batches for row in batch.rows]
     assert written == [str(number) for number in range(1234)]
-    assert max(len(each.rows) for each in store.batches) == 500
+    assert max(len(each.rows) for each in store.batches) == 100
     assert dropped == []
     assert store.trimmed_before == [NOON - 1000.0]
 
