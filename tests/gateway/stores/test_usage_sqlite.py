@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from gateway.stores.usage import By, Period, UsageUnusable
 from gateway.stores.usage_sqlite import SqliteUsage, usual_file
@@ -47,6 +47,7 @@ async def test_what_is_written_is_read(store: SqliteUsage) -> None:
     assert await all_rows(store, Period(NOON, NOON + 1)) == [rows[1]], "from since on, and before until"
 
 
+@settings(deadline=None)
 @given(rows=ROWS, by=BYS)
 def test_sums_are_those_made_by_hand(
     tmp_path_factory: pytest.TempPathFactory, rows: Sequence[Row], by: list[By]
