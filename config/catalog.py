@@ -16,6 +16,7 @@ class Price(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     usd_per_minute: float = Field(ge=0)
+    usd_per_request: float = Field(0, ge=0)
     minimum_s: float = Field(0, ge=0)  # what the shortest clip is billed as
     step_s: float = Field(0, ge=0)  # what a bill is rounded up to; 0: to nothing
     source: str

@@ -23,10 +23,12 @@ from pydantic_settings import (
 from config.cache import Cache, CacheStore
 from config.fetch import Fetch
 from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
+from config.price import Price
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
 from config.units import Bytes, Seconds, SecondsOrNone
+from config.usage import Usage, UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -150,6 +152,13 @@ class Target(Section):
     requests_per_minute: int | None = Field(None, ge=1, le=10_000_000)  # as the provider allows; then others are asked
     audio_seconds_per_minute: int | None = Field(None, ge=1, le=1_000_000_000)  # likewise
     usd_per_minute: float | None = Field(None, ge=0)  # where the catalog does not know, or you pay another price
+    price: Price | None = None  # the same, where a price has more parts
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Target:
+        if self.usd_per_minute is not None and self.price is not None:
+            raise ValueError("usd_per_minute and price exclude each other")
+        return self
 
     @property
     def account(self) -> str:
@@ -223,6 +232,7 @@ class Settings(BaseSettings):
     reliability: Reliability = Reliability()
     cache: Cache = Cache()
     limits: GatewayLimits = GatewayLimits()
+    usage: Usage = Usage()
     redis: Redis | None = None  # None: nothing is shared
     fetch: Fetch = Fetch()
     logs: Logs = Logs()
@@ -256,6 +266,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _limits_are_counted_in_one_place(self) -> Settings:
         refuse_uncounted(self)
+        return self
+
+    @model_validator(mode="after")
+    def _shared_usage_needs_redis(self) -> Settings:
+        if self.usage.store is UsageStore.REDIS and self.redis is None:
+            raise ValueError("usage.store is redis, but there is no redis section to say where that is")
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -41,6 +42,7 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
+from gateway.ledger import Ledger, usage_store
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
@@ -107,6 +109,7 @@ class Gateway:
         self.answers = self._answer_store(settings)
         self._session, self._fetching = new_session(), make_fetching()
         self.counters = self._counters(settings)
+        self.ledger = self._ledger(settings)
         self._make_local = make_local or load_here
         self.controls = ops.Controls(
             reload=self.reloader.reload,
@@ -157,9 +160,13 @@ class Gateway:
             yield self.shared.watch()
         if isinstance(self.counters, SharedLimits):
             yield self.counters.carry()
+        if self.ledger is not None:
+            yield self.ledger.carry()
 
     async def close(self) -> None:
         """Give everything back."""
+        if self.ledger is not None:
+            await self.ledger.end()
         self._closing.set()
         await self._beside.wait()
         await self.fleet.close()
@@ -234,11 +241,13 @@ class Gateway:
 
     def web_app(self) -> web.Application:
         """Return the application with every route."""
-        edge = Edge(lambda: self.service, self.metrics, self.drain)
+        on_end = (self.ledger.note,) if self.ledger is not None else ()
+        edge = Edge(lambda: self.service, self.metrics, self.drain, *on_end)
         app = web.Application(middlewares=[middleware(edge)])
         app[CATALOG] = self.catalog
         app[ops.READINESS] = self.status
         app[ops.CONTROLS] = self.controls
+        app[ops.LEDGER] = self.ledger
         add_routes(app.router)
         return app
 
@@ -288,6 +297,17 @@ class Gateway:
         if settings.limits.store is LimitStore.REDIS and self.shared is not None:
             return SharedLimits(self.shared, memory, self.wall, lambda: self.settings.limits.when_lost)
         return memory
+
+    def _ledger(self, settings: Settings) -> Ledger | None:
+        store = usage_store(settings.usage, self.shared, os.environ)
+        if store is None:
+            return None
+        return Ledger(
+            store,
+            keep_s=settings.usage.keep,
+            now=lambda: datetime.now(UTC).timestamp(),
+            on_dropped=self.metrics.usage_dropped,
+        )
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""
@@ -395,6 +415,7 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_post("/admin/reload", ops.reload)
     router.add_get("/admin/cache", ops.cache)
     router.add_post("/admin/cache/purge", ops.purge)
+    router.add_get("/admin/usage", ops.usage)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -172,6 +173,43 @@ def status(url: str, key: str | None, *, as_json: bool) -> None:
 
     told = run(ask_status(url, key))
     click.echo(msgspec.json.encode(told).decode() if as_json else in_lines(told))
+
+
+@main.command()
+@_CONFIG
+@click.option(
+    "--by", default="key,model", show_default=True, help="Of key, model, deployment, front, cache, outcome, day."
+)
+@click.option("--since", default="7d", show_default=True, help="How long ago, or a date: 7d, 2026-11-01.")
+@click.option("--until", help="The same; until now unless told.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="What to write.",
+)
+@click.option("--raw", is_flag=True, help="Every row, as CSV, instead of sums.")
+def usage(config_file: Path | None, *, by: str, since: str, until: str | None, format_: str, raw: bool) -> None:
+    """Show what was used and what it cost: requests, seconds of audio, US dollars.
+
+    asr-gateway usage --by key,model --since 7d
+
+    It is read where the gateway writes it (`usage` in the configuration), whether one runs or not.
+    """
+    from gateway.stores.usage_query import read_by, read_period  # noqa: PLC0415 - other commands need none of it
+    from gateway.usage import sums_of, write_rows  # noqa: PLC0415 - other commands need none of it
+
+    settings = _settings(config_file)
+    try:
+        names, period = read_by(by), read_period(since, until, datetime.now(UTC).timestamp())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if raw:
+        run(write_rows(settings, period, sys.stdout))
+    else:
+        click.echo(run(sums_of(settings, names, period, format_)))
 
 
 @main.command()

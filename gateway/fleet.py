@@ -176,9 +176,21 @@ def _price(target: Target, listed: ListedPrice | None) -> Price | None:
     """Return the operator's own price, else the catalog's."""
     if target.usd_per_minute is not None:
         return Price(usd_per_minute=target.usd_per_minute)
+    if (own := target.price) is not None:
+        return Price(
+            usd_per_minute=own.rate_usd_per_minute,
+            usd_per_request=own.usd_per_request,
+            minimum_s=own.minimum,
+            step_s=own.step,
+        )
     if listed is None:
         return None
-    return Price(usd_per_minute=listed.usd_per_minute, minimum_s=listed.minimum_s, step_s=listed.step_s)
+    return Price(
+        usd_per_minute=listed.usd_per_minute,
+        usd_per_request=listed.usd_per_request,
+        minimum_s=listed.minimum_s,
+        step_s=listed.step_s,
+    )
 
 
 def _fault(name: str, target: Target, deployment: Deployment, catalog: Catalog) -> str | None:

@@ -49,6 +49,18 @@ class Metrics:
             "asr_attempt_seconds", "Time of one call.", ("deployment",), buckets=_SECONDS, registry=self.registry
         )
         self._audio_seconds = Counter("asr_audio_seconds", "Audio transcribed.", ("model",), registry=self.registry)
+        self._billed_seconds = Counter(
+            "asr_billed_seconds",
+            "Audio charged, as the deployment's price rounds it.",
+            ("deployment",),
+            registry=self.registry,
+        )
+        self._cost_usd = Counter(
+            "asr_cost_usd", "US dollars charged, as far as prices are known.", ("deployment",), registry=self.registry
+        )
+        self._usage_dropped = Counter(
+            "asr_usage_rows_dropped", "Rows of the usage ledger that could not be kept.", registry=self.registry
+        )
         self._upload_bytes = Histogram("asr_upload_bytes", "Size of uploads.", buckets=_BYTES, registry=self.registry)
         self._problems = Counter(
             "asr_problems",
@@ -91,6 +103,13 @@ class Metrics:
             self._cached.labels(observed.cache).inc()
         if status.startswith("2") and observed.audio_s:
             self._audio_seconds.labels(observed.model).inc(observed.audio_s)
+        if observed.label:
+            self._billed_seconds.labels(observed.label).inc(observed.billed_s or 0.0)
+            self._cost_usd.labels(observed.label).inc(observed.cost_usd or 0.0)
+
+    def usage_dropped(self, rows: int) -> None:
+        """Count what the ledger lost."""
+        self._usage_dropped.inc(rows)
 
     def problem(self, kind: str) -> None:
         """Count what a request was told instead of a transcript, if anything."""

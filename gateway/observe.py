@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.dispatch.answers import Cached
+from gateway.dispatch.charge import NOTHING, charge_of
+from gateway.stores.usage import NOT_PAID
 
 if TYPE_CHECKING:
     from gateway.dispatch.answers import Answer
@@ -23,8 +25,11 @@ class Observed:
     caller: str = ""
     model: str = ""  # from the configuration, or "other"
     deployment: str = ""
-    attempts: int = 0  # made for this request alone
+    label: str = ""  # the deployment's, from the configuration whatever callers write
     cache: str = "bypass"  # or hit, miss, joined, stale
+    billed_s: float | None = None
+    cost_usd: float | None = None
+    attempts: int = 0  # made for this request alone
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
@@ -34,4 +39,10 @@ class Observed:
         self.deployment = answer.deployment.name
         self.cache = answer.cached.value
         self.attempts = len(answer.attempts) if answer.cached in _ASKED else 0
+        charge = NOTHING if self.cache in NOT_PAID else charge_of(answer, self.audio_s)
+        self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s
+
+    def failed(self) -> None:
+        """Charge nothing: there was no answer, whatever it cost us."""
+        self.billed_s, self.cost_usd = NOTHING.billed_s, NOTHING.cost_usd

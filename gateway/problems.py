@@ -29,6 +29,7 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
     cause: str = ""  # for the operator's log alone; no credential either
     leaves_body: bool = False  # what is still to come of a large body is left where it is
+    attempts: int = 0  # calls that were made in vain
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

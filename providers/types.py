@@ -181,9 +181,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What audio costs: per minute, of at least so many seconds, rounded up to a multiple of so many."""
+    """What audio costs: per minute, of at least so many seconds, rounded up to a multiple of so many; and per call."""
 
     usd_per_minute: float
+    usd_per_request: float = 0.0
     minimum_s: float = 0.0
     step_s: float = 0.0  # 0: billed exactly
 

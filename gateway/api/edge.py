@@ -46,11 +46,18 @@ _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
 class Edge:
     """One process's outermost layer."""
 
-    def __init__(self, service: Callable[[], Service], metrics: Metrics, drain: Drain) -> None:
-        """service: gives the present configuration's."""
+    def __init__(
+        self,
+        service: Callable[[], Service],
+        metrics: Metrics,
+        drain: Drain,
+        on_end: Callable[[Observed, str, float], None] = lambda *_: None,
+    ) -> None:
+        """service: gives the present configuration's. on_end: told each request's status and seconds."""
         self._service = service
         self._metrics = metrics
         self._drain = drain
+        self._on_end = on_end
 
     async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
@@ -69,8 +76,11 @@ class Edge:
         finally:
             self._metrics.in_flight.dec()
             seconds = loop.time() - observed.started
+            if not status.startswith("2"):
+                observed.failed()
             self._metrics.problem(observed.problem)
             self._metrics.request(observed, status, seconds)
+            self._on_end(observed, status, seconds)
             request_done(observed, status, seconds, _route_name(request))
 
     async def _answer(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
@@ -134,6 +144,7 @@ def middleware(edge: Edge) -> Middleware:
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
     observed.problem = problem.type
+    observed.attempts = observed.attempts or problem.attempts
     is_openai = request.path.rstrip("/").startswith("/v1/") or _route_name(request).endswith("/v1/audio/transcriptions")
     is_openai = is_openai and not request.path.startswith(_OTHERS_FORMS)
     front = _OPENAI if is_openai else _HF

@@ -139,6 +139,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             answer = await _dispatched(service.caching, job, route, request[CALLER], how)
             observed.answered(answer)
             admission.answered(answer)
+            observed.label = service.dispatcher.means.health.label(answer.deployment)
             response = front.render(asked, audio, answer)
         finally:
             upload.close()

@@ -11,11 +11,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
-from gateway.problems import Problem, forbidden
+from gateway.problems import Problem, forbidden, not_found
+from gateway.stores.usage import UsageUnusable
+from gateway.stores.usage_query import as_document, in_order, read_by, read_period
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gateway.ledger import Ledger
     from gateway.reload import Reloaded
 
 READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
@@ -34,6 +37,7 @@ class Controls:
 
 
 CONTROLS = web.AppKey("controls", Controls)
+LEDGER: web.AppKey[Ledger | None] = web.AppKey("ledger")
 
 
 async def live(request: web.Request) -> web.Response:
@@ -73,6 +77,24 @@ async def purge(request: web.Request) -> web.Response:
     """Answer `POST /admin/cache/purge`, to an admin: how many answers were forgotten."""
     admin_only(request[CALLER])
     return json_response({"purged": await request.config_dict[CONTROLS].purge()})
+
+
+async def usage(request: web.Request) -> web.Response:
+    """Answer `GET /admin/usage?by=key,model&since=7d`, to an admin: sums of the ledger."""
+    admin_only(request[CALLER])
+    ledger, query = request.config_dict[LEDGER], request.query
+    if ledger is None:
+        raise not_found("there is no ledger: usage.store is none")
+    try:
+        by = read_by(query.get("by", "key,model"))
+        period = read_period(query.get("since", "7d"), query.get("until"), ledger.now())
+    except ValueError as error:
+        raise Problem(status=422, type="invalid-parameter", message=str(error)) from error
+    try:
+        sums = await ledger.store.sums(by, period)
+    except UsageUnusable as error:
+        raise Problem(status=503, type="usage-unusable", message=f"the ledger cannot be read: {error}") from error
+    return json_response(as_document(in_order(sums, by), by, period))
 
 
 async def metrics(request: web.Request) -> web.Response:

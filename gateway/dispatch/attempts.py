@@ -249,13 +249,15 @@ class Attempts:
 
     def _problem(self) -> Problem:
         past_deadline = self._clock() >= self._terms.deadline
-        return problem_of(
+        problem = problem_of(
             self._errors,
             self.made,
             self._turns.away(),
             past_deadline=past_deadline,
             again_in_s=self._turns.back_in_s(),
         )
+        problem.attempts = len(self.made)
+        return problem
 
 
 def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:

@@ -97,4 +97,10 @@ def cost_of(deployment: Deployment, duration_s: float | None) -> float | None:
     price = deployment.price
     if price is None:
         return None
-    return cost_usd(price.usd_per_minute, duration_s, minimum_s=price.minimum_s, step_s=price.step_s)
+    return cost_usd(
+        price.usd_per_minute,
+        duration_s,
+        usd_per_request=price.usd_per_request,
+        minimum_s=price.minimum_s,
+        step_s=price.step_s,
+    )

@@ -200,7 +200,8 @@ def main() -> None:
     with started(*servers, "upstream") as (upstream, _), tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "gateway.yaml"
         config.write_text(
-            f"server: {{port: 0}}\nproviders: {{hf: {{adapter: hf-inference, base_url: '{upstream}', api_key: x}}}}\n"
+            f"server: {{port: 0}}\nusage: {{path: {folder}/usage.sqlite}}\n"
+            f"providers: {{hf: {{adapter: hf-inference, base_url: '{upstream}', api_key: x}}}}\n"
             "models: {openai/whisper-large-v3: {targets: [hf/openai/whisper-large-v3]}}\n"
         )
         gateway = (sys.executable, "-m", "gateway.cli", "serve", "--config", str(config))

@@ -9,6 +9,7 @@ from faster_whisper import available_models
 
 from config.catalog import Catalog, load_catalog
 from config.settings import AccountSettings, Route, Settings, Target
+from gateway.dispatch.routes import cost_of
 from gateway.fleet import build_routes
 from providers import deepinfra, fal_endpoints, openai, replicate, together
 from providers.local.provider import NAME as LOCAL
@@ -62,6 +63,7 @@ def test_a_minute_costs_what_the_list_says(adapter: str, native: str) -> None:
     price = CATALOG.prices[adapter][native]
 
     assert price.usd_per_minute == (0.0 if adapter == LOCAL else LIST[adapter, native])
+    assert price.usd_per_minute > 0 or adapter == LOCAL
     assert price.source
     assert re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", price.date)
 
@@ -85,6 +87,7 @@ def test_a_deployment_carries_its_price(model: str, adapter: str, native: str) -
     assert (deployment.price and deployment.price.usd_per_minute) == (
         0.0 if adapter == LOCAL else LIST.get((adapter, native))
     )
+    assert cost_of(deployment, 60.0) == (0.0 if adapter == LOCAL else pytest.approx(LIST.get((adapter, native))))
 
 
 def test_what_is_not_known() -> None:

@@ -24,6 +24,7 @@ from config.settings import (
     load,
 )
 from config.stores import Redis
+from config.usage import UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +133,10 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("limits.usd_per_month", None, "25", 25.0, ".inf"),
     ("limits.store", LimitStore.MEMORY, "redis", LimitStore.REDIS, "file"),
     ("limits.when_lost", WhenLost.CLOSED, "open", WhenLost.OPEN, "ajar"),
+    ("usage.store", UsageStore.SQLITE, "none", UsageStore.NONE, "csv"),
+    ("usage.path", None, "/var/lib/usage.sqlite", Path("/var/lib/usage.sqlite"), "[]"),
+    ("usage.keep", 90 * 86_400.0, "400d", 400 * 86_400.0, "0s"),
+    ("usage.max_rows", 2_000_000, "1000", 1000, "999"),
     ("redis", None, "{timeout: 1s}", Redis(timeout=1.0), "{url: 'http://a'}"),
     (
         "fetch.hosts",

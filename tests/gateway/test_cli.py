@@ -109,13 +109,14 @@ class TestHelp:
     @pytest.mark.parametrize(
         ("command", "words"),
         [
-            ((), ["check", "emulate", "exec", "models", "serve", "transcribe", "--version"]),
+            ((), ["check", "emulate", "exec", "models", "serve", "transcribe", "usage", "--version"]),
             (("serve",), ["--config", "--demo", "--host", "--port", "anything but loopback needs auth"]),
             (("check",), ["FILE", "without serving it"]),
             (("models",), ["--config", "--demo", "what answers for each"]),
             (("transcribe",), ["AUDIO", "--model", "none|segment|word", "text|json|srt|vtt"]),
             (("emulate",), ["fal-ai", "--port", "--key", "--digest", "emulated.yaml"]),
             (("exec",), ["--url", "-- python app.py"]),
+            (("usage",), ["--by", "key, model, deployment", "--since", "--until", "table|csv|json", "--raw"]),
         ],
     )
     def test_of_a_command(self, shell: Shell, command: tuple[str, ...], words: list[str]) -> None:

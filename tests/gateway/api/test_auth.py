@@ -185,6 +185,7 @@ ADMIN = {
     ("POST", "/admin/reload"),
     ("GET", "/admin/cache"),
     ("POST", "/admin/cache/purge"),
+    ("GET", "/admin/usage"),
 }
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.usage import Usage, UsageStore
 from tests.asking import MODEL, WAV, Served, serving, settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     Emulate = Callable[..., Awaitable[str]]
 
@@ -49,6 +52,9 @@ async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
         "asr_attempts",
         "asr_attempt_seconds",
         "asr_audio_seconds",
+        "asr_billed_seconds",
+        "asr_cost_usd",
+        "asr_usage_rows_dropped",
         "asr_upload_bytes",
         "asr_requests_in_flight",
         "asr_spool_bytes",
@@ -64,6 +70,42 @@ async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
         "asr_deployment_waiting",
     }
     assert all(families[name].documentation for name in ours)
+
+
+async def test_usage_is_summed_for_an_admin(emulate: Emulate, tmp_path: Path) -> None:
+    chosen = settings({"up": await emulate("hf-inference")})
+    kept = chosen.model_copy(update={"usage": Usage(path=tmp_path / "usage.sqlite")})
+    async with serving(kept) as served:
+        await served.post(body=WAV)
+        await served.post(body=b"no audio at all")
+        while len((told := await asked(served, "by=model,outcome"))["sums"]) < 2:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)  # they are being written
+        assert {each["outcome"]: each["audio_s"] for each in told["sums"]} == {
+            "ok": pytest.approx(13.69),
+            "unreadable-audio": 0.0,
+        }
+        assert (await asked(served))["by"] == ["key", "model"]
+        assert (await asked(served, "since=2020-01-01&until=2020-01-02&by="))["sums"] == []
+        assert (await asked(served, "by=user"))["type"] == "invalid-parameter"
+        assert "since: 'soon'" in (await asked(served, "since=soon"))["error"]
+
+
+async def test_usage_that_is_not_kept_or_cannot_be_read_is_told(emulate: Emulate, tmp_path: Path) -> None:
+    url = await emulate("hf-inference")
+    (tmp_path / "taken").touch()
+    for usage, kind in (
+        (Usage(store=UsageStore.NONE), "not-found"),
+        (Usage(path=tmp_path / "taken" / "usage.sqlite"), "usage-unusable"),
+    ):
+        async with serving(settings({"up": url}).model_copy(update={"usage": usage})) as served:
+            assert (await asked(served))["type"] == kind
+
+
+async def asked(served: Served, query: str = "") -> dict[str, Any]:
+    """Return what is said of usage."""
+    async with served.session.get(f"{served.url}/admin/usage?{query}") as reply:
+        told: dict[str, Any] = await reply.json()
+        return told
 
 
 async def test_models_are_listed_in_openais_shape(served: Served) -> None:

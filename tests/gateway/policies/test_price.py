@@ -38,6 +38,12 @@ def test_free_is_a_price() -> None:
     assert cost_usd(0.0, 60.0) == 0.0
 
 
+def test_a_call_may_cost_something_whatever_its_length() -> None:
+    assert cost_usd(0.006, 30.0, usd_per_request=0.01) == pytest.approx(0.013)
+    assert cost_usd(0.0, None, usd_per_request=0.01) == 0.01
+    assert cost_usd(0.006, None, usd_per_request=0.01) is None
+
+
 @given(duration_s=st.floats(0, 1e5), minimum_s=st.floats(0, 100), step_s=st.just(0.0) | st.floats(0.001, 100))
 def test_no_less_than_exactly_and_no_more_than_a_step(duration_s: float, minimum_s: float, step_s: float) -> None:
     """At 60 dollars a minute a dollar is a second."""
