@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_S: Final = 5.0  # for a worker to say how it is
 _SOON_S: Final = 10.0  # one that lives for less is started again after a pause
-_END_MARGIN_S: Final = 10.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
+_END_MARGIN_S: Final = 15.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
 _PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ENGINE_ENDED: Final = "the process that loads local models ended; another is being started"
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

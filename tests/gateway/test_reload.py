@@ -187,6 +187,21 @@ async def test_a_local_model_that_goes_answers_what_it_began() -> None:
         assert not model.ready
 
 
+async def test_a_local_model_that_goes_two_configurations_later_answers_too() -> None:
+    """The one in between had no request: the model is not closed with it."""
+    async with running(_locally(("here", "tiny.en"))) as (url, gateway), aiohttp.ClientSession() as session:
+        model = gateway.fleet.local["here/tiny.en"]
+        asked = asyncio.get_running_loop().create_task(_text(session, url))
+        while not model.waiting:  # noqa: ASYNC110 - a count has no event
+            await asyncio.sleep(0.001)
+        await gateway.adopt(_locally(("here", "tiny.en"), ("there", "tiny.en")))
+        await gateway.adopt(_locally(("there", "tiny.en")))
+        assert model.ready
+        assert await asked
+        await gateway.alone()
+        assert not model.ready
+
+
 async def _text(session: aiohttp.ClientSession, url: str) -> str:
     async with session.post(f"{url}/models/{MODEL}", data=WAV) as reply:
         return str((await reply.json())["text"])
