@@ -70,6 +70,7 @@ class Parent:
         self._stopping = asyncio.Event()
         self._grace_s: float | None = None  # None: as configured
         self._one_at_a_time = asyncio.Lock()
+        self._was_reloaded = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a second one ends all at once. Raises CannotListen, DidNotStart."""
@@ -97,10 +98,11 @@ class Parent:
                 group.create_task(self._keep_worker(place, port, engine_path)) for place, port in enumerate(ports)
             ]
             announcing = group.create_task(self._announced(ports[0].getsockname()[1]))
+            letting_go = group.create_task(self._let_models_go())
             killing = group.create_task(self._kill_who_hangs())
             await asyncio.wait(workers)
             hangups.stop()
-            for task in (announcing, killing, engine_kept):
+            for task in (announcing, letting_go, killing, engine_kept):
                 task.cancel()
             await self._end_engine()
 
@@ -114,10 +116,19 @@ class Parent:
                 return await self._told_all(str(error))
             self.settings = self._engine_settings = settings
             told = await self._told_all(for_one_worker(settings))
-            if self._engine:
-                with contextlib.suppress(ChannelClosed, QuestionFailed):
-                    await self._engine.channel.ask("keep")
+            self._was_reloaded.set()
             return told
+
+    async def _let_models_go(self) -> None:
+        """Tell the engine, when no request goes by an earlier configuration, to keep the latest one's models only."""
+        while True:
+            await self._was_reloaded.wait()
+            self._was_reloaded.clear()
+            await asyncio.gather(*(_alone(each) for each in self._workers.values()))
+            async with self._one_at_a_time:
+                if self._engine and not self._was_reloaded.is_set():
+                    with contextlib.suppress(ChannelClosed, QuestionFailed):
+                        await self._engine.channel.ask("keep")
 
     # --- what workers ask
 
@@ -292,6 +303,12 @@ async def _asked(child: Child, what: str, value: object = None) -> Any:  # noqa:
             return await child.channel.ask(what, value)
     except (TimeoutError, ChannelClosed, QuestionFailed):
         return None
+
+
+async def _alone(child: Child) -> None:
+    """Return when a worker goes by the latest configuration only, or is gone."""
+    with contextlib.suppress(ChannelClosed, QuestionFailed):
+        await child.channel.ask("alone")
 
 
 async def _ended(child: Child) -> int:

@@ -288,6 +288,44 @@ async def test_a_local_model_that_comes_with_a_reload_has_an_engine_started(emul
         assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
 
 
+async def test_a_refused_reload_leaves_the_models_that_answer(local: tuple[Program, Client]) -> None:
+    """One of the same name that cannot be loaded does not take its place."""
+    served, client = local
+    document = yaml.safe_load(served.file.read_text())
+    document["providers"]["local"]["compute_type"] = "int4711"
+    served.file.write_text(yaml.safe_dump(document))
+    assert (await reload(client))[0] == 422
+    for _ in range(4):
+        assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+
+
+async def test_a_model_that_goes_answers_who_began_before(local: tuple[Program, Client]) -> None:
+    """Also who has not sent all of the audio when it goes; the reload waits for nobody."""
+    served, client = local
+    audio, go_on = sample("jfk.flac"), asyncio.Event()
+
+    async def upload() -> AsyncIterator[bytes]:
+        yield audio[:1000]
+        await go_on.wait()
+        yield audio[1000:]
+
+    async def asked() -> str:
+        async with client.session.post(f"{client.url}/models/{MODEL}", data=upload()) as reply:
+            return str(await reply.json())
+
+    asking = asyncio.get_running_loop().create_task(asked())
+    while (await metrics(client))["asr_requests_in_flight"] < 2:  # noqa: ASYNC110 - seen from outside
+        await asyncio.sleep(0.01)
+    document = yaml.safe_load(served.file.read_text())
+    document["providers"] = {"other": {"adapter": "local"}}
+    document["models"][MODEL]["targets"] = [{"target": "other/tiny.en", "substitute": True}]
+    served.file.write_text(yaml.safe_dump(document))
+    assert (await reload(client))[0] == 200
+    assert ASK_NOT in (await client.ask(audio)).text
+    go_on.set()
+    assert ASK_NOT in await asking
+
+
 async def test_more_than_all_workers_may_have_at_once_is_shed(tmp_path: Path) -> None:
     async with (
         upstream(answers(after_s=1.0)) as a,
