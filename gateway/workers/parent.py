@@ -61,6 +61,7 @@ class Parent:
     ) -> None:
         """announce: called once with what is missing and the port, when every worker is ready."""
         self.settings = settings
+        self._places = settings.server.workers  # whatever a reload says
         self._read = read
         self._announce = announce
         self._workers: dict[int, Child] = {}  # by place
@@ -115,7 +116,7 @@ class Parent:
             except BadConfiguration as error:
                 return await self._told_all(str(error))
             self.settings = self._engine_settings = settings
-            told = await self._told_all(for_one_worker(settings))
+            told = await self._told_all(for_one_worker(settings, self._places))
             self._was_reloaded.set()
             return told
 
@@ -134,7 +135,7 @@ class Parent:
 
     def _answers(self, child: Child) -> Answers:
         async def settings(_: object) -> Settings:
-            return self._engine_settings if child.is_engine else for_one_worker(self.settings)
+            return self._engine_settings if child.is_engine else for_one_worker(self.settings, self._places)
 
         async def is_ready(missing: list[str]) -> None:
             child.missing = missing
@@ -270,7 +271,7 @@ class Parent:
             _kill(child)
 
     async def _announced(self, port: int) -> None:
-        while len(self._workers) < self.settings.server.workers:  # noqa: ASYNC110 - they are being started
+        while len(self._workers) < self._places:  # noqa: ASYNC110 - they are being started
             await asyncio.sleep(0.01)
         children = list(self._workers.values())
         for child in children:
