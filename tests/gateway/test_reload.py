@@ -249,27 +249,3 @@ async def _opened_by_another(pipe: Path) -> int:
         with contextlib.suppress(OSError):
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         await asyncio.sleep(0.05)
-
-
-async def test_l9_ten_reloads_a_second_lose_nothing(emulate: Emulate, tmp_path: Path) -> None:
-    url = await emulate("hf-inference")
-    async with (
-        program(configuration({"one": url}, model=MODEL), tmp_path) as served,
-        aiohttp.ClientSession() as session,
-    ):
-        client = Client(served.url, session)
-
-        async def reloading() -> int:
-            done = 0
-            for at in range(20):
-                write(tmp_path, configuration({f"account{at}": url}, model=MODEL))
-                done += (await reload(session, served))[0] == 200
-                await asyncio.sleep(0.1)
-            return done
-
-        async with asyncio.TaskGroup() as group:
-            load = group.create_task(client.at_rate(40, 2.5))
-            reloads = group.create_task(reloading())
-        assert reloads.result() == 20
-        assert {told.status for told in load.result()} == {200}
-        assert len({told.provider for told in load.result()}) > 5
