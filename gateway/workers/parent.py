@@ -205,6 +205,8 @@ class Parent:
         while not self._stopping.is_set():
             started = clock()
             child = await self._started("gateway.workers.worker", port, str(engine))
+            if child is None:
+                return
             self._workers[place] = child
             if self._stopping.is_set():
                 child.channel.tell("stop", self._grace_s)
@@ -228,22 +230,41 @@ class Parent:
         clock = asyncio.get_running_loop().time
         while True:
             started = clock()
-            self._engine = await self._started("gateway.workers.engine", listener)
-            code = await _ended(self._engine)
+            child = await self._started("gateway.workers.engine", listener)
+            if child is None:
+                return
+            self._engine = child
+            code = await _ended(child)
             event("engine_ended", logging.ERROR, code=code)
-            if not self._engine.ready.is_set():
-                self._engine.missing = [_ENGINE_ENDED]
-                self._engine.ready.set()  # whoever waits for it need not wait any more
+            if not child.ready.is_set():
+                child.missing = [_ENGINE_ENDED]
+                child.ready.set()  # whoever waits for it need not wait any more
             pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
             await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
 
-    async def _started(self, module: str, listener: socket.socket, *arguments: str) -> Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
+    async def _started(self, module: str, listener: socket.socket, *arguments: str) -> Child | None:
+        """Start a process, now or when there is memory or a descriptor for it again; None where all are to stop."""
+        pauses = iter(_PAUSES_S)
+        while not self._stopping.is_set():
+            try:
+                return await self._spawned(module, listener, arguments)
+            except OSError as error:
+                event("process_not_started", logging.ERROR, module=module, reason=os.strerror(error.errno or 0))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(next(pauses, _PAUSES_S[-1])):
+                    await self._stopping.wait()
+        return None
+
+    async def _spawned(self, module: str, listener: socket.socket, arguments: tuple[str, ...]) -> Child:
+        """Raise OSError."""
+        with contextlib.ExitStack() as undo:
+            ours, theirs = map(undo.enter_context, socket.socketpair())
             descriptors = (theirs.fileno(), listener.fileno())
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments), pass_fds=descriptors
             )
+            undo.pop_all()
+        theirs.close()
         child = Child(process=process, is_engine=module.endswith(".engine"))
         child.channel = Channel(self._answers(child))
         await child.channel.open(ours)
