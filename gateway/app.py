@@ -58,7 +58,7 @@ from providers.transport import new_session
 from providers.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from aiohttp import ClientSession
 
@@ -110,6 +110,9 @@ class Gateway:
         self._session, self._fetching = new_session(), make_fetching()
         self.counters = self._counters(settings)
         self.ledger = self._ledger(settings)
+        self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
+        self._is_alone = asyncio.Event()
+        self._is_alone.set()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(
             reload=self.reloader.reload,
@@ -191,12 +194,16 @@ class Gateway:
         missing = [str(model.missing) for name, model in fleet.local.items() if self._is_new(name, model)]
         if missing:
             raise BadConfiguration("; ".join(missing))
-        old, gone = self.service, [each for each in self.fleet.local.values() if each not in fleet.local.values()]
+        self.service.on_idle = self._let_go
+        self._earlier.append((self.service, self.fleet))
+        self._is_alone.clear()
         self.fleet, self.service = fleet, service
         self._take_up()
-        old.on_idle = partial(_close_all, gone)
-        if not old.in_use:
-            old.on_idle()
+        self._let_go()
+
+    async def alone(self) -> None:
+        """Return when nothing that began with an earlier configuration goes on."""
+        await self._is_alone.wait()
 
     def status(self) -> str:
         """Say whether this process wants traffic, in a word."""
@@ -317,6 +324,19 @@ class Gateway:
         self.transcoder.max_duration_s = self.sounds.max_duration_s = self.settings.server.max_duration
         self.health.adopt(self.routes, self.settings.reliability)
 
+    def _let_go(self) -> None:
+        """Close the local models that no request can come to any more, whatever it began with."""
+        over = [fleet for service, fleet in self._earlier if not service.in_use]
+        self._earlier = [(service, fleet) for service, fleet in self._earlier if service.in_use]
+        needed = [
+            model for fleet in (self.fleet, *(each for _, each in self._earlier)) for model in fleet.local.values()
+        ]
+        for model in dict.fromkeys(model for fleet in over for model in fleet.local.values()):
+            if model not in needed:
+                model.close()
+        if not self._earlier:
+            self._is_alone.set()
+
     def _is_new(self, name: str, model: LocalBackend) -> bool:
         return model.missing is not None and self.fleet.local.get(name) is not model
 
@@ -384,11 +404,6 @@ def load_engine(account: AccountSettings, native_model: str) -> Engine:
     except ImportError as error:
         raise ModelMissing('local models need an extra: pip install "asr-gateway[local]", or [demo]') from error
     return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
-
-
-def _close_all(models: Iterable[LocalBackend]) -> None:
-    for model in models:  # nothing runs on them any more
-        model.close()
 
 
 def add_routes(router: web.UrlDispatcher) -> None:

@@ -12,12 +12,15 @@ import traceback
 from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
+from select import PIPE_BUF
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.observe import Observed
 
 LOG = logging.getLogger("asr_gateway")
@@ -67,13 +70,32 @@ class Writer(logging.Handler):
             return self._lines.format(record)
 
     def _write(self) -> None:
-        batch = []
+        lines = []
         while self._waiting:
-            batch.append(self._line(self._waiting.popleft()) + "\n")
-        if batch:
-            with suppress(OSError, ValueError):  # nobody reads the log any more: serving goes on
-                self._stream.write("".join(batch))
+            lines.append(self._line(self._waiting.popleft()) + "\n")
+        with suppress(OSError, ValueError):  # nobody reads the log any more: serving goes on
+            for batch in _batches(lines):
+                self._stream.write(batch)
                 self._stream.flush()
+
+
+def _batches(lines: list[str]) -> Iterator[str]:
+    """Yield whole lines together, as many as one write takes without being cut.
+
+    Several workers write to one pipe: more at once than POSIX writes in one piece would come between another's lines
+    wherever the pipe was full.
+    """
+    batch: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line.encode(errors="replace"))
+        if batch and size + length > PIPE_BUF:
+            yield "".join(batch)
+            batch, size = [], 0
+        batch.append(line)
+        size += length
+    if batch:
+        yield "".join(batch)
 
 
 class _Json(logging.Formatter):

@@ -172,10 +172,18 @@ class Attempts:
         means, now = self._means, self._clock()
         if not means.reliability.doubt_empty or not self._turns.is_anybody_left or now >= self._terms.deadline:
             return answer
-        if not await means.hears_speech(self._job.audio) or (other := self._turns.free()) is None:
+        if not await self._hears_speech(self._terms.deadline - now) or (other := self._turns.free()) is None:
             return answer
         second = await self._tried(other, Kind.DOUBT)
         return answer if second is None or second.is_empty else second
+
+    async def _hears_speech(self, limit_s: float) -> bool:
+        """Tell whether somebody speaks; no, where it takes too long to find out: an answer is there already."""
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._means.hears_speech(self._job.audio)
+        except TimeoutError:
+            return False
 
     async def _tried(self, turn: Turn, kind: Kind) -> Answer | None:
         """Call once; return the answer, or None and remember the error."""

@@ -61,14 +61,19 @@ class Checks:
 
 
 def due(means: Means) -> Iterator[Deployment]:
-    """Yield the deployments to ask now. Models on this machine are not among them: their state is known."""
+    """Yield the deployments to ask now. Models on this machine are not among them: their state is known.
+
+    Nor are those whose places are all taken, by callers: a check would stand in the queue before others of them.
+    """
     now, every_s = means.clock(), means.reliability.check_every
     if every_s is None:
         return
     for health in means.health.named():
         proves = health.is_to_prove_itself(now)
-        if health.deployment.account.adapter != LOCAL and is_due(
-            now, health.called_at, every_s, proves_itself=proves, admits=health.admits(now)
+        if (
+            not health.slots.is_full
+            and health.deployment.account.adapter != LOCAL
+            and is_due(now, health.called_at, every_s, proves_itself=proves, admits=health.admits(now))
         ):
             yield health.deployment
 

@@ -36,9 +36,13 @@ class Slots:
     def has_room_to_wait(self) -> bool:
         return self.waiting < self._max_waiting
 
+    @property
+    def is_full(self) -> bool:
+        return self._limit is not None and self.taken >= self._limit
+
     def try_take(self) -> bool:
         """Take a place if one is free."""
-        if self._limit is not None and self.taken >= self._limit:
+        if self.is_full:
             return False
         self.taken += 1
         return True

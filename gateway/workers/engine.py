@@ -24,7 +24,7 @@ from providers.local.wire import JOB_BYTES, MAX_JOB_BYTES, REFUSED, TIME_LEFT, M
 from providers.types import Account, Deployment, Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from config.settings import Settings
     from gateway.fleet import LocalBackend
@@ -44,15 +44,26 @@ class Host:
         self.models: Mapping[str, LocalBackend] = {}
         self._wanted: Mapping[str, LocalBackend] = {}
 
+    async def begin(self, settings: Settings) -> list[str]:
+        """Load the first configuration's; say which of it is missing. Who asks for one meanwhile waits."""
+        self.models = self._wanted = self._built(settings)
+        return await _missing_of(self.models.values())
+
     async def adopt(self, settings: Settings) -> list[str]:
-        """Load what another configuration names besides; say which of it is missing. What was there stays for now."""
-        before = dict(self.models)
-        self._wanted = build_local(build_routes(settings, load_catalog()), settings, load_here, before)
-        self.models = {**before, **self._wanted}
-        new = [model for name, model in self._wanted.items() if before.get(name) is not model]
-        for model in new:
-            await model.load()
-        return [str(model.missing) for model in new if model.missing]
+        """Load what another configuration names besides; say which of it is missing: nothing has changed then.
+
+        What was there answers until the new is loaded, and until `keep` where that has another name.
+        """
+        before, wanted = self.models, self._built(settings)
+        new = [model for name, model in wanted.items() if before.get(name) is not model or not model.ready]
+        if missing := await _missing_of(new):
+            return missing
+        self._wanted = wanted
+        self.models = {**before, **wanted}
+        return []
+
+    def _built(self, settings: Settings) -> Mapping[str, LocalBackend]:
+        return build_local(build_routes(settings, load_catalog()), settings, load_here, self.models)
 
     async def keep(self) -> None:
         """Let go of what the latest configuration does not name, once nothing runs on it any more."""
@@ -107,6 +118,14 @@ class Host:
         return await model.transcribe(job.read(content), _HERE, until)
 
 
+async def _missing_of(models: Iterable[LocalBackend]) -> list[str]:
+    """Load them, one after another; say which could not be."""
+    loaded = list(models)
+    for model in loaded:
+        await model.load()
+    return [str(model.missing) for model in loaded if model.missing]
+
+
 async def _read_job(request: web.Request) -> Written:
     size = int(request.headers[JOB_BYTES])
     if not 0 < size <= MAX_JOB_BYTES:
@@ -152,7 +171,7 @@ async def work(arguments: list[str]) -> None:
 
 
 async def _load_first(host: Host, settings: Settings, channel: Channel) -> None:
-    channel.tell("ready", await host.adopt(settings))
+    channel.tell("ready", await host.begin(settings))
     event("engine_ready", models=sorted(host.models))
 
 

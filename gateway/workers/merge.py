@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _WORST_FIRST: Final = ("loading", "draining", "degraded", "ready")
+_REDIS: Final = ("lost", "ready", None)  # as whoever is worst off sees it
 _STATES: Final = ("open", "half-open", "parked", "closed")  # of a deployment, worst first
 
 # What is not a sum over workers: each of them says it of something that they share.
@@ -30,6 +31,9 @@ def statuses(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **first,
         "status": min((each["status"] for each in told), key=_WORST_FIRST.index),
         "in_flight": sum(each["in_flight"] for each in told),
+        "missing": list(dict.fromkeys(sentence for each in told for sentence in each["missing"])),
+        "reload_error": next((each["reload_error"] for each in told if each["reload_error"]), None),
+        "redis": min((each["redis"] for each in told), key=_REDIS.index),
         "workers": len(told),
         "deployments": [_deployment(same) for same in _by_name(told)],
     }

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_S: Final = 5.0  # for a worker to say how it is
 _SOON_S: Final = 10.0  # one that lives for less is started again after a pause
-_END_MARGIN_S: Final = 10.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
+_END_MARGIN_S: Final = 15.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
 _PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ENGINE_ENDED: Final = "the process that loads local models ended; another is being started"
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -61,6 +61,7 @@ class Parent:
     ) -> None:
         """announce: called once with what is missing and the port, when every worker is ready."""
         self.settings = settings
+        self._places = settings.server.workers  # whatever a reload says
         self._read = read
         self._announce = announce
         self._workers: dict[int, Child] = {}  # by place
@@ -70,6 +71,7 @@ class Parent:
         self._stopping = asyncio.Event()
         self._grace_s: float | None = None  # None: as configured
         self._one_at_a_time = asyncio.Lock()
+        self._was_reloaded = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a second one ends all at once. Raises CannotListen, DidNotStart."""
@@ -97,10 +99,11 @@ class Parent:
                 group.create_task(self._keep_worker(place, port, engine_path)) for place, port in enumerate(ports)
             ]
             announcing = group.create_task(self._announced(ports[0].getsockname()[1]))
+            letting_go = group.create_task(self._let_models_go())
             killing = group.create_task(self._kill_who_hangs())
             await asyncio.wait(workers)
             hangups.stop()
-            for task in (announcing, killing, engine_kept):
+            for task in (announcing, letting_go, killing, engine_kept):
                 task.cancel()
             await self._end_engine()
 
@@ -113,17 +116,26 @@ class Parent:
             except BadConfiguration as error:
                 return await self._told_all(str(error))
             self.settings = self._engine_settings = settings
-            told = await self._told_all(for_one_worker(settings))
-            if self._engine:
-                with contextlib.suppress(ChannelClosed, QuestionFailed):
-                    await self._engine.channel.ask("keep")
+            told = await self._told_all(for_one_worker(settings, self._places))
+            self._was_reloaded.set()
             return told
+
+    async def _let_models_go(self) -> None:
+        """Tell the engine, when no request goes by an earlier configuration, to keep the latest one's models only."""
+        while True:
+            await self._was_reloaded.wait()
+            self._was_reloaded.clear()
+            await asyncio.gather(*(_alone(each) for each in self._workers.values()))
+            async with self._one_at_a_time:
+                if self._engine and not self._was_reloaded.is_set():
+                    with contextlib.suppress(ChannelClosed, QuestionFailed):
+                        await self._engine.channel.ask("keep")
 
     # --- what workers ask
 
     def _answers(self, child: Child) -> Answers:
         async def settings(_: object) -> Settings:
-            return self._engine_settings if child.is_engine else for_one_worker(self.settings)
+            return self._engine_settings if child.is_engine else for_one_worker(self.settings, self._places)
 
         async def is_ready(missing: list[str]) -> None:
             child.missing = missing
@@ -207,6 +219,8 @@ class Parent:
         while not self._stopping.is_set():
             started = clock()
             child = await self._started("gateway.workers.worker", port, str(engine))
+            if child is None:
+                return
             self._workers[place] = child
             if self._stopping.is_set():
                 child.channel.tell("stop", self._grace_s)
@@ -230,22 +244,41 @@ class Parent:
         clock = asyncio.get_running_loop().time
         while True:
             started = clock()
-            self._engine = await self._started("gateway.workers.engine", listener)
-            code = await _ended(self._engine)
+            child = await self._started("gateway.workers.engine", listener)
+            if child is None:
+                return
+            self._engine = child
+            code = await _ended(child)
             event("engine_ended", logging.ERROR, code=code)
-            if not self._engine.ready.is_set():
-                self._engine.missing = [_ENGINE_ENDED]
-                self._engine.ready.set()  # whoever waits for it need not wait any more
+            if not child.ready.is_set():
+                child.missing = [_ENGINE_ENDED]
+                child.ready.set()  # whoever waits for it need not wait any more
             pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
             await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
 
-    async def _started(self, module: str, listener: socket.socket, *arguments: str) -> Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
+    async def _started(self, module: str, listener: socket.socket, *arguments: str) -> Child | None:
+        """Start a process, now or when there is memory or a descriptor for it again; None where all are to stop."""
+        pauses = iter(_PAUSES_S)
+        while not self._stopping.is_set():
+            try:
+                return await self._spawned(module, listener, arguments)
+            except OSError as error:
+                event("process_not_started", logging.ERROR, module=module, reason=os.strerror(error.errno or 0))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(next(pauses, _PAUSES_S[-1])):
+                    await self._stopping.wait()
+        return None
+
+    async def _spawned(self, module: str, listener: socket.socket, arguments: tuple[str, ...]) -> Child:
+        """Raise OSError."""
+        with contextlib.ExitStack() as undo:
+            ours, theirs = map(undo.enter_context, socket.socketpair())
             descriptors = (theirs.fileno(), listener.fileno())
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments), pass_fds=descriptors
             )
+            undo.pop_all()
+        theirs.close()
         child = Child(process=process, is_engine=module.endswith(".engine"))
         child.channel = Channel(self._answers(child))
         await child.channel.open(ours)
@@ -273,7 +306,7 @@ class Parent:
             _kill(child)
 
     async def _announced(self, port: int) -> None:
-        while len(self._workers) < self.settings.server.workers:  # noqa: ASYNC110 - they are being started
+        while len(self._workers) < self._places:  # noqa: ASYNC110 - they are being started
             await asyncio.sleep(0.01)
         children = list(self._workers.values())
         for child in children:
@@ -306,6 +339,12 @@ async def _asked(child: Child, what: str, value: object = None) -> Any:  # noqa:
             return await child.channel.ask(what, value)
     except (TimeoutError, ChannelClosed, QuestionFailed):
         return None
+
+
+async def _alone(child: Child) -> None:
+    """Return when a worker goes by the latest configuration only, or is gone."""
+    with contextlib.suppress(ChannelClosed, QuestionFailed):
+        await child.channel.ask("alone")
 
 
 async def _ended(child: Child) -> int:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 _OF_A_TARGET: Final = ("max_concurrent", "requests_per_minute", "audio_seconds_per_minute")
 
 
-def for_one_worker(settings: Settings) -> Settings:
-    """Return the settings with each limit on what is there at once divided by the workers, and at least 1."""
-    workers = settings.server.workers
+def for_one_worker(settings: Settings, workers: int) -> Settings:
+    """Return the settings with each limit on what is there at once divided by the workers, and at least 1.
+
+    workers: as many as there are. The settings may name another number that only a start reads.
+    """
     server = settings.server.model_copy(
         update={
             "max_in_flight": _share(settings.server.max_in_flight, workers),

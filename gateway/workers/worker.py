@@ -35,11 +35,19 @@ class Worker:
         self.asked_to_stop = asyncio.Event()
         self.grace_s: float | None = None  # before it stops listening; None: as configured
         self.gateway = Gateway(settings, self._read, self._remote)
+        self._adopting = asyncio.Lock()
 
     async def adopt(self, settings: Settings | str) -> Reloaded:
         """Take up another configuration, or note why there is none."""
-        self.latest = settings
-        return await self.gateway.reloader.reload()
+        async with self._adopting:
+            self.latest = settings
+            return await self.gateway.reloader.reload()
+
+    async def alone(self) -> None:
+        """Return when nothing that began with an earlier configuration goes on."""
+        async with self._adopting:
+            pass
+        await self.gateway.alone()
 
     async def stop(self, grace_s: float | None) -> None:
         self.grace_s = grace_s
@@ -95,6 +103,9 @@ async def work(arguments: list[str]) -> None:
     async def adopt(settings: Settings | str) -> Reloaded:
         return await (await made).adopt(settings)
 
+    async def alone(_: object) -> None:
+        await (await made).alone()
+
     async def stop(grace_s: float | None) -> None:
         await (await made).stop(grace_s)
 
@@ -113,6 +124,7 @@ async def work(arguments: list[str]) -> None:
     async with asyncio.TaskGroup() as group:
         answers: Answers = {
             "adopt": adopt,
+            "alone": alone,
             "stop": stop,
             "status": status,
             "metrics": metrics,

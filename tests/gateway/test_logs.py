@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,3 +158,22 @@ def test_a_log_that_nobody_reads_does_not_end_serving() -> None:
     writer = logs.Writer(stream, logging.Formatter())
     writer.handle(logging.LogRecord("asr_gateway", logging.INFO, "", 0, "x", None, None))
     writer.stop()
+
+
+def test_lines_of_two_processes_do_not_cut_each_other() -> None:
+    """They share a pipe, as workers do, and it is full most of the time."""
+    text = "from gateway import logs; w = logs.start('json', 'info')"
+    command = [sys.executable, "-c", f"{text}; [logs.event('x' * 300) for _ in range(5000)]; w.stop()"]
+    ours, theirs = os.pipe()
+    with subprocess.Popen(command, stderr=theirs) as one, subprocess.Popen(command, stderr=theirs) as other:
+        os.close(theirs)
+        while not (is_held_up(one) and is_held_up(other)):
+            pass
+        whole = b"".join(iter(lambda: os.read(ours, 1000), b""))
+    os.close(ours)
+    assert [json.loads(line)["event"] for line in whole.splitlines()] == ["x" * 300] * 10_000
+
+
+def is_held_up(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether one of its threads waits for room in a pipe."""
+    return any("pipe_write" in task.read_text() for task in Path(f"/proc/{process.pid}/task").glob("*/wchan"))

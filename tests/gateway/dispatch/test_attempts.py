@@ -31,7 +31,7 @@ from tests.conftest import encoded, sample, sample_audio, tone
 from tests.gateway.dispatch.conftest import Backend, World, deployment, job, reliability
 
 if TYPE_CHECKING:
-    from providers.types import TranscriptionJob
+    from providers.types import Audio, TranscriptionJob
 
 HEARD = Transcript(text="hello", segments=(Segment(text="hello", start_s=0, end_s=1),))
 FLAC = Capabilities(containers=frozenset({Container.FLAC}))
@@ -67,6 +67,23 @@ class Tries:
     @property
     def called(self) -> list[str]:
         return [name for name, backend in self.backends.items() if backend.seen]
+
+
+async def test_an_empty_text_is_doubted_until_the_deadline_only() -> None:
+    """Listening for a voice may take long, where many listen: the answer that is there is given in time."""
+    clock = asyncio.get_running_loop().time
+    world = World({"a/0": Backend([Transcript(text="")]), "a/1": Backend([HEARD])})
+
+    async def listens_for_ever(_: Audio) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    means = replace(world.means(clock), hears_speech=listens_for_ever)
+    terms = Terms(deadline=Moment(clock() + 0.05))
+    with closing(Attempts(job(), (candidate("a/0"), candidate("a/1")), means, terms)) as attempts:
+        async with asyncio.timeout(10):
+            answer = await attempts.run()
+    assert (answer.is_empty, world.kinds) == (True, ["first"])
 
 
 async def test_the_first_answer_is_the_answer() -> None:

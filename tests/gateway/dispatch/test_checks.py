@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,18 @@ async def test_a_model_that_is_not_there_is_not_asked() -> None:
     dispatcher = Dispatcher(fleet=Fleet(world, None), deadline=Deadline(), means=means, today=date.today)
     await Checks(lambda: dispatcher).check(dispatcher, deployment("a/b"))
     assert world.kinds == []
+
+
+async def test_who_is_full_is_not_asked() -> None:
+    """Long calls take all its places: checks would fill the queue that callers wait in."""
+    world = world_of(HEARD)
+    world.know(replace(deployment("a/b"), max_concurrent=1))
+    call = world.health[deployment("a/b")].try_begin(world.now)
+    assert call is not None
+    world.now += 60
+    assert list(due(world.means())) == []
+    call.end(world.now)
+    assert [each.name for each in due(world.means())] == ["a/b"]
 
 
 @pytest.mark.parametrize(("every", "adapter"), [(None, "fal-ai"), ("1m", "local")])

@@ -21,7 +21,8 @@ def deployment(name: str, state: str = "closed", **more: Any) -> dict[str, Any]:
 
 
 def status(word: str, *deployments: dict[str, Any]) -> dict[str, Any]:
-    return {"status": word, "in_flight": 3, "missing": [], "deployments": list(deployments)}
+    shared: dict[str, Any] = {"missing": [], "reload_error": None, "redis": None}
+    return {"status": word, "in_flight": 3, **shared, "deployments": list(deployments)}
 
 
 def test_a_deployment_is_as_bad_as_the_worst_sees_it() -> None:
@@ -36,6 +37,16 @@ def test_a_deployment_is_as_bad_as_the_worst_sees_it() -> None:
     a, b = told["deployments"]
     assert (a["state"], a["why"], a["in_flight"], a["waiting"], a["pace"]) == ("open", "failing", 2, 4, 0.2)
     assert (b["state"], b["pace"]) == ("parked", None)
+
+
+def test_what_one_worker_lacks_is_said_of_all() -> None:
+    """A degraded status comes with its reason, whichever worker has it."""
+    first = {**status("ready"), "redis": "ready"}
+    second = {**status("degraded"), "redis": "lost", "reload_error": "no", "missing": ["no model"]}
+    told = merge.statuses([first, second, second])
+
+    assert (told["status"], told["redis"], told["reload_error"]) == ("degraded", "lost", "no")
+    assert told["missing"] == ["no model"]
 
 
 def exposition(count: int, *, up: int, seconds: float, label: str = 'a "b"\\c\nd') -> bytes:

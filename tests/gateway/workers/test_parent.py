@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -113,6 +114,22 @@ async def test_a_worker_that_dies_is_replaced_and_its_queue_is_served(tmp_path: 
         assert before[1] in now
         client.log = [told for told in client.log if told.status]
         await check(client, served, [a], attempts=1)
+
+
+async def test_a_worker_that_cannot_be_started_is_started_later(tmp_path: Path) -> None:
+    """The parent may have no more descriptors for the moment: the other worker serves on."""
+    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, client):
+        parent, before = served.process.pid, children(served)
+        _, most = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (8, most))
+        os.kill(before[0], signal.SIGKILL)
+        await served.wait_for("process_not_started")
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (most, most))
+        while len(children(served)) < 2:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+        assert before[1] in children(served)
+        for _ in range(10):
+            assert (await client.ask()).status == 200
 
 
 async def test_sigterm_lets_all_finish(tmp_path: Path) -> None:
@@ -227,8 +244,10 @@ async def test_an_engine_that_dies_is_started_again_and_its_requests_answered(
 ) -> None:
     served, client = local
     async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(client.ask(sample("two_cities.flac"))) for _ in range(4)]
-        while (await status(client))["deployments"][0]["in_flight"] < 4:  # noqa: ASYNC110 - seen from outside
+        asked = [
+            group.create_task(client.ask(sample("two_cities.flac"))) for _ in range(3)
+        ]  # as many retries as one worker has
+        while (await status(client))["deployments"][0]["in_flight"] < 3:  # noqa: ASYNC110 - seen from outside
             await asyncio.sleep(0.01)
         (engine,) = children(served, "engine")
         os.kill(engine, signal.SIGKILL)
@@ -286,6 +305,44 @@ async def test_a_local_model_that_comes_with_a_reload_has_an_engine_started(emul
         code, told = await reload(client)
         assert (code, told["type"]) == (422, "bad-configuration")
         assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+
+
+async def test_a_refused_reload_leaves_the_models_that_answer(local: tuple[Program, Client]) -> None:
+    """One of the same name that cannot be loaded does not take its place."""
+    served, client = local
+    document = yaml.safe_load(served.file.read_text())
+    document["providers"]["local"]["compute_type"] = "int4711"
+    served.file.write_text(yaml.safe_dump(document))
+    assert (await reload(client))[0] == 422
+    for _ in range(4):
+        assert ASK_NOT in (await client.ask(sample("jfk.flac"))).text
+
+
+async def test_a_model_that_goes_answers_who_began_before(local: tuple[Program, Client]) -> None:
+    """Also who has not sent all of the audio when it goes; the reload waits for nobody."""
+    served, client = local
+    audio, go_on = sample("jfk.flac"), asyncio.Event()
+
+    async def upload() -> AsyncIterator[bytes]:
+        yield audio[:1000]
+        await go_on.wait()
+        yield audio[1000:]
+
+    async def asked() -> str:
+        async with client.session.post(f"{client.url}/models/{MODEL}", data=upload()) as reply:
+            return str(await reply.json())
+
+    asking = asyncio.get_running_loop().create_task(asked())
+    while (await metrics(client))["asr_requests_in_flight"] < 2:  # noqa: ASYNC110 - seen from outside
+        await asyncio.sleep(0.01)
+    document = yaml.safe_load(served.file.read_text())
+    document["providers"] = {"other": {"adapter": "local"}}
+    document["models"][MODEL]["targets"] = [{"target": "other/tiny.en", "substitute": True}]
+    served.file.write_text(yaml.safe_dump(document))
+    assert (await reload(client))[0] == 200
+    assert ASK_NOT in (await client.ask(audio)).text
+    go_on.set()
+    assert ASK_NOT in await asking
 
 
 async def test_more_than_all_workers_may_have_at_once_is_shed(tmp_path: Path) -> None:

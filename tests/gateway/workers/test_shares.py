@@ -36,7 +36,7 @@ def settings(workers: int) -> Settings:
 
 
 def test_what_is_there_at_once_is_divided() -> None:
-    share = for_one_worker(settings(3))
+    share = for_one_worker(settings(3), 3)
 
     assert share.server.max_in_flight == 3
     assert (share.server.spool.memory_total, share.server.spool.disk_total) == (3 << 20, 30 << 20)
@@ -48,7 +48,7 @@ def test_what_is_there_at_once_is_divided() -> None:
 
 def test_what_is_one_requests_own_is_not() -> None:
     whole = settings(3)
-    share = for_one_worker(whole)
+    share = for_one_worker(whole, 3)
 
     assert share.server.spool.memory_per_upload == whole.server.spool.memory_per_upload
     assert share.server.max_upload == whole.server.max_upload
@@ -63,4 +63,9 @@ def test_a_file_is_one_for_all() -> None:
 
 
 def test_a_worker_alone_has_everything() -> None:
-    assert for_one_worker(settings(1)) == settings(1)
+    assert for_one_worker(settings(1), 1) == settings(1)
+
+
+def test_the_workers_there_are_share_and_not_those_a_reload_asks_for() -> None:
+    """Their number changes with a restart only."""
+    assert for_one_worker(settings(1), 3).server.max_in_flight == 3
