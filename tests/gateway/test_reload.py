@@ -104,12 +104,13 @@ async def test_sighup_reloads_too(emulate: Emulate, tmp_path: Path) -> None:
         program(configuration({"one": url}, model=MODEL), tmp_path) as served,
         aiohttp.ClientSession() as client,
     ):
-        write(tmp_path, configuration({"two": url}, model=MODEL, server={"keep_alive": "5s"}))
+        shared: dict[str, Any] = {"limits": {"store": "redis"}, "redis": {}}
+        write(tmp_path, configuration({"two": url}, model=MODEL, server={"keep_alive": "5s"}, **shared))
         served.process.send_signal(signal.SIGHUP)
         await served.wait_for("reloaded")
         assert await ask(client, served) == (200, "two")
         assert [line["needs_restart"] for line in served.lines if line["event"] == "reloaded"] == [
-            ["server.keep_alive"]
+            ["server.keep_alive", "limits.store", "redis"]
         ]
 
 
