@@ -18,10 +18,11 @@ from providers.authorize import bearer
 from providers.bodies import multipart
 from providers.errors import JobUnsupported
 from providers.provider import Provider, ProviderOptions, one_call, options_for
+from providers.retry_after import spent_for_s
 from providers.types import Capabilities, Container, Deployment, Task, Timestamps
 
 if TYPE_CHECKING:
-    from providers.exchange import Exchange, HttpRequest
+    from providers.exchange import Exchange, HttpReply, HttpRequest
     from providers.types import Transcript, TranscriptionJob
 
 NAME = "openai"
@@ -112,7 +113,13 @@ def _fields_with_languages(job: TranscriptionJob, to: Deployment) -> list[tuple[
 
 _FORMS: Final = {_DIARIZES: _diarized_fields, _NAMES_LANGUAGES: _fields_with_languages}
 
-_call = one_call(build_request, partial(openai_form.parse_reply, NAME), partial(openai_form.classify_error, NAME))
+
+def parse_reply(reply: HttpReply) -> Transcript:
+    """Read a 200 reply, with what it says of the allowance. Raises MalformedReply, and nothing else."""
+    return replace(openai_form.parse_reply(NAME, reply), spent_for_s=spent_for_s(reply))
+
+
+_call = one_call(build_request, parse_reply, partial(openai_form.classify_error, NAME))
 
 
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:

@@ -145,6 +145,7 @@ class Transcript:
     model_version: str | None = None  # what the provider says really answered
     cost_usd: float | None = None  # as the provider billed it
     request_id: str | None = None  # the provider's own, for its support desk
+    spent_for_s: float | None = None  # how long the provider will allow no more; None: it does, or does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
     """Make the handler of a transcribing route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        request[OBSERVED].front = front.name
         limiting = request[SERVICE].limiting
         async with limiting.of(request, request[CALLER], request[OBSERVED]) as admission:
             return await run(request, admission)
@@ -119,7 +120,6 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
     async def run(request: web.Request, admission: Admission) -> web.StreamResponse:
         service = request[SERVICE]
         observed = request[OBSERVED]
-        observed.front = front.name
         how, dry_run = asking(request, service.settings.cache.scope), is_dry_run(request)
         upload = await service.intake.receive(request, front.shape)
         try:

@@ -223,7 +223,8 @@ class Attempts:
             outcome.verdict = of_error(error, settings, hurried=hurried, own_key=own_key)
             raise
         outcome.word = "ok"
-        outcome.verdict = of_answer(self._clock() - sent, job.audio.duration_s, settings)
+        spent_for_s = None if own_key else transcript.spent_for_s
+        outcome.verdict = of_answer(self._clock() - sent, job.audio.duration_s, settings, spent_for_s)
         return transcript
 
     def _ended(self, turn: Turn, kind: Kind, started: float, outcome: _Outcome) -> None:

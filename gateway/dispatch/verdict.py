@@ -35,11 +35,17 @@ class Verdict:
 NOTHING: Final = Verdict()
 
 
-def of_answer(seconds: float, duration_s: float | None, settings: Breakers) -> Verdict:
-    """Judge a call that was answered. seconds: what it took."""
+def of_answer(
+    seconds: float, duration_s: float | None, settings: Breakers, spent_for_s: float | None = None
+) -> Verdict:
+    """Judge a call that was answered. seconds: what it took. spent_for_s: how long the next would be refused."""
     slow = settings.slow_call
     is_slow = seconds > allowed_s(slow.base, slow.per_audio_second, slow.max, duration_s or 0)
-    return Verdict(outcome=Outcome.SLOW if is_slow else Outcome.OK, pace=pace(seconds, duration_s))
+    return Verdict(
+        outcome=Outcome.SLOW if is_slow else Outcome.OK,
+        park=None if spent_for_s is None else (Why.LIMIT, min(spent_for_s, settings.park_max)),
+        pace=pace(seconds, duration_s),
+    )
 
 
 def of_error(error: ProviderError, settings: Breakers, *, hurried: bool, own_key: bool) -> Verdict:

@@ -28,14 +28,10 @@ class Minute:
 def due_at(minute: Minute, now: float) -> float | None:
     """Return when a unit can be taken: None for now."""
     kept = _kept(minute.taken, now)
-    too_much = sum(units for _, units in kept) - minute.quota
-    if too_much < 0:
+    if _sum(kept) < minute.quota:
         return None
-    for index, units in kept:
-        too_much -= units
-        if too_much < 0:
-            return (index + 1 + _PARTS) * _PART_S
-    return None
+    last = next(index for at, (index, _) in enumerate(kept) if _sum(kept[at + 1 :]) < minute.quota)
+    return (last + 1 + _PARTS) * _PART_S
 
 
 def after(minute: Minute, now: float, units: float) -> Minute:
@@ -44,6 +40,10 @@ def after(minute: Minute, now: float, units: float) -> Minute:
     kept = dict(_kept(minute.taken, now))
     kept[index] = kept.get(index, 0.0) + units
     return Minute(quota=minute.quota, taken=tuple(sorted(kept.items())))
+
+
+def _sum(taken: Taken) -> float:
+    return sum(units for _, units in taken)
 
 
 def _kept(taken: Taken, now: float) -> Taken:

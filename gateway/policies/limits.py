@@ -112,9 +112,6 @@ class Demand:
     places: tuple[Places, ...] = ()
     lease: str = ""  # by which its places are known
 
-    def __bool__(self) -> bool:
-        return bool(self.rates or self.budgets or self.places)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -134,9 +131,6 @@ class Correction:
     budgets: tuple[tuple[Budget, float, float], ...] = ()  # with the window's start, and USD likewise
     places: tuple[Places, ...] = ()  # to give back
     lease: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.rates or self.budgets or self.places)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

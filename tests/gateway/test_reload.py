@@ -134,13 +134,14 @@ async def test_sighup_reloads_too(emulate: Emulate, tmp_path: Path) -> None:
         program(configuration({"one": url}, model=MODEL), tmp_path) as served,
         aiohttp.ClientSession() as client,
     ):
-        elsewhere = {"cache": {"store": "memory"}, "usage": {"keep": "1d"}, "server": {"keep_alive": "5s"}}
+        stores = {"cache": {"store": "memory"}, "limits": {"store": "redis"}, "redis": {}, "usage": {"keep": "1d"}}
+        elsewhere = {"server": {"keep_alive": "5s"}, **stores}
         write(tmp_path, {**configuration({"two": url}, model=MODEL), **elsewhere})
         served.process.send_signal(signal.SIGHUP)
         await served.wait_for("reloaded")
         assert await ask(client, served) == (200, "two")
         assert [line["needs_restart"] for line in served.lines if line["event"] == "reloaded"] == [
-            ["server.keep_alive", "cache.store", "usage"]
+            ["server.keep_alive", "cache.store", "limits.store", "redis", "usage"]
         ]
 
 

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from providers.errors import JobUnsupported
-from providers.exchange import HttpRequest
-from providers.openai import OPENAI, OpenAIOptions
+from providers.exchange import HttpReply, HttpRequest
+from providers.openai import OPENAI, OpenAIOptions, parse_reply
 from providers.types import (
     Account,
     Container,
@@ -163,3 +163,9 @@ def test_what_a_model_can_do_is_its_own() -> None:
 def test_what_is_not_on_the_list_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         OpenAIOptions.model_validate(options)
+
+
+def test_a_success_that_was_the_last_for_now_says_so() -> None:
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}
+    assert parse_reply(HttpReply(status=200, headers=spent, body=b'{"text": "a"}')).spent_for_s == 360
+    assert parse_reply(HttpReply(status=200, body=b'{"text": "a"}')).spent_for_s is None

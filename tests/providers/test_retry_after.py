@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.exchange import HttpReply
-from providers.retry_after import go_duration_s, retry_after_s
+from providers.retry_after import go_duration_s, retry_after_s, spent_for_s
 
 DATE = "Mon, 23 Nov 2026 10:00:00 GMT"
 UNIX = 1_795_428_000  # the same
@@ -240,3 +240,20 @@ def test_a_long_body_costs_little(part: bytes) -> None:
     wait_s = retry_after_s(limited(part * (1_000_000 // len(part)), ratelimit="r=0;" * 2000))
 
     assert wait_s is None or math.isfinite(wait_s)
+
+
+@pytest.mark.parametrize(
+    ("headers", "spent_s"),
+    [
+        ({}, None),
+        ({"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "1m30s"}, 90.0),
+        ({"x_ratelimit_remaining_requests": "1", "x_ratelimit_reset_requests": "1m30s"}, None),
+        ({"x_ratelimit_remaining_requests": "-1", "x_ratelimit_reset_requests": "60"}, None),
+        ({"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "0"}, None),
+        ({"x_ratelimit_remaining_requests": "0"}, None),
+        ({"ratelimit": '"default";r=0;t=30'}, 30.0),
+        ({"ratelimit": '"default";r=3;t=30'}, None),
+    ],
+)
+def test_what_a_success_says_of_the_next_call(headers: dict[str, str], spent_s: float | None) -> None:
+    assert spent_for_s(replace(limited(**headers), status=200)) == spent_s

@@ -446,6 +446,19 @@ class TestAllowances:
         assert (caught.value.status, caught.value.type) == (429, "rate-limited")
         assert 54 <= int(caught.value.headers["Retry-After"]) <= 66
 
+    async def test_who_says_that_nothing_is_left_is_passed_over_until_there_is(self) -> None:
+        around = world(one=[replace(HEARD, spent_for_s=30.0), HEARD], two=[HEARD])
+        assert [(await run(around)).deployment.name for _ in range(2)] == ["a/one", "a/two"]
+        assert around.health[deployment("a/one")].condition("a/one", around.now).why == "limit"
+        around.now += 30
+        assert (await run(around)).deployment.name == "a/one"
+        assert around.state("a/one") == "closed"
+
+    async def test_what_is_said_of_a_callers_own_key_concerns_nobody_else(self) -> None:
+        around = world(one=[replace(HEARD, spent_for_s=30.0)])
+        await run(around, own_key=True)
+        assert around.state("a/one") == "closed"
+
     async def test_a_retry_waits_for_its_turn_too(self) -> None:
         around = world(one=[DOWN, HEARD])
         around.know(replace(deployment("a/one"), requests_per_minute=1))

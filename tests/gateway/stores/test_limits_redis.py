@@ -200,6 +200,19 @@ async def test_a_place_is_held_for_as_long_as_its_process_renews_it() -> None:
         await denied(limits, demand(of, lease="b"))
 
 
+async def test_who_leaves_while_it_asks_has_no_place() -> None:
+    of = rules(concurrent=1)
+    async with redis_server() as server, limits_at(server.url) as limits:
+        server.freeze()
+        asking = asyncio.get_running_loop().create_task(limits.take(demand(of)))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        server.thaw()
+        await taken(limits, demand(of, lease="b"))
+
+
 async def test_the_places_of_a_process_that_died_come_back() -> None:
     of = rules(concurrent=1)
     async with redis_server() as server, limits_at(server.url) as limits, server.client() as client:
