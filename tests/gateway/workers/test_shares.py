@@ -59,7 +59,7 @@ def test_a_file_is_one_for_all() -> None:
     whole = settings(3)
     in_a_file = whole.cache.model_copy(update={"store": CacheStore.SQLITE})
 
-    assert for_one_worker(whole.model_copy(update={"cache": in_a_file})).cache == in_a_file
+    assert for_one_worker(whole.model_copy(update={"cache": in_a_file}), 3).cache == in_a_file
 
 
 def test_a_worker_alone_has_everything() -> None:
