@@ -23,7 +23,7 @@ from pydantic_settings import (
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
-from config.units import Bytes, Seconds, SecondsOrNone
+from config.units import Bytes, Moment, Seconds, SecondsOrNone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,6 +75,10 @@ class AuthMode(StrEnum):
     PASSTHROUGH = "passthrough"
 
 
+LabelName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
+LabelValue = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{0,256}$")]
+
+
 class Key(Section):
     """One caller's key, known by its hash alone."""
 
@@ -82,6 +86,9 @@ class Key(Section):
     role: Literal["caller", "admin"] = "caller"
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
+    expires: Moment | None = None  # from then on it is as unknown as any other; a day alone is its last second, in UTC
+    # The operator's own notes, told wherever keys are listed.
+    labels: dict[LabelName, LabelValue] = Field({}, max_length=32)
 
 
 class Auth(Section):

@@ -32,6 +32,7 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
+from gateway.keyring import Keyring
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
@@ -75,6 +76,7 @@ class Gateway:
         self.demuxer = Demuxer()
         self.spool = spool_budget(settings)
         self.speech = SpeechDetector()
+        self.keyring = Keyring(now=lambda: datetime.now(UTC))
         self.health = HealthBook(asyncio.get_running_loop().time)
         self.transcoder = Transcoder(
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
@@ -194,6 +196,7 @@ class Gateway:
             routes=routes,
             accounts=hf.pinned_paths({name: each.adapter for name, each in settings.providers.items()}),
             dispatcher=self._dispatcher(settings, fleet),
+            keyring=self.keyring,
         )
         return fleet, service
 
@@ -203,6 +206,7 @@ class Gateway:
         self.spool.memory_per_upload = spool.memory_per_upload
         self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
         self.transcoder.max_duration_s = self.settings.server.max_duration
+        self.keyring.adopt(self.settings.auth.keys)
         self.health.adopt(self.routes, self.settings.reliability)
 
     def _is_new(self, name: str, model: LocalBackend) -> bool:

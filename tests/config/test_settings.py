@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -501,12 +502,33 @@ class TestAuth:
         key = read(f"auth: {{mode: keys, keys: [{self.KEY}]}}").auth.keys[0]
 
         assert (key.name, key.role, key.hash, key.models) == ("newsroom", "caller", HASH, ("*",))
+        assert (key.expires, key.labels) == (None, {})
+
+    def test_a_key_that_ends_and_is_labelled(self, read: Read) -> None:
+        entry = f"{self.KEY[:-1]}, expires: 2026-12-31, labels: {{team: news desk}}}}"
+        key = read(f"auth: {{mode: keys, keys: [{entry}]}}").auth.keys[0]
+
+        assert (key.expires, key.labels) == (datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC), {"team": "news desk"})
 
     def test_keys_for_keys(self, refused: Refused) -> None:
         assert "auth.keys is empty" in refused("auth: {mode: keys}")
 
     @pytest.mark.parametrize(
-        "wrong", ["hash: 'sha256:abc'", "hash: hf_gw_the_key_itself", "name: 'a b'", "role: root", "models: x"]
+        "wrong",
+        [
+            "hash: 'sha256:abc'",
+            "hash: hf_gw_the_key_itself",
+            "name: 'a b'",
+            "role: root",
+            "models: x",
+            "expires: 2026-12-31T00:00:00",
+            "expires: soon",
+            "labels: [a]",
+            "labels: {'a b': c}",
+            "labels: {a: 5}",
+            f"labels: {{a: {'x' * 257}}}",
+            f"labels: {{{', '.join(f'l{n}: x' for n in range(33))}}}",
+        ],
     )
     def test_wrong_keys(self, refused: Refused, wrong: str) -> None:
         fields = {"name": "name: n", "hash": f"hash: '{HASH}'"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from multidict import CIMultiDict
 
 from config.settings import Auth, Settings
 from gateway.api.auth import ANONYMOUS, Caller, admin_only, authenticate, check_origin
+from gateway.keyring import Keyring
 from gateway.problems import Problem
 from tests.asking import MODEL, Served, key, serving, settings
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     Emulate = Callable[..., Awaitable[str]]
 
+NOW = datetime(2026, 12, 31, 12, tzinfo=UTC)
 TWO_KEYS = Auth.model_validate(
     {
         "mode": "keys",
@@ -32,9 +35,15 @@ def asking(*headers: tuple[str, str], path: str = "/") -> web.Request:
     return make_mocked_request("POST", path, headers=CIMultiDict(headers))
 
 
+def entering(auth: Auth, *headers: tuple[str, str], now: datetime = NOW) -> Caller:
+    keyring = Keyring(now=lambda: now)
+    keyring.adopt(auth.keys)
+    return authenticate(asking(*headers), auth.mode, keyring)
+
+
 def refusal(auth: Auth, *headers: tuple[str, str]) -> Problem:
     with pytest.raises(Problem) as told:
-        authenticate(asking(*headers), auth)
+        entering(auth, *headers)
     return told.value
 
 
@@ -53,7 +62,7 @@ def refusal(auth: Auth, *headers: tuple[str, str]) -> Problem:
     ],
 )
 def test_a_key_is_read_however_a_client_writes_it(value: str) -> None:
-    caller = authenticate(asking(("Authorization", value)), TWO_KEYS)
+    caller = entering(TWO_KEYS, ("Authorization", value))
     assert (caller.name, caller.role, caller.models) == ("newsroom", "caller", ("openai/*",))
 
 
@@ -96,13 +105,22 @@ def test_every_wrong_key_is_told_the_same() -> None:
     assert len(told) == 1
 
 
+def test_an_expired_key_is_told_what_an_unknown_one_is() -> None:
+    """From its moment on; who holds it learns nothing that a guesser does not."""
+    auth = Auth.model_validate({"mode": "keys", "keys": [key("n", "hf_gw_short", expires=NOW, labels={"team": "a"})]})
+    header = ("Authorization", "Bearer hf_gw_short")
+    assert entering(auth, header, now=NOW - timedelta(seconds=1)).labels == {"team": "a"}
+    assert refusal(auth, header).message == refusal(auth, ("Authorization", "Bearer x")).message
+    assert refusal(auth, header).status == 401
+
+
 def test_mode_none_lets_anybody_in() -> None:
-    assert authenticate(asking(("Authorization", "Bearer anything")), Auth()) is ANONYMOUS
-    assert authenticate(asking(), Auth()) is ANONYMOUS
+    assert entering(Auth(), ("Authorization", "Bearer anything")) is ANONYMOUS
+    assert entering(Auth()) is ANONYMOUS
 
 
 def test_passthrough_takes_the_callers_own_token_and_hides_it() -> None:
-    caller = authenticate(asking(("Authorization", "Bearer hf_own")), Auth.model_validate({"mode": "passthrough"}))
+    caller = entering(Auth.model_validate({"mode": "passthrough"}), ("Authorization", "Bearer hf_own"))
     assert caller.token is not None
     assert caller.token.get_secret_value() == "hf_own"
     assert "hf_own" not in repr(caller)

@@ -1,0 +1,115 @@
+"""Keys as an operator makes them: shown once, kept as a hash, and good at once."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.settings import Auth, Settings
+from gateway.keyring import digest_of
+from tests.conftest import AUDIO
+from tests.gateway.exec.test_sitecustomize import SNIPPET
+from tests.gateway.test_cli import PROGRAM, SAID, Shell
+from tests.serving import demo_settings, running_in_a_thread
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def made(shell: Shell, *arguments: str) -> tuple[str, dict[str, Any]]:
+    """Make a key; return it, and the entry for the configuration."""
+    done = shell.run("keys", "new", *arguments)
+    assert done.returncode == 0, done.stderr
+    (entry,) = yaml.safe_load(done.stderr.partition("\n\n")[2])
+    return done.stdout.strip(), entry
+
+
+class TestNew:
+    """Without a store: an entry to paste."""
+
+    def test_the_key_is_shown_and_its_hash_is_the_entry(self, shell: Shell) -> None:
+        secret, entry = made(shell, "--name", "newsroom")
+
+        assert re.fullmatch(r"hf_gw_[A-Za-z0-9]{32}", secret)
+        assert entry == {"name": "newsroom", "hash": digest_of(secret)}
+
+    def test_everything_that_may_be_said_of_it(self, shell: Shell) -> None:
+        options = ("--role", "admin", "--model", "openai/*", "--model", "nvidia/parakeet", "--label", "team=a, b")
+        secret, entry = made(shell, "--name", "n", *options, "--expires", "2030-12-31")
+
+        (key,) = Auth.model_validate({"mode": "keys", "keys": [entry]}).keys
+        assert (key.hash, key.role, key.models) == (digest_of(secret), "admin", ("openai/*", "nvidia/parakeet"))
+        assert (key.labels, key.expires) == ({"team": "a, b"}, datetime(2030, 12, 31, 23, 59, 59, tzinfo=UTC))
+
+    def test_it_may_end_so_long_from_now(self, shell: Shell) -> None:
+        _, entry = made(shell, "--name", "n", "--expires", "90d")
+
+        left = datetime.fromisoformat(entry["expires"]) - datetime.now(UTC)
+        assert timedelta(days=89, hours=23) < left < timedelta(days=90)
+
+    @pytest.mark.parametrize(
+        ("wrong", "sentence"),
+        [
+            (("--name", "a b"), "name: "),
+            (("--name", "n", "--role", "root"), "'root' is not one of"),
+            (("--name", "n", "--expires", "soon"), "soon: neither a day such as 2026-12-31 nor a duration"),
+            (("--name", "n", "--expires", "90"), "a number alone says no unit"),
+            (("--name", "n", "--expires", "2026-12-31T10:00:00"), "a time with its offset"),
+            (("--name", "n", "--expires", "99999999999d"), "neither a day"),
+            (("--name", "n", "--label", "team"), "expected NAME=VALUE"),
+            (("--name", "n", "--label", "a b=c"), "labels.a b"),
+        ],
+    )
+    def test_what_is_wrong_with_a_call(self, shell: Shell, wrong: tuple[str, ...], sentence: str) -> None:
+        done = shell.run("keys", "new", *wrong)
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert sentence in " ".join(done.stderr.split())
+
+
+def keyed(*entries: dict[str, Any]) -> Settings:
+    """Return a demonstration that wants keys."""
+    return demo_settings().model_copy(update={"auth": Auth.model_validate({"mode": "keys", "keys": entries})})
+
+
+def test_huggingface_hub_sends_the_key_here_and_nowhere_else(shell: Shell) -> None:
+    """The documentation's own snippet with provider="fal-ai"; a call past the gateway ends at a proxy nobody runs."""
+    secret, entry = made(shell, "--name", "newsroom", "--model", "openai/*")
+    shutil.copy(AUDIO / "slushy.flac", shell.home / "sample1.flac")
+    shell.written("app.py", SNIPPET.format(provider="fal-ai", key=secret))
+    shell.written("wrong.py", SNIPPET.format(provider="fal-ai", key=secret[:-1]))
+    nowhere = "http://127.0.0.1:9"
+
+    def run(url: str, program: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, "exec", "--url", url, "--", sys.executable, program],
+            env=shell.environment(
+                HF_ENDPOINT=nowhere,
+                HTTPS_PROXY=nowhere,
+                HTTP_PROXY=nowhere,
+                NO_PROXY="127.0.0.1",
+            ),
+            cwd=shell.home,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    with running_in_a_thread(keyed(entry)) as url:
+        right, wrong = run(url, "app.py"), run(url, "wrong.py")
+
+    assert right.returncode == 0, right.stderr
+    assert SAID in right.stdout
+    assert wrong.returncode == 1
+    assert "401" in wrong.stderr
