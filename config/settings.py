@@ -96,11 +96,21 @@ class Auth(Section):
 
     mode: AuthMode = AuthMode.NONE
     keys: tuple[Key, ...] = ()
+    store: Literal["none", "sqlite", "redis"] = "none"  # of keys that are made, revoked and rotated while it runs
+    path: Path | None = None  # store sqlite: its file
 
     @model_validator(mode="after")
     def _keys_for_keys(self) -> Auth:
-        if self.mode is AuthMode.KEYS and not self.keys:
-            raise ValueError("auth.mode is keys, but auth.keys is empty: nobody could call")
+        if self.mode is AuthMode.KEYS and not self.keys and self.store == "none":
+            raise ValueError("auth.mode is keys, but auth.keys is empty and auth.store is none: nobody could call")
+        return self
+
+    @model_validator(mode="after")
+    def _store_fits(self) -> Auth:
+        if self.store != "none" and self.mode is not AuthMode.KEYS:
+            raise ValueError(f"auth.store is {self.store}, but auth.mode is {self.mode}: its keys would open nothing")
+        if (self.store == "sqlite") != (self.path is not None):
+            raise ValueError("auth.path is the file of auth.store: sqlite; one was given without the other")
         return self
 
 
@@ -233,6 +243,12 @@ class Settings(BaseSettings):
     def _checks_need_keys(self) -> Settings:
         if self.reliability.check_every and self.auth.mode is AuthMode.PASSTHROUGH:
             raise ValueError("reliability.check_every: in mode passthrough there is no key to check anything with")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_have_their_redis(self) -> Settings:
+        if self.auth.store == "redis" and self.redis is None:
+            raise ValueError("auth.store is redis, but there is no section redis")
         return self
 
     @model_validator(mode="after")

@@ -36,6 +36,7 @@ from gateway.keyring import Keyring
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
+from gateway.stores.keys import key_store
 from gateway.stores.redis import SharedStore
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
@@ -76,7 +77,6 @@ class Gateway:
         self.demuxer = Demuxer()
         self.spool = spool_budget(settings)
         self.speech = SpeechDetector()
-        self.keyring = Keyring(now=lambda: datetime.now(UTC))
         self.health = HealthBook(asyncio.get_running_loop().time)
         self.transcoder = Transcoder(
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
@@ -85,6 +85,7 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
+        self.keyring = Keyring(key_store(settings.auth, self.shared), now=lambda: datetime.now(UTC))
         self._session = new_session()
         self._make_local = make_local or load_here
         self.controls = ops.Controls(reload=self.reloader.reload, status=self.own_status, metrics=self.own_metrics)
@@ -118,6 +119,7 @@ class Gateway:
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
         yield Checks(lambda: self.dispatcher).watch()
+        yield self.keyring.watch()
         if self.shared is not None:
             yield self.shared.watch()
 
@@ -127,6 +129,7 @@ class Gateway:
         await self._beside.wait()
         await self.fleet.close()
         await self._session.close()
+        await self.keyring.close()
         if self.shared is not None:
             await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech):
@@ -157,6 +160,7 @@ class Gateway:
             return "loading"
         away = any(each.state != "closed" for each in self.health.conditions())
         alone = self.shared is not None and self.shared.is_lost
+        alone = alone or self.keyring.is_lost
         return "degraded" if self.fleet.missing or away or alone or self.reloader.error else "ready"
 
     async def own_metrics(self) -> bytes:

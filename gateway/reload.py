@@ -72,4 +72,5 @@ def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
     ]
     moved = ("server.spool.directory",) if first.server.spool.directory != now.server.spool.directory else ()
     whole = tuple(name for name in _SECTIONS_AT_THE_START if getattr(first, name) != getattr(now, name))
-    return (*names, *moved, *whole)
+    keys = tuple(f"auth.{name}" for name in ("store", "path") if getattr(first.auth, name) != getattr(now.auth, name))
+    return (*names, *moved, *keys, *whole)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from config.settings import AuthMode
-from gateway.problems import bad_request, forbidden, unauthorized
+from gateway.problems import Problem, bad_request, forbidden, unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,6 +107,13 @@ def _token(request: web.BaseRequest) -> str:
 
 def _by_key(token: str, keyring: Keyring) -> Caller:
     key = keyring.find(token)
+    if key is None and keyring.is_unread:
+        raise Problem(
+            status=503,
+            type="keys-unavailable",
+            message="the store of keys has not answered yet; whether this one is known cannot be told",
+            headers={"Retry-After": "1"},
+        )
     if key is None:
         raise unauthorized("the key is not known here")
     return Caller(name=key.name, role=key.role, models=key.models, labels=key.labels)

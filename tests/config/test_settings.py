@@ -117,6 +117,8 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("redis", None, "{timeout: 1s}", Redis(timeout=1.0), "{url: 'http://a'}"),
     ("auth.mode", AuthMode.NONE, "passthrough", AuthMode.PASSTHROUGH, "open"),
     ("auth.keys", (), "[]", (), "{}"),
+    ("auth.store", "none", "none", "none", "memory"),
+    ("auth.path", None, "null", None, "[]"),
     ("default_model", None, "openai/whisper-large-v3", "openai/whisper-large-v3", "a..b"),
     ("logs.format", "auto", "json", "json", "xml"),
     ("logs.level", "info", "debug", "debug", "loud"),
@@ -512,6 +514,22 @@ class TestAuth:
 
     def test_keys_for_keys(self, refused: Refused) -> None:
         assert "auth.keys is empty" in refused("auth: {mode: keys}")
+
+    @pytest.mark.parametrize("store", ["store: sqlite, path: /var/lib/keys.sqlite", "store: redis"])
+    def test_a_store_of_keys_is_enough_for_keys(self, read: Read, store: str) -> None:
+        assert read(f"redis: {{}}\nauth: {{mode: keys, {store}}}").auth.keys == ()
+
+    @pytest.mark.parametrize(
+        ("auth", "sentence"),
+        [
+            ("mode: keys, store: sqlite", "auth.path is the file"),
+            ("mode: keys, store: redis", "there is no section redis"),
+            (f"mode: keys, path: /x, keys: [{KEY}]", "auth.path is the file"),
+            ("store: sqlite, path: /x", "would open nothing"),
+        ],
+    )
+    def test_a_store_that_does_not_fit(self, refused: Refused, auth: str, sentence: str) -> None:
+        assert sentence in refused(f"auth: {{{auth}}}")
 
     @pytest.mark.parametrize(
         "wrong",

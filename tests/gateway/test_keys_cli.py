@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 import yaml
 
@@ -18,7 +20,16 @@ from gateway.keyring import digest_of
 from tests.conftest import AUDIO
 from tests.gateway.exec.test_sitecustomize import SNIPPET
 from tests.gateway.test_cli import PROGRAM, SAID, Shell
+from tests.program import configuration, program
+from tests.redis_server import redis_server
 from tests.serving import demo_settings, running_in_a_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Emulate = Callable[..., Awaitable[str]]
+
+MODEL = "openai/whisper-large-v3"
 
 
 @pytest.fixture
@@ -113,3 +124,58 @@ def test_huggingface_hub_sends_the_key_here_and_nowhere_else(shell: Shell) -> No
     assert SAID in right.stdout
     assert wrong.returncode == 1
     assert "401" in wrong.stderr
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+async def test_two_workers_learn_of_keys_that_are_made_rotated_and_revoked(
+    kind: str, shell: Shell, emulate: Emulate, tmp_path: Path
+) -> None:
+    """Within two seconds, whichever of them is asked."""
+    async with redis_server() as redis:
+        document = configuration(
+            {"a": await emulate("hf-inference")},
+            model=MODEL,
+            server={"workers": 2},
+            auth={"mode": "keys", "store": kind, **({"path": str(tmp_path / "keys")} if kind == "sqlite" else {})},
+            redis={"url": redis.url, "timeout": "1s"},
+        )
+        connector = aiohttp.TCPConnector(force_close=True)
+        async with program(document, tmp_path) as served, aiohttp.ClientSession(connector=connector) as session:
+
+            async def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+                whole = ("keys", command, *arguments, "--config", str(served.file))
+                return await asyncio.to_thread(shell.run, *whole)
+
+            async def becomes(secret: str, status: int) -> None:
+                """Ask until both workers say so; for two seconds and no more."""
+                url, headers = f"{served.url}/v1/models", {"Authorization": f"Bearer {secret}"}
+                async with asyncio.timeout(2):
+                    told: set[int] = set()
+                    while told != {status}:
+                        told = set()
+                        for _ in range(12):
+                            async with session.get(url, headers=headers) as reply:
+                                told.add(reply.status)
+
+            first = (await run("new", "--name", "newsroom", "--label", "team=a")).stdout.strip()
+            await becomes(first, 200)
+            listed = (await run("list")).stdout
+            assert [line.split() for line in listed.splitlines()[1:]] == [
+                ["newsroom", "caller", "*", "-", "team=a", "store"]
+            ]
+            taken = await run("new", "--name", "newsroom")
+            assert (taken.returncode, taken.stdout) == (1, "")
+            second = (await run("rotate", "newsroom")).stdout.strip()
+            await becomes(first, 401)
+            await becomes(second, 200)
+            assert (await run("revoke", "newsroom")).returncode == 0
+            await becomes(second, 401)
+            gone = await run("revoke", "newsroom")
+            assert (gone.returncode, "no key of that name" in gone.stderr) == (1, True)
+            assert "hf_gw_" not in "".join(served.written)
+
+
+def test_without_a_store_there_is_nothing_to_revoke(shell: Shell) -> None:
+    done = shell.run("keys", "revoke", "newsroom")
+
+    assert (done.returncode, "auth.store is none" in done.stderr) == (1, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from config.settings import Auth, Settings
+from config.settings import Auth, AuthMode, Settings
 from gateway.api.auth import ANONYMOUS, Caller, admin_only, authenticate, check_origin
 from gateway.keyring import Keyring
 from gateway.problems import Problem
+from gateway.stores.keys_sqlite import SqliteKeys
 from tests.asking import MODEL, Served, key, serving, settings
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def asking(*headers: tuple[str, str], path: str = "/") -> web.Request:
 
 
 def entering(auth: Auth, *headers: tuple[str, str], now: datetime = NOW) -> Caller:
-    keyring = Keyring(now=lambda: now)
+    keyring = Keyring(None, now=lambda: now)
     keyring.adopt(auth.keys)
     return authenticate(asking(*headers), auth.mode, keyring)
 
@@ -112,6 +114,16 @@ def test_an_expired_key_is_told_what_an_unknown_one_is() -> None:
     assert entering(auth, header, now=NOW - timedelta(seconds=1)).labels == {"team": "a"}
     assert refusal(auth, header).message == refusal(auth, ("Authorization", "Bearer x")).message
     assert refusal(auth, header).status == 401
+
+
+def test_a_store_that_was_never_read_makes_a_key_neither_right_nor_wrong() -> None:
+    """A client gives up for good at 401, and comes back after 503."""
+    keyring = Keyring(SqliteKeys(Path("never-opened")), now=lambda: NOW)
+    with pytest.raises(Problem) as told:
+        authenticate(asking(("Authorization", "Bearer hf_gw_a")), AuthMode.KEYS, keyring)
+    assert (told.value.status, told.value.type, told.value.headers["Retry-After"]) == (503, "keys-unavailable", "1")
+    keyring.adopt([key("a", "hf_gw_a")])
+    assert authenticate(asking(("Authorization", "Bearer hf_gw_a")), AuthMode.KEYS, keyring).name == "a"
 
 
 def test_mode_none_lets_anybody_in() -> None:
