@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
-from gateway.api import hf, hub, ops
+from gateway.api import hf, hub, keys, ops
 from gateway.api.edge import Edge, middleware
 from gateway.api.front import CATALOG, Service, endpoint
 from gateway.api.native import FalAi, OpenAILike, Replicate
@@ -294,6 +294,10 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/health/ready", ops.ready)
     router.add_get("/status", ops.status)
     router.add_post("/admin/reload", ops.reload)
+    router.add_get("/admin/keys", keys.show)
+    router.add_post("/admin/keys", keys.make)
+    router.add_delete("/admin/keys/{name}", keys.revoke)
+    router.add_post("/admin/keys/{name}/rotate", keys.rotate)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)

@@ -209,7 +209,15 @@ PUBLIC = {
     ("GET", "/api/models/{model}"),
     ("GET", "/api/{rest}"),
 }
-ADMIN = {("GET", "/metrics"), ("GET", "/status"), ("POST", "/admin/reload")}
+ADMIN = {
+    ("GET", "/metrics"),
+    ("GET", "/status"),
+    ("POST", "/admin/reload"),
+    ("GET", "/admin/keys"),
+    ("POST", "/admin/keys"),
+    ("DELETE", "/admin/keys/{name}"),
+    ("POST", "/admin/keys/{name}/rotate"),
+}
 
 
 def shut(urls: dict[str, str]) -> Settings:
@@ -230,7 +238,7 @@ def routes(served: Served) -> list[tuple[str, str]]:
 
 async def answer(served: Served, method: str, path: str, **headers: str) -> tuple[int, Any]:
     """Ask for a pattern, its variables filled in with a model that exists."""
-    url = served.url + path.replace("{model}", MODEL).replace("{rest}", "rest")
+    url = served.url + path.replace("{model}", MODEL).replace("{rest}", "rest").replace("{name}", "nobody")
     async with served.session.request(method, url, headers=headers) as reply:
         return reply.status, await reply.read()
 
