@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 
 from config.settings import Auth
+from config.stores import Redis
 from tests.asking import MODEL, WAV, Served, key, serving, settings
+from tests.redis_server import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -121,6 +124,25 @@ async def test_a_store_that_is_gone_is_told(emulate: Emulate, tmp_path: Path) ->
         assert (await served.post(body=WAV, Authorization="Bearer hf_gw_newsroom")).status == 200
         assert (await served.post(body=WAV, Authorization="Bearer hf_gw_other")).status == 503
         assert served.gateway.status() == "degraded"
+
+
+async def test_a_redis_that_dies_takes_no_key_along(emulate: Emulate) -> None:
+    """What was last read counts; one line says that nothing new is learned."""
+    async with redis_server() as redis:
+        auth = Auth.model_validate(
+            {"mode": "keys", "store": "redis", "keys": [key("boss", "hf_gw_boss", role="admin")]}
+        )
+        chosen = settings({"up": await emulate("hf-inference")})
+        chosen = chosen.model_copy(update={"auth": auth, "redis": Redis(url=SecretStr(redis.url))})
+        async with serving(chosen) as served:
+            _, made = await ask(served, "POST", "", {"name": "desk"})
+            await redis.kill()
+            for _ in range(5):
+                await served.gateway.keyring.refresh()
+            assert (await served.post(body=WAV, Authorization=f"Bearer {made['key']}")).status == 200
+            assert (await served.post(body=WAV, Authorization="Bearer hf_gw_x")).status == 401
+            assert (await ask(served, "DELETE", "/desk"))[0] == 503
+            assert [line["event"] for line in served.lines if line["event"].startswith("keys_")] == ["keys_lost"]
 
 
 async def test_in_mode_none_nobody_is_given_a_key(emulate: Emulate) -> None:
