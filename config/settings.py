@@ -27,7 +27,7 @@ from config.price import Price
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
-from config.units import Bytes, Seconds, SecondsOrNone
+from config.units import Bytes, Moment, Seconds, SecondsOrNone
 from config.usage import Usage, UsageStore
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ class AuthMode(StrEnum):
     PASSTHROUGH = "passthrough"
 
 
+LabelName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
+LabelValue = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{0,256}$")]
+
+
 class Key(Section):
     """One caller's key, known by its hash alone."""
 
@@ -88,6 +92,9 @@ class Key(Section):
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
     limits: Limits = UNLIMITED
+    expires: Moment | None = None  # from then on it is as unknown as any other; a day alone is its last second, in UTC
+    # The operator's own notes, told wherever keys are listed.
+    labels: dict[LabelName, LabelValue] = Field({}, max_length=32)
 
 
 class Auth(Section):
@@ -95,11 +102,21 @@ class Auth(Section):
 
     mode: AuthMode = AuthMode.NONE
     keys: tuple[Key, ...] = ()
+    store: Literal["none", "sqlite", "redis"] = "none"  # of keys that are made, revoked and rotated while it runs
+    path: Path | None = None  # store sqlite: its file
 
     @model_validator(mode="after")
     def _keys_for_keys(self) -> Auth:
-        if self.mode is AuthMode.KEYS and not self.keys:
-            raise ValueError("auth.mode is keys, but auth.keys is empty: nobody could call")
+        if self.mode is AuthMode.KEYS and not self.keys and self.store == "none":
+            raise ValueError("auth.mode is keys, but auth.keys is empty and auth.store is none: nobody could call")
+        return self
+
+    @model_validator(mode="after")
+    def _store_fits(self) -> Auth:
+        if self.store != "none" and self.mode is not AuthMode.KEYS:
+            raise ValueError(f"auth.store is {self.store}, but auth.mode is {self.mode}: its keys would open nothing")
+        if (self.store == "sqlite") != (self.path is not None):
+            raise ValueError("auth.path is the file of auth.store: sqlite; one was given without the other")
         return self
 
 
@@ -246,6 +263,12 @@ class Settings(BaseSettings):
     def _checks_need_keys(self) -> Settings:
         if self.reliability.check_every and self.auth.mode is AuthMode.PASSTHROUGH:
             raise ValueError("reliability.check_every: in mode passthrough there is no key to check anything with")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_have_their_redis(self) -> Settings:
+        if self.auth.store == "redis" and self.redis is None:
+            raise ValueError("auth.store is redis, but there is no section redis")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from config.cache import CacheStore
 from config.catalog import load_catalog
 from config.limits import LimitStore
 from config.settings import BadConfiguration
-from gateway.api import hf, hub, ops
+from gateway.api import hf, hub, keys, ops
 from gateway.api.admission import Limiting
 from gateway.api.edge import Edge, middleware
 from gateway.api.front import CATALOG, Service, endpoint
@@ -42,10 +42,12 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
+from gateway.keyring import Keyring
 from gateway.ledger import Ledger, usage_store
 from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
+from gateway.stores.keys import key_store
 from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.limits_redis import SharedLimits
 from gateway.stores.memory_cache import MemoryCache
@@ -113,6 +115,7 @@ class Gateway:
         self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
         self._is_alone = asyncio.Event()
         self._is_alone.set()
+        self.keyring = Keyring(key_store(settings.auth, self.shared), now=lambda: datetime.now(UTC))
         self._make_local = make_local or load_here
         self.controls = ops.Controls(
             reload=self.reloader.reload,
@@ -159,6 +162,7 @@ class Gateway:
         yield self.flights.carry()
         if isinstance(self.answers, SqliteCache):
             yield self.answers.open()
+        yield self.keyring.watch()
         if self.shared is not None:
             yield self.shared.watch()
         if isinstance(self.counters, SharedLimits):
@@ -179,6 +183,7 @@ class Gateway:
         await self._fetching.close()
         if isinstance(self.counters, SharedLimits):
             await self.counters.close()
+        await self.keyring.close()
         if self.shared is not None:
             await self.shared.close()
         for each in (self.transcoder, self.demuxer, self.speech, self.sounds):
@@ -213,6 +218,7 @@ class Gateway:
             return "loading"
         away = any(each.state != "closed" for each in self.health.conditions())
         alone = self.shared is not None and self.shared.is_lost
+        alone = alone or self.keyring.is_lost
         return "degraded" if self.fleet.missing or away or alone or self.reloader.error else "ready"
 
     async def own_metrics(self) -> bytes:
@@ -281,6 +287,7 @@ class Gateway:
                 on_lookup=self.metrics.cache_lookup,
             ),
             limiting=Limiting(settings=settings, counters=self.counters, on_denied=self.metrics.limited),
+            keyring=self.keyring,
         )
         return fleet, service
 
@@ -322,6 +329,7 @@ class Gateway:
         self.spool.memory_per_upload = spool.memory_per_upload
         self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
         self.transcoder.max_duration_s = self.sounds.max_duration_s = self.settings.server.max_duration
+        self.keyring.adopt(self.settings.auth.keys)
         self.health.adopt(self.routes, self.settings.reliability)
 
     def _let_go(self) -> None:
@@ -431,6 +439,10 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_get("/admin/cache", ops.cache)
     router.add_post("/admin/cache/purge", ops.purge)
     router.add_get("/admin/usage", ops.usage)
+    router.add_get("/admin/keys", keys.show)
+    router.add_post("/admin/keys", keys.make)
+    router.add_delete("/admin/keys/{name}", keys.revoke)
+    router.add_post("/admin/keys/{name}/rotate", keys.rotate)
     router.add_get("/metrics", ops.metrics)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)

@@ -17,6 +17,7 @@ from gateway import logs
 from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
 from gateway.dispatch.routes import WILDCARD
 from gateway.fleet import build_routes
+from gateway.keys_cli import keys
 from gateway.loop import run
 from providers.registry import PROVIDERS
 
@@ -34,6 +35,9 @@ _DEMO = click.option("--demo", is_flag=True, help="Ignore provider keys; let the
 @click.version_option(package_name="asr-gateway")
 def main() -> None:
     """One URL for speech recognition: Hugging Face and OpenAI clients in, any provider or a local model behind."""
+
+
+main.add_command(keys)
 
 
 @main.command()

@@ -102,4 +102,5 @@ def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
     cache = tuple(f"cache.{name}" for name in _OF_THE_CACHE if getattr(first.cache, name) != getattr(now.cache, name))
     counted = ("limits.store",) if first.limits.store != now.limits.store else ()
     whole = tuple(name for name in _SECTIONS_AT_THE_START if getattr(first, name) != getattr(now, name))
-    return (*names, *moved, *cache, *counted, *whole)
+    keys = tuple(f"auth.{name}" for name in ("store", "path") if getattr(first.auth, name) != getattr(now.auth, name))
+    return (*names, *moved, *cache, *counted, *keys, *whole)

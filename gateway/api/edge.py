@@ -105,7 +105,7 @@ class Edge:
             return web.Response(status=204)  # a preflight carries no key
         refuse_key_in_url(request)
         if _route_name(request) not in PUBLIC:
-            request[CALLER] = authenticate(request, settings.auth)
+            request[CALLER] = authenticate(request, settings.auth.mode, request[SERVICE].keyring)
             observed.caller = request[CALLER].name
         if _is_work(request) and self._drain.in_flight >= settings.server.max_in_flight:
             raise overloaded("the gateway is")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.routes import Route, Routes
     from gateway.dispatch.service import Dispatcher
     from gateway.intake.upload import Intake, Shape, Upload
+    from gateway.keyring import Keyring
     from providers.audio.demux import Demuxer
     from providers.types import Audio
 
@@ -83,6 +84,7 @@ class Service:
     dispatcher: Dispatcher
     caching: Caching
     limiting: Limiting
+    keyring: Keyring  # the process's one
     in_use: int = 0  # requests that began with it and are not over
     on_idle: Callable[[], None] = lambda: None
 

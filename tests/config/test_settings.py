@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,8 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("fetch.max_redirects", 3, "0", 0, "11"),
     ("auth.mode", AuthMode.NONE, "passthrough", AuthMode.PASSTHROUGH, "open"),
     ("auth.keys", (), "[]", (), "{}"),
+    ("auth.store", "none", "none", "none", "memory"),
+    ("auth.path", None, "null", None, "[]"),
     ("default_model", None, "openai/whisper-large-v3", "openai/whisper-large-v3", "a..b"),
     ("logs.format", "auto", "json", "json", "xml"),
     ("logs.level", "info", "debug", "debug", "loud"),
@@ -534,12 +537,49 @@ class TestAuth:
         key = read(f"auth: {{mode: keys, keys: [{self.KEY}]}}").auth.keys[0]
 
         assert (key.name, key.role, key.hash, key.models) == ("newsroom", "caller", HASH, ("*",))
+        assert (key.expires, key.labels) == (None, {})
+
+    def test_a_key_that_ends_and_is_labelled(self, read: Read) -> None:
+        entry = f"{self.KEY[:-1]}, expires: 2026-12-31, labels: {{team: news desk}}}}"
+        key = read(f"auth: {{mode: keys, keys: [{entry}]}}").auth.keys[0]
+
+        assert (key.expires, key.labels) == (datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC), {"team": "news desk"})
 
     def test_keys_for_keys(self, refused: Refused) -> None:
         assert "auth.keys is empty" in refused("auth: {mode: keys}")
 
+    @pytest.mark.parametrize("store", ["store: sqlite, path: /var/lib/keys.sqlite", "store: redis"])
+    def test_a_store_of_keys_is_enough_for_keys(self, read: Read, store: str) -> None:
+        assert read(f"redis: {{}}\nauth: {{mode: keys, {store}}}").auth.keys == ()
+
     @pytest.mark.parametrize(
-        "wrong", ["hash: 'sha256:abc'", "hash: hf_gw_the_key_itself", "name: 'a b'", "role: root", "models: x"]
+        ("auth", "sentence"),
+        [
+            ("mode: keys, store: sqlite", "auth.path is the file"),
+            ("mode: keys, store: redis", "there is no section redis"),
+            (f"mode: keys, path: /x, keys: [{KEY}]", "auth.path is the file"),
+            ("store: sqlite, path: /x", "would open nothing"),
+        ],
+    )
+    def test_a_store_that_does_not_fit(self, refused: Refused, auth: str, sentence: str) -> None:
+        assert sentence in refused(f"auth: {{{auth}}}")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            "hash: 'sha256:abc'",
+            "hash: hf_gw_the_key_itself",
+            "name: 'a b'",
+            "role: root",
+            "models: x",
+            "expires: 2026-12-31T00:00:00",
+            "expires: soon",
+            "labels: [a]",
+            "labels: {'a b': c}",
+            "labels: {a: 5}",
+            f"labels: {{a: {'x' * 257}}}",
+            f"labels: {{{', '.join(f'l{n}: x' for n in range(33))}}}",
+        ],
     )
     def test_wrong_keys(self, refused: Refused, wrong: str) -> None:
         fields = {"name": "name: n", "hash": f"hash: '{HASH}'"}

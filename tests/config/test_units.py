@@ -1,7 +1,8 @@
-"""Sizes and durations as people write them."""
+"""Sizes, durations and moments as people write them."""
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from config.units import Bytes, Seconds, SecondsOrNone, seconds
+from config.units import Bytes, Moment, Seconds, SecondsOrNone, seconds
 
 
 class Some(BaseModel):
@@ -18,6 +19,7 @@ class Some(BaseModel):
     wait: Seconds = 1.0
     grace: SecondsOrNone = 1.0
     room: Bytes = 1  # type: ignore[assignment] # a default is not checked
+    until: Moment | None = None
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,28 @@ def test_any_text_is_a_duration_or_told_what_one_is(text: str) -> None:
         assert isinstance(seconds(text), float)
     except ValueError as error:
         assert "such as 90s or 4h" in str(error)  # noqa: PT017 - whichever it is
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (date(2026, 12, 31), datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2026-12-31", datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2026-12-31T18:00:00Z", datetime(2026, 12, 31, 18, tzinfo=UTC)),
+        (datetime(2026, 12, 31, 18, tzinfo=timezone(timedelta(hours=2))), datetime(2026, 12, 31, 16, tzinfo=UTC)),
+        ("9999-12-31", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_moments(written: Any, meant: datetime) -> None:
+    """As YAML gives them, and as JSON does; a day lasts until its end."""
+    assert Some(until=written).until == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "soon", "2026-13-01", "2026-12-31T18:00:00", "9999-12-31T23:59:59-01:00", 1, True, [], "90d"],
+)
+def test_no_moments(written: Any) -> None:
+    """A time without an offset is another moment wherever it is read."""
+    with pytest.raises(ValidationError, match="moment"):
+        Some(until=written)

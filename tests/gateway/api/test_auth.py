@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from config.settings import Auth, Settings
+from config.settings import Auth, AuthMode, Settings
 from gateway.api.auth import ANONYMOUS, Caller, admin_only, authenticate, check_origin
+from gateway.keyring import Keyring
 from gateway.problems import Problem
+from gateway.stores.keys_sqlite import SqliteKeys
 from tests.asking import MODEL, Served, key, serving, settings
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
     Emulate = Callable[..., Awaitable[str]]
 
+NOW = datetime(2026, 12, 31, 12, tzinfo=UTC)
 TWO_KEYS = Auth.model_validate(
     {
         "mode": "keys",
@@ -32,9 +37,15 @@ def asking(*headers: tuple[str, str], path: str = "/") -> web.Request:
     return make_mocked_request("POST", path, headers=CIMultiDict(headers))
 
 
+def entering(auth: Auth, *headers: tuple[str, str], now: datetime = NOW) -> Caller:
+    keyring = Keyring(None, now=lambda: now)
+    keyring.adopt(auth.keys)
+    return authenticate(asking(*headers), auth.mode, keyring)
+
+
 def refusal(auth: Auth, *headers: tuple[str, str]) -> Problem:
     with pytest.raises(Problem) as told:
-        authenticate(asking(*headers), auth)
+        entering(auth, *headers)
     return told.value
 
 
@@ -53,7 +64,7 @@ def refusal(auth: Auth, *headers: tuple[str, str]) -> Problem:
     ],
 )
 def test_a_key_is_read_however_a_client_writes_it(value: str) -> None:
-    caller = authenticate(asking(("Authorization", value)), TWO_KEYS)
+    caller = entering(TWO_KEYS, ("Authorization", value))
     assert (caller.name, caller.role, caller.models) == ("newsroom", "caller", ("openai/*",))
 
 
@@ -96,13 +107,32 @@ def test_every_wrong_key_is_told_the_same() -> None:
     assert len(told) == 1
 
 
+def test_an_expired_key_is_told_what_an_unknown_one_is() -> None:
+    """From its moment on; who holds it learns nothing that a guesser does not."""
+    auth = Auth.model_validate({"mode": "keys", "keys": [key("n", "hf_gw_short", expires=NOW, labels={"team": "a"})]})
+    header = ("Authorization", "Bearer hf_gw_short")
+    assert entering(auth, header, now=NOW - timedelta(seconds=1)).labels == {"team": "a"}
+    assert refusal(auth, header).message == refusal(auth, ("Authorization", "Bearer x")).message
+    assert refusal(auth, header).status == 401
+
+
+def test_a_store_that_was_never_read_makes_a_key_neither_right_nor_wrong() -> None:
+    """A client gives up for good at 401, and comes back after a 429."""
+    keyring = Keyring(SqliteKeys(Path("never-opened")), now=lambda: NOW)
+    with pytest.raises(Problem) as told:
+        authenticate(asking(("Authorization", "Bearer hf_gw_a")), AuthMode.KEYS, keyring)
+    assert (told.value.status, told.value.type, told.value.headers["Retry-After"]) == (429, "keys-unavailable", "1")
+    keyring.adopt([key("a", "hf_gw_a")])
+    assert authenticate(asking(("Authorization", "Bearer hf_gw_a")), AuthMode.KEYS, keyring).name == "a"
+
+
 def test_mode_none_lets_anybody_in() -> None:
-    assert authenticate(asking(("Authorization", "Bearer anything")), Auth()) is ANONYMOUS
-    assert authenticate(asking(), Auth()) is ANONYMOUS
+    assert entering(Auth(), ("Authorization", "Bearer anything")) is ANONYMOUS
+    assert entering(Auth()) is ANONYMOUS
 
 
 def test_passthrough_takes_the_callers_own_token_and_hides_it() -> None:
-    caller = authenticate(asking(("Authorization", "Bearer hf_own")), Auth.model_validate({"mode": "passthrough"}))
+    caller = entering(Auth.model_validate({"mode": "passthrough"}), ("Authorization", "Bearer hf_own"))
     assert caller.token is not None
     assert caller.token.get_secret_value() == "hf_own"
     assert "hf_own" not in repr(caller)
@@ -186,6 +216,10 @@ ADMIN = {
     ("GET", "/admin/cache"),
     ("POST", "/admin/cache/purge"),
     ("GET", "/admin/usage"),
+    ("GET", "/admin/keys"),
+    ("POST", "/admin/keys"),
+    ("DELETE", "/admin/keys/{name}"),
+    ("POST", "/admin/keys/{name}/rotate"),
 }
 
 
@@ -207,7 +241,7 @@ def routes(served: Served) -> list[tuple[str, str]]:
 
 async def answer(served: Served, method: str, path: str, **headers: str) -> tuple[int, Any]:
     """Ask for a pattern, its variables filled in with a model that exists."""
-    url = served.url + path.replace("{model}", MODEL).replace("{rest}", "rest")
+    url = served.url + path.replace("{model}", MODEL).replace("{rest}", "rest").replace("{name}", "nobody")
     async with served.session.request(method, url, headers=headers) as reply:
         return reply.status, await reply.read()
 

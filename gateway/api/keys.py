@@ -1,0 +1,139 @@
+"""Keys over HTTP: `GET` and `POST /admin/keys`, `DELETE /admin/keys/{name}`, `POST /admin/keys/{name}/rotate`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import hdrs, web
+from pydantic import ValidationError
+
+from config.settings import AuthMode, Key, explain
+from gateway.api.auth import CALLER, admin_only
+from gateway.api.front import SERVICE
+from gateway.api.hf import json_response
+from gateway.keyring import NameTaken, NoStore, NoSuchKey, TooManyKeys, digest_of, new_secret
+from gateway.logs import event
+from gateway.problems import Problem, bad_request, forbidden, not_found, stalled, too_large
+from gateway.stores.redis import StoreLost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.keyring import Keyring
+
+_LARGEST_BYTES: Final = 64 << 10  # of a body
+
+
+async def show(request: web.Request) -> web.Response:
+    """Answer with every key but its secret and its hash."""
+    keyring = _keyring(request)
+    kept = (("file", keyring.of_file), ("store", keyring.stored))
+    return json_response({"keys": [{**_told(key), "kept_in": where} for where, of in kept for key in of]})
+
+
+async def make(request: web.Request) -> web.Response:
+    """Answer 201 with a new key, this once."""
+    keyring = _keyring(request)
+    secret = new_secret().get_secret_value()
+    key = _key(await _document(request), digest_of(secret))
+    with _problems():
+        await keyring.add(key)
+    event("key_made", key=key.name, role=key.role, by=request[CALLER].name)
+    return _secret_response({**_told(key), "key": secret}, HTTPStatus.CREATED)
+
+
+async def rotate(request: web.Request) -> web.Response:
+    """Answer with a key's new secret, this once; the old one is refused from now on."""
+    keyring, name = _keyring(request), request.match_info["name"]
+    with _problems():
+        secret = await keyring.rotate(name)
+    event("key_rotated", key=name, by=request[CALLER].name)
+    return _secret_response({"name": name, "key": secret.get_secret_value()}, HTTPStatus.OK)
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """Forget a key."""
+    keyring, name = _keyring(request), request.match_info["name"]
+    with _problems():
+        await keyring.revoke(name)
+    event("key_revoked", key=name, by=request[CALLER].name)
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _keyring(request: web.Request) -> Keyring:
+    """Return the keys to an admin. Raises Problem 403.
+
+    In mode none everybody on this machine is taken for an admin, which is enough to have the operator's own file read
+    again, and not enough to give somebody a key: a key outlives the mode, and the machine.
+    """
+    admin_only(request[CALLER])
+    if request[SERVICE].settings.auth.mode is AuthMode.NONE:
+        raise forbidden("keys are given out to an admin's key alone; auth.mode is none")
+    return request[SERVICE].keyring
+
+
+async def _document(request: web.Request) -> dict[str, Any]:
+    """Return the body's JSON. Raises Problem 400, 408, 413."""
+    patience_s = request[SERVICE].settings.server.body_timeout
+    try:
+        async with asyncio.timeout(patience_s):
+            body = await request.content.read(_LARGEST_BYTES + 1)
+            while len(body) <= _LARGEST_BYTES and (more := await request.content.read(_LARGEST_BYTES)):
+                body += more
+    except TimeoutError as error:
+        raise stalled("the body did not arrive in time") from error
+    if len(body) > _LARGEST_BYTES:
+        raise too_large("the body", f"{_LARGEST_BYTES} bytes")
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_request('the body is not a JSON object such as {"name": "newsroom"}') from error
+
+
+def _key(document: dict[str, Any], digest: str) -> Key:
+    if "hash" in document:
+        raise bad_request("hash: the gateway makes the key itself", param="hash")
+    try:
+        return Key.model_validate({**document, "hash": digest})
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        param = ".".join(map(str, fault["loc"]))[:80]
+        message = explain(error).partition("\n")[0][:300]
+        raise Problem(status=422, type="invalid-parameter", message=message, param=param) from error
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Say what could not be done. A name is not repeated: by mistake it may be a key."""
+    try:
+        yield
+    except NoStore as error:
+        message = "auth.store is none: keys are made and ended in the configuration"
+        raise Problem(status=409, type="no-key-store", message=message) from error
+    except NameTaken as error:
+        raise Problem(status=409, type="key-exists", message="there is a key of that name") from error
+    except TooManyKeys as error:
+        raise Problem(status=409, type="too-many-keys", message="the store has as many keys as it may") from error
+    except NoSuchKey as error:
+        raise not_found("the store has no key of that name", "unknown-key") from error
+    except StoreLost as error:
+        raise Problem(
+            status=503,
+            type="keys-unavailable",
+            message="the store of keys does not answer",
+            headers={"Retry-After": "1"},
+        ) from error
+
+
+def _told(key: Key) -> dict[str, Any]:
+    return key.model_dump(mode="json", exclude={"hash"})
+
+
+def _secret_response(document: dict[str, Any], status: int) -> web.Response:
+    response = json_response(document, status)
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    return response

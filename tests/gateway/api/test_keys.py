@@ -1,0 +1,153 @@
+"""Keys over HTTP: shown once, to an admin's key alone, and to nobody where none is asked for."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Auth
+from config.stores import Redis
+from tests.asking import MODEL, WAV, Served, key, serving, settings
+from tests.redis_server import redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    Emulate = Callable[..., Awaitable[str]]
+
+BOSS = {"Authorization": "Bearer hf_gw_boss"}
+
+
+@asynccontextmanager
+async def with_keys(url: str, **store: Any) -> AsyncIterator[Served]:
+    keys = [key("boss", "hf_gw_boss", role="admin"), key("newsroom", "hf_gw_newsroom")]
+    auth = Auth.model_validate({"mode": "keys", "keys": keys, **store})
+    async with serving(settings({"up": url}, auth=auth)) as made:
+        await made.gateway.keyring.refresh()
+        yield made
+
+
+@pytest.fixture
+async def served(emulate: Emulate, tmp_path: Path) -> AsyncIterator[Served]:
+    async with with_keys(await emulate("hf-inference"), store="sqlite", path=tmp_path / "keys.sqlite") as made:
+        yield made
+
+
+async def ask(
+    served: Served, method: str, path: str, json: Any = None, headers: Mapping[str, str] = BOSS
+) -> tuple[int, dict[str, Any]]:
+    async with served.session.request(method, f"{served.url}/admin/keys{path}", json=json, headers=headers) as reply:
+        assert reply.status not in {200, 201} or method == "GET" or reply.headers["Cache-Control"] == "no-store"
+        return reply.status, await reply.json() if reply.status != 204 else {}
+
+
+async def test_a_key_from_its_making_to_its_end(served: Served) -> None:
+    asked = {"name": "desk", "models": ["openai/*"], "labels": {"team": "a"}, "expires": "9999-12-31"}
+    status, made = await ask(served, "POST", "", asked)
+    assert (status, made["name"], made["expires"]) == (201, "desk", "9999-12-31T23:59:59Z")
+    first = made["key"]
+    assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 200
+    status, rotated = await ask(served, "POST", "/desk/rotate")
+    assert status == 200
+    assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 401
+    assert (await served.post(body=WAV, Authorization=f"Bearer {rotated['key']}")).status == 200
+    assert await ask(served, "DELETE", "/desk") == (204, {})
+    assert (await served.post(body=WAV, Authorization=f"Bearer {rotated['key']}")).status == 401
+    events = [(line["event"], line["key"], line["by"]) for line in served.lines if line["event"].startswith("key_")]
+    assert events == [(f"key_{what}", "desk", "boss") for what in ("made", "rotated", "revoked")]
+    assert "hf_gw_" not in str(served.lines)
+
+
+async def test_a_list_has_neither_keys_nor_hashes(served: Served) -> None:
+    _, made = await ask(served, "POST", "", {"name": "desk", "role": "admin"})
+    status, told = await ask(served, "GET", "")
+    assert status == 200
+    assert [(each["name"], each["role"], each["kept_in"]) for each in told["keys"]] == [
+        ("boss", "admin", "file"),
+        ("newsroom", "caller", "file"),
+        ("desk", "admin", "store"),
+    ]
+    assert made["key"] not in str(told)
+    assert "sha256" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "kind", "param"),
+    [
+        ({}, 422, "invalid-parameter", "name"),
+        ({"name": "a b"}, 422, "invalid-parameter", "name"),
+        ({"name": "a", "rol": "admin"}, 422, "invalid-parameter", "rol"),
+        ({"name": "a", "expires": "soon"}, 422, "invalid-parameter", "expires"),
+        ({"name": "a", "hash": "sha256:" + "0" * 64}, 400, "bad-request", "hash"),
+        ([], 400, "bad-request", None),
+        ({"name": "boss"}, 409, "key-exists", None),
+        ({"name": "x" * 70_000}, 413, "too-large", None),
+    ],
+)
+async def test_what_is_no_key_is_refused(served: Served, document: Any, status: int, kind: str, param: object) -> None:
+    code, told = await ask(served, "POST", "", document)
+    assert (code, told["type"], told.get("param")) == (status, kind, param)
+
+
+async def test_a_name_that_is_none_is_not_repeated(served: Served) -> None:
+    """By mistake it may be a key."""
+    for method, path in (("DELETE", "/hf_gw_planted"), ("POST", "/hf_gw_planted/rotate"), ("DELETE", "/boss")):
+        status, told = await ask(served, method, path)
+        assert (status, told["type"]) == (404, "unknown-key")
+        assert "planted" not in str(told)
+    assert "planted" not in str(served.lines)
+
+
+async def test_a_callers_key_changes_nothing(served: Served) -> None:
+    for headers, expected in (({"Authorization": "Bearer hf_gw_newsroom"}, 403), ({}, 401)):
+        for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/boss"), ("POST", "/boss/rotate")):
+            assert (await ask(served, method, path, {"name": "a"}, headers))[0] == expected
+
+
+async def test_without_a_store_the_file_is_where_keys_end(emulate: Emulate) -> None:
+    async with with_keys(await emulate("hf-inference")) as served:
+        assert [each["name"] for each in (await ask(served, "GET", ""))[1]["keys"]] == ["boss", "newsroom"]
+        for method, path in (("POST", ""), ("DELETE", "/boss"), ("POST", "/boss/rotate")):
+            status, told = await ask(served, method, path, {"name": "a"})
+            assert (status, told["type"]) == (409, "no-key-store")
+
+
+async def test_a_store_that_is_gone_is_told(emulate: Emulate, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("no database" * 200)
+    async with with_keys(await emulate("hf-inference"), store="sqlite", path=tmp_path / "notes") as served:
+        status, told = await ask(served, "POST", "", {"name": "a"})
+        assert (status, told["type"]) == (503, "keys-unavailable")
+        assert (await served.post(body=WAV, Authorization="Bearer hf_gw_newsroom")).status == 200
+        assert (await served.post(body=WAV, Authorization="Bearer hf_gw_other")).status == 429
+        assert served.gateway.status() == "degraded"
+
+
+async def test_a_redis_that_dies_takes_no_key_along(emulate: Emulate) -> None:
+    """What was last read counts; one line says that nothing new is learned."""
+    async with redis_server() as redis:
+        auth = Auth.model_validate(
+            {"mode": "keys", "store": "redis", "keys": [key("boss", "hf_gw_boss", role="admin")]}
+        )
+        chosen = settings({"up": await emulate("hf-inference")})
+        chosen = chosen.model_copy(update={"auth": auth, "redis": Redis(url=SecretStr(redis.url))})
+        async with serving(chosen) as served:
+            _, made = await ask(served, "POST", "", {"name": "desk"})
+            await redis.kill()
+            for _ in range(5):
+                await served.gateway.keyring.refresh()
+            assert (await served.post(body=WAV, Authorization=f"Bearer {made['key']}")).status == 200
+            assert (await served.post(body=WAV, Authorization="Bearer hf_gw_x")).status == 401
+            assert (await ask(served, "DELETE", "/desk"))[0] == 503
+            assert [line["event"] for line in served.lines if line["event"].startswith("keys_")] == ["keys_lost"]
+
+
+async def test_in_mode_none_nobody_is_given_a_key(emulate: Emulate) -> None:
+    """Everybody on the machine would be an admin."""
+    async with serving(settings({"up": await emulate("hf-inference")})) as served:
+        for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/a"), ("POST", "/a/rotate")):
+            assert (await ask(served, method, path, {"name": "a"}))[0] == 403
+        assert (await served.post(f"/models/{MODEL}")).status == 200
