@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -16,21 +14,18 @@ from prometheus_client import generate_latest
 
 from config.cache import CacheStore
 from config.catalog import load_catalog
-from config.limits import LimitStore
 from config.settings import BadConfiguration
-from gateway.api import hf, hub, keys, ops
+from gateway.api import hf, ops
 from gateway.api.admission import Limiting
 from gateway.api.edge import Edge, middleware
-from gateway.api.front import CATALOG, Service, endpoint
-from gateway.api.native import FalAi, OpenAILike, Replicate
-from gateway.api.openai import OpenAI
+from gateway.api.front import CATALOG, Service
+from gateway.api.paths import add_routes
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
 from gateway.dispatch.checks import Checks
 from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
-from gateway.dispatch.relay import Relay
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.fleet import Fleet, build_local, build_routes
@@ -42,22 +37,12 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
-from gateway.keyring import Keyring
-from gateway.ledger import Ledger, usage_store
-from gateway.logs import event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
-from gateway.stores.keys import key_store
-from gateway.stores.limits_memory import MemoryLimits
-from gateway.stores.limits_redis import SharedLimits
-from gateway.stores.memory_cache import MemoryCache
-from gateway.stores.redis import SharedStore
-from gateway.stores.redis_cache import RedisCache
-from gateway.stores.sqlite_cache import SqliteCache
+from gateway.state import State
 from providers.audio.demux import Demuxer
 from providers.local.provider import LocalModel
 from providers.transport import new_session
-from providers.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -68,7 +53,6 @@ if TYPE_CHECKING:
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
-    from gateway.stores.kept import AnswerStore
     from providers.local.provider import Engine
     from providers.types import Deployment
 
@@ -106,16 +90,12 @@ class Gateway:
         self.reloader = Reloader(settings, read or (lambda: settings), self.adopt, self.metrics)
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
-        self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
+        self.state = State(settings, self.metrics, self.health.clock, when_lost=lambda: self.settings.limits.when_lost)
         self.flights = Flights(self.health.clock)
-        self.answers = self._answer_store(settings)
         self._session, self._fetching = new_session(), make_fetching()
-        self.counters = self._counters(settings)
-        self.ledger = self._ledger(settings)
         self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
         self._is_alone = asyncio.Event()
         self._is_alone.set()
-        self.keyring = Keyring(key_store(settings.auth, self.shared), now=lambda: datetime.now(UTC))
         self._make_local = make_local or load_here
         self.controls = ops.Controls(
             reload=self.reloader.reload,
@@ -127,11 +107,6 @@ class Gateway:
         self.fleet, self.service = self._built(settings, {})
         self._take_up()
         self._watch()
-
-    @staticmethod
-    def wall() -> float:
-        """Return Unix time: what days and months are told by, and nothing else."""
-        return datetime.now(UTC).timestamp()
 
     @property
     def settings(self) -> Settings:
@@ -160,32 +135,18 @@ class Gateway:
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
         yield Checks(lambda: self.dispatcher).watch()
         yield self.flights.carry()
-        if isinstance(self.answers, SqliteCache):
-            yield self.answers.open()
-        yield self.keyring.watch()
-        if self.shared is not None:
-            yield self.shared.watch()
-        if isinstance(self.counters, SharedLimits):
-            yield self.counters.carry()
-        if self.ledger is not None:
-            yield self.ledger.carry()
+        yield from self.state.work()
 
     async def close(self) -> None:
         """Give everything back."""
-        if self.ledger is not None:
-            await self.ledger.end()
+        if self.state.ledger is not None:
+            await self.state.ledger.end()
         self._closing.set()
         await self._beside.wait()
         await self.fleet.close()
         await self._session.close()
-        if self.answers is not None:
-            await self.answers.close()
         await self._fetching.close()
-        if isinstance(self.counters, SharedLimits):
-            await self.counters.close()
-        await self.keyring.close()
-        if self.shared is not None:
-            await self.shared.close()
+        await self.state.close()
         for each in (self.transcoder, self.demuxer, self.speech, self.sounds):
             await asyncio.to_thread(each.close)
 
@@ -217,9 +178,8 @@ class Gateway:
         if self.fleet.loading:
             return "loading"
         away = any(each.state != "closed" for each in self.health.conditions())
-        alone = self.shared is not None and self.shared.is_lost
-        alone = alone or self.keyring.is_lost
-        return "degraded" if self.fleet.missing or away or alone or self.reloader.error else "ready"
+        lacking = self.fleet.missing or away or self.state.is_alone or self.reloader.error
+        return "degraded" if lacking else "ready"
 
     async def own_metrics(self) -> bytes:
         """Return this process's numbers in Prometheus' text format."""
@@ -227,40 +187,41 @@ class Gateway:
 
     async def own_cache(self) -> dict[str, Any]:
         """Say how much is kept."""
-        if self.answers is None:
+        if self.state.answers is None:
             return {"store": CacheStore.NONE.value, "entries": 0, "bytes": 0, "evictions": 0}
-        extent = await self.answers.extent()
+        extent = await self.state.answers.extent()
         return {
-            "store": self.answers.name,
+            "store": self.state.answers.name,
             "entries": extent.entries,
             "bytes": extent.size_bytes,
-            "evictions": self.answers.evictions,
+            "evictions": self.state.answers.evictions,
         }
 
     async def purge_cache(self) -> int:
         """Forget every answer; return how many there were."""
-        return 0 if self.answers is None else await self.answers.purge()
+        return 0 if self.state.answers is None else await self.state.answers.purge()
 
     async def own_status(self) -> dict[str, Any]:
         """Say how everything is in this process, for operators."""
+        shared = self.state.shared
         return {
             "status": self.status(),
             "in_flight": self.drain.in_flight,
             "missing": self.fleet.missing,
             "reload_error": self.reloader.error,
-            "redis": None if self.shared is None else "lost" if self.shared.is_lost else "ready",
+            "redis": None if shared is None else "lost" if shared.is_lost else "ready",
             "deployments": [asdict(each) for each in self.health.conditions()],
         }
 
     def web_app(self) -> web.Application:
         """Return the application with every route."""
-        on_end = (self.ledger.note,) if self.ledger is not None else ()
+        on_end = (self.state.ledger.note,) if self.state.ledger is not None else ()
         edge = Edge(lambda: self.service, self.metrics, self.drain, *on_end)
         app = web.Application(middlewares=[middleware(edge)])
         app[CATALOG] = self.catalog
         app[ops.READINESS] = self.status
         app[ops.CONTROLS] = self.controls
-        app[ops.LEDGER] = self.ledger
+        app[ops.LEDGER] = self.state.ledger
         add_routes(app.router)
         return app
 
@@ -280,48 +241,19 @@ class Gateway:
             caching=Caching(
                 dispatcher=dispatcher,
                 settings=settings.cache,
-                store=self.answers,
+                store=self.state.answers,
                 flights=self.flights,
                 sound_of=self.sounds.digest,
-                relay=Relay(self.answers, self.health.clock) if isinstance(self.answers, RedisCache) else None,
+                relay=self.state.relay,
                 on_lookup=self.metrics.cache_lookup,
             ),
-            limiting=Limiting(settings=settings, counters=self.counters, on_denied=self.metrics.limited),
-            keyring=self.keyring,
+            limiting=Limiting(settings=settings, counters=self.state.counters, on_denied=self.metrics.limited),
+            keyring=self.state.keyring,
         )
         return fleet, service
 
-    def _answer_store(self, settings: Settings) -> AnswerStore | None:
-        """Return where answers are kept; what another process keeps of them too, with the means to fall back on."""
-        if settings.cache.store is CacheStore.NONE:
-            return None
-        memory = MemoryCache(settings.cache.max_bytes, self.health.clock)
-        if settings.cache.store is CacheStore.REDIS and self.shared is not None:
-            return RedisCache(self.shared, memory)
-        if settings.cache.path is not None and settings.cache.store is CacheStore.SQLITE:
-            return SqliteCache(settings.cache.path, settings.cache.max_bytes, memory, _unix_s, _cache_file_changed)
-        return memory
-
     def _fetcher(self, settings: Settings) -> Fetcher | None:
         return Fetcher(settings.fetch, _body_limits(settings), self._fetching) if settings.fetch.hosts else None
-
-    def _counters(self, settings: Settings) -> MemoryLimits | SharedLimits:
-        """Return where limits are counted; what is shared, with the means to count alone."""
-        memory = MemoryLimits(self.health.clock, self.wall)
-        if settings.limits.store is LimitStore.REDIS and self.shared is not None:
-            return SharedLimits(self.shared, memory, self.wall, lambda: self.settings.limits.when_lost)
-        return memory
-
-    def _ledger(self, settings: Settings) -> Ledger | None:
-        store = usage_store(settings.usage, self.shared, os.environ)
-        if store is None:
-            return None
-        return Ledger(
-            store,
-            keep_s=settings.usage.keep,
-            now=lambda: datetime.now(UTC).timestamp(),
-            on_dropped=self.metrics.usage_dropped,
-        )
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""
@@ -329,7 +261,7 @@ class Gateway:
         self.spool.memory_per_upload = spool.memory_per_upload
         self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
         self.transcoder.max_duration_s = self.sounds.max_duration_s = self.settings.server.max_duration
-        self.keyring.adopt(self.settings.auth.keys)
+        self.state.keyring.adopt(self.settings.auth.keys)
         self.health.adopt(self.routes, self.settings.reliability)
 
     def _let_go(self) -> None:
@@ -369,33 +301,13 @@ class Gateway:
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
         self.metrics.attempt(self.health.label(deployment), attempt)
 
-    @staticmethod
-    def _shared_changed(lost: bool) -> None:  # noqa: FBT001 - the store's callback
-        event("redis_lost" if lost else "redis_back", logging.WARNING)
-
     def _watch(self) -> None:
         """Let the gauges read what they show when they are scraped."""
         self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
-        if self.shared is not None:
-            self.metrics.watch_shared(lambda: self.shared is not None and not self.shared.is_lost)
-        if self.answers is not None:
-            self.metrics.watch_cache(self.answers)
-        if isinstance(self.counters, SharedLimits):
-            self.metrics.watch_unsettled(partial(getattr, self.counters, "unsettled"))
+        self.state.watch(self.metrics)
         self.metrics.watch_health(self.health.conditions)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
-
-
-def _unix_s() -> float:
-    return datetime.now(UTC).timestamp()
-
-
-def _cache_file_changed(lost: str | None) -> None:
-    if lost is None:
-        event("cache_file_back", logging.WARNING)
-    else:
-        event("cache_file_lost", logging.ERROR, reason=lost)
 
 
 def load_here(deployment: Deployment, account: AccountSettings) -> LocalModel:
@@ -412,45 +324,6 @@ def load_engine(account: AccountSettings, native_model: str) -> Engine:
     except ImportError as error:
         raise ModelMissing('local models need an extra: pip install "asr-gateway[local]", or [demo]') from error
     return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
-
-
-def add_routes(router: web.UrlDispatcher) -> None:
-    """Add every route. A pinned account's path goes before fal's own, which may begin in the same way."""
-    _add_ops(router)
-    for path, task in (("transcriptions", Task.TRANSCRIBE), ("translations", Task.TRANSLATE)):
-        router.add_post(f"/v1/audio/{path}", endpoint(OpenAI(task)))
-    # Where Inference Endpoints answer it, and where people append it to the model's own URL.
-    for prefix in ("/api", "/models/{model:.+}"):
-        router.add_post(f"{prefix}/v1/audio/transcriptions", endpoint(OpenAI(Task.TRANSCRIBE)))
-    hf.add_routes(router)
-    router.add_post("/fal-ai/{model:(?!models/).+}", endpoint(FalAi()))
-    replicate = endpoint(Replicate())
-    router.add_post("/replicate/v1/predictions", replicate)
-    router.add_post("/replicate/v1/models/{model:.+}/predictions", replicate)
-    router.add_post("/deepinfra/v1/openai/audio/transcriptions", endpoint(OpenAILike("deepinfra")))
-    router.add_post("/together/v1/audio/transcriptions", endpoint(OpenAILike("together")))
-
-
-def _add_ops(router: web.UrlDispatcher) -> None:
-    router.add_get("/health/live", ops.live)
-    router.add_get("/health/ready", ops.ready)
-    router.add_get("/status", ops.status)
-    router.add_post("/admin/reload", ops.reload)
-    router.add_get("/admin/cache", ops.cache)
-    router.add_post("/admin/cache/purge", ops.purge)
-    router.add_get("/admin/usage", ops.usage)
-    router.add_get("/admin/keys", keys.show)
-    router.add_post("/admin/keys", keys.make)
-    router.add_delete("/admin/keys/{name}", keys.revoke)
-    router.add_post("/admin/keys/{name}/rotate", keys.rotate)
-    router.add_get("/metrics", ops.metrics)
-    router.add_get("/v1/models", ops.models)
-    router.add_get("/v1/models/{model:.+}", ops.model)
-    router.add_get("/api/tasks", hub.tasks)
-    router.add_get("/api/models/{model:.+}", hub.model_info)
-    router.add_get("/api/{rest:.*}", hub.nothing_else)
-    # Where the container of an Inference Endpoint answers its own probes.
-    router.add_get("/health", ops.live)
 
 
 def _body_limits(settings: Settings) -> BodyLimits:

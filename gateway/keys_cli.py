@@ -50,6 +50,13 @@ def keys() -> None:
     help="What it may use: a model, or a pattern such as 'openai/*'. May be repeated; all models unless told.",
 )
 @click.option("--expires", metavar="WHEN", help="A day (its last second, UTC), a moment, or from now: 90d.")
+@click.option(
+    "--limit",
+    "limits",
+    metavar="NAME=NUMBER",
+    multiple=True,
+    help="As under auth.keys[].limits: requests_per_minute=600, usd_per_day=25. May be repeated.",
+)
 @click.option("--label", "labels", metavar="NAME=VALUE", multiple=True, help="A note of your own. May be repeated.")
 def new(
     config_file: Path | None,
@@ -58,6 +65,7 @@ def new(
     role: str,
     models: tuple[str, ...],
     expires: str | None,
+    limits: tuple[str, ...],
     labels: tuple[str, ...],
 ) -> None:
     """Make a key. It is written to standard output once; only its hash is kept."""
@@ -68,7 +76,8 @@ def new(
         hash=digest_of(secret),
         models=models or ("*",),
         expires=_expiry(expires) if expires is not None else None,
-        labels=dict(map(_label, labels)),
+        limits=dict(_pair("--limit", each) for each in limits),
+        labels=dict(_pair("--label", each) for each in labels),
     )
     settings = _settings(config_file)
     if settings.auth.store == "none":
@@ -183,10 +192,10 @@ def _entry(key: Key) -> str:
     return yaml.safe_dump([document], sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 
 
-def _label(text: str) -> tuple[str, str]:
+def _pair(option: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise click.UsageError(f"--label {text}: expected NAME=VALUE")
+        raise click.UsageError(f"{option} {text}: expected NAME=VALUE")
     return name, value
 
 

@@ -180,7 +180,7 @@ async def serve(
 
 async def load_models(gateway: Gateway, announce: Callable[[list[str]], None]) -> None:
     """Load what the gateway needs loaded, then announce what is missing, where no local model could be."""
-    await gateway.keyring.refresh()  # before anybody is told that it serves
+    await gateway.state.keyring.refresh()  # before anybody is told that it serves
     await gateway.fleet.load()
     for sentence in gateway.fleet.missing:
         event("model_missing", logging.ERROR, reason=sentence)

@@ -56,10 +56,11 @@ class TestNew:
 
     def test_everything_that_may_be_said_of_it(self, shell: Shell) -> None:
         options = ("--role", "admin", "--model", "openai/*", "--model", "nvidia/parakeet", "--label", "team=a, b")
-        secret, entry = made(shell, "--name", "n", *options, "--expires", "2030-12-31")
+        secret, entry = made(shell, "--name", "n", *options, "--expires", "2030-12-31", "--limit", "usd_per_day=2.5")
 
         (key,) = Auth.model_validate({"mode": "keys", "keys": [entry]}).keys
         assert (key.hash, key.role, key.models) == (digest_of(secret), "admin", ("openai/*", "nvidia/parakeet"))
+        assert key.limits.usd_per_day == 2.5
         assert (key.labels, key.expires) == ({"team": "a, b"}, datetime(2030, 12, 31, 23, 59, 59, tzinfo=UTC))
 
     def test_it_may_end_so_long_from_now(self, shell: Shell) -> None:
@@ -78,6 +79,9 @@ class TestNew:
             (("--name", "n", "--expires", "2026-12-31T10:00:00"), "a time with its offset"),
             (("--name", "n", "--expires", "99999999999d"), "neither a day"),
             (("--name", "n", "--label", "team"), "expected NAME=VALUE"),
+            (("--name", "n", "--limit", "usd_per_day"), "expected NAME=VALUE"),
+            (("--name", "n", "--limit", "usd_per_dya=1"), "did you mean usd_per_day?"),
+            (("--name", "n", "--limit", "usd_per_day=much"), "limits.usd_per_day: "),
             (("--name", "n", "--label", "a b=c"), "labels.a b"),
         ],
     )

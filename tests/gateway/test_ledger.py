@@ -257,7 +257,7 @@ async def test_rows_wait_for_a_redis_that_is_gone(emulate: Emulate) -> None:
             while not any(line["event"] == "usage_written" for line in served.lines):  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0.05)
             asked += [await served.post()]
-            ledger = served.gateway.ledger
+            ledger = served.gateway.state.ledger
             assert ledger
             assert isinstance(ledger.store, RedisUsage)
             await ledger.end()

@@ -206,7 +206,7 @@ async def test_it_is_counted_and_purged() -> None:
         for body in (WAV, FLAC):
             await served.post(body=BytesIO(body))
         await until(lambda: not served.gateway.flights._aloft)
-        store = served.gateway.answers
+        store = served.gateway.state.answers
         assert isinstance(store, RedisCache)
         extent = await store.extent()
         assert extent.entries == 2

@@ -27,7 +27,7 @@ async def with_keys(url: str, **store: Any) -> AsyncIterator[Served]:
     keys = [key("boss", "hf_gw_boss", role="admin"), key("newsroom", "hf_gw_newsroom")]
     auth = Auth.model_validate({"mode": "keys", "keys": keys, **store})
     async with serving(settings({"up": url}, auth=auth)) as made:
-        await made.gateway.keyring.refresh()
+        await made.gateway.state.keyring.refresh()
         yield made
 
 
@@ -138,7 +138,7 @@ async def test_a_redis_that_dies_takes_no_key_along(emulate: Emulate) -> None:
             _, made = await ask(served, "POST", "", {"name": "desk"})
             await redis.kill()
             for _ in range(5):
-                await served.gateway.keyring.refresh()
+                await served.gateway.state.keyring.refresh()
             assert (await served.post(body=WAV, Authorization=f"Bearer {made['key']}")).status == 200
             assert (await served.post(body=WAV, Authorization="Bearer hf_gw_x")).status == 401
             assert (await ask(served, "DELETE", "/desk"))[0] == 503
