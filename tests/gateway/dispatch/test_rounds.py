@@ -235,7 +235,7 @@ async def test_one_that_is_only_slow_is_better_than_nobody() -> None:
 class Slow:
     """A backend that takes its time."""
 
-    def __init__(self, inner: Backend, take_time: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, inner: Backend, take_time: Callable[[], Awaitable[object]]) -> None:
         self._inner = inner
         self._take_time = take_time
 
@@ -264,6 +264,18 @@ class TestHedging:
         answer = await run(around, hedge_after=self.NOW)
 
         assert answer.deployment.name == "a/three"
+
+    @pytest.mark.parametrize("first", [0, 1])
+    async def test_the_callers_fault_is_told_whichever_of_both_is_last(self, first: int) -> None:
+        """What the other came to hides nothing: bad audio is a 400."""
+        outcomes = [JobRejected("p", "no audio in it"), DOWN]
+        around = world(one=[outcomes[first]], two=[outcomes[1 - first]])
+        around.slow["a/one"] = Slow(around.backends["a/one"], around.backends["a/two"].called.wait)
+        with pytest.raises(Problem, match="no audio in it") as caught:
+            await run(around, hedge_after=self.NOW)
+
+        assert caught.value.status == 400
+        assert len(around.counted) == 2
 
     async def test_nobody_hedges_alone(self) -> None:
         around = world(one=[HEARD])
