@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
-    from config.reliability import Reliability
+    from config.reliability import Allowance, Reliability
     from gateway.dispatch.health import HealthBook
     from gateway.dispatch.plan import Candidate
     from gateway.intake.transcoder import Transcoder
@@ -206,14 +206,16 @@ class Attempts:
 
     async def _sent(self, turn: Turn, outcome: _Outcome) -> Transcript:
         """Return the transcript; leave in outcome what it says of the deployment. Raises ProviderError."""
-        deployment, until = turn.candidate.deployment, self._until()
+        deployment, began = turn.candidate.deployment, self._clock()
+        until = self._until(began)
         job = await self._job_for(turn.candidate, until)  # what fails here is the audio's fault, or this machine's
         settings, terms, sent = self._means.reliability.breakers, self._terms, self._clock()
         try:
             transcript = await self._means.backend_of(deployment).transcribe(job, deployment, until)
             check_times(transcript, job, deployment.account.adapter)
         except ProviderError as error:
-            outcome.verdict = of_error(error, settings, hurried=terms.hurried, own_key=terms.own_key)
+            hurried = terms.hurried and not self._is_enough(until - began)
+            outcome.verdict = of_error(error, settings, hurried=hurried, own_key=terms.own_key)
             raise
         outcome.word = "ok"
         outcome.verdict = of_answer(self._clock() - sent, job.audio.duration_s, settings)
@@ -229,14 +231,23 @@ class Attempts:
         self.made.append(attempt)
         self._means.on_attempt(deployment, attempt)
 
-    def _until(self) -> Moment:
+    def _until(self, now: float) -> Moment:
         """Return when an attempt must be over: its own limit, and a part of what is left."""
-        now, limit = self._clock(), self._means.reliability.attempt_timeout
+        limit = self._means.reliability.attempt_timeout
         until = share(now, self._terms.deadline, is_last=not self._turns.is_anybody_left)
-        if limit is not None:
-            length_s = self._job.audio.duration_s or 0.0
-            until = min(until, now + allowed_s(limit.base, limit.per_audio_second, limit.max, length_s))
-        return Moment(until)
+        return Moment(until if limit is None else min(until, now + self._allowed_s(limit)))
+
+    def _allowed_s(self, allowance: Allowance) -> float:
+        length_s = self._job.audio.duration_s or 0.0
+        return allowed_s(allowance.base, allowance.per_audio_second, allowance.max, length_s)
+
+    def _is_enough(self, seconds: float) -> bool:
+        """Tell whether a call that took so long without an answer speaks against its deployment, whoever set the limit.
+
+        It does where our own limit for an attempt is as long, or a call that is answered as late counts as slow.
+        """
+        limits = (self._means.reliability.attempt_timeout, self._means.reliability.breakers.slow_call)
+        return seconds >= min(self._allowed_s(limit) for limit in limits if limit is not None)
 
     async def _job_for(self, candidate: Candidate, until: Moment) -> TranscriptionJob:
         """Return the job as it is put to one candidate. Raises ProviderError."""

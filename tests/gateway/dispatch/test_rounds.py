@@ -189,9 +189,24 @@ async def test_a_caller_in_a_hurry_opens_nothing(hurried: bool, state: str) -> N
     around = world(one=[LATE] * 5)
     for _ in range(5):
         with pytest.raises(Problem):
-            await run(around, hurried=hurried)
+            await run(around, hurried=hurried, seconds=30.0)
 
     assert around.state("a/one") == state
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sections"),
+    [(100.0, {"attempt_timeout": {"base": 9.0, "per_audio_second": 0}}), (80.0, {}), (600.0, {})],
+    ids=["the attempt's own limit", "as long as a slow call", "longer"],
+)
+async def test_a_caller_in_a_hurry_who_gave_it_time_enough_counts(seconds: float, sections: dict[str, object]) -> None:
+    """Else one that hangs would never be left alone where every caller sets a limit."""
+    around = world(reliability(**sections), one=[LATE] * 5)
+    for _ in range(5):
+        with pytest.raises(Problem):
+            await run(around, hurried=True, seconds=seconds)
+
+    assert around.state("a/one") == "open"
 
 
 @pytest.mark.parametrize(("own_key", "state"), [(True, "closed"), (False, "parked")])
