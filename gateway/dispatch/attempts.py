@@ -184,7 +184,7 @@ class Attempts:
         try:
             transcript = await self._called(turn, kind)
         except ProviderError as error:
-            turn.error = error
+            turn.failed(error, self._clock(), self._means.reliability.retries.cap)
             self._errors.append(error)
             return None
         candidate = turn.candidate

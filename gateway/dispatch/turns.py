@@ -5,13 +5,14 @@ A round asks each at most once, and nobody is waited for while another is free.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.dispatch.answers import ONLY_AN_OPERATOR_CAN, overloaded
 from gateway.dispatch.slots import take_one
 from gateway.dispatch.verdict import NOTHING, Verdict
-from providers.errors import RateLimited
+from providers.errors import RateLimited, Temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,12 +33,22 @@ class Turn:
     calls: int = 0
     round: int = 0  # the last in which it was asked
     error: ProviderError | None = None  # the last
+    not_before: float = -math.inf  # when this job may ask it again, as it said itself
     call: Call | None = None  # the latest
 
     def end(self, now: float, verdict: Verdict = NOTHING) -> None:
         """End the call, if it is still going on."""
         if self.call is not None:
             self.call.end(now, verdict)
+
+    def failed(self, error: ProviderError, now: float, cap_s: float) -> None:
+        """Note what came instead of an answer, and when it wants to be asked again.
+
+        cap_s: the longest wait. Who limits us counts what comes sooner than told; who only comes up may be ready.
+        """
+        self.error = error
+        asked_s = error.retry_after_s if isinstance(error, Temporary) else None
+        self.not_before = now + (asked_s or 0.0 if isinstance(error, RateLimited) else min(asked_s or 0.0, cap_s))
 
     def may_be_asked(self, limit: int) -> bool:
         """Tell whether asking makes sense after what it has said. limit: retries, after the first call."""
@@ -118,7 +129,9 @@ class Turns:
         now, cap_s = self._clock(), self._settings.retries.cap
         asked = [turn for turn in self._turns if turn.error and turn.may_be_asked(self._settings.retries.limit)]
         # While its probe is out, a deployment's return has no time: as good as now, and at worst another round.
-        away = [(turn, turn.health.condition("", now).again_in_s or 0.0) for turn in asked]
+        away = [
+            (turn, max(turn.health.condition("", now).again_in_s or 0.0, turn.not_before - now, 0.0)) for turn in asked
+        ]
         return min((away_s + jitter_s(turn.calls) for turn, away_s in away if away_s <= cap_s), default=None)
 
     def _askable(self) -> list[Turn]:
@@ -126,7 +139,10 @@ class Turns:
         return [
             turn
             for turn in self._turns
-            if turn.round < self._round and turn.may_be_asked(limit) and turn.health.admits(now)
+            if turn.round < self._round
+            and turn.may_be_asked(limit)
+            and turn.not_before <= now
+            and turn.health.admits(now)
         ]
 
     def _begin(self, turn: Turn) -> bool:

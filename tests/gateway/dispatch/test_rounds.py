@@ -94,6 +94,37 @@ async def test_one_who_names_a_time_is_left_alone_until_then() -> None:
     assert 2.0 <= around.slept[0] <= 2.25
 
 
+@pytest.mark.parametrize(
+    ("error", "own_key"),
+    [
+        (RateLimited("p", retry_after_s=2.0), True),
+        (ProviderUnavailable("p", "the model is loading", retry_after_s=2.0), False),
+    ],
+    ids=["the caller's own limit", "a service that comes up"],
+)
+async def test_a_time_that_concerns_nobody_else_is_waited_for_too(error: ProviderError, *, own_key: bool) -> None:
+    around = world(one=[error, HEARD])
+    await run(around, own_key=own_key)
+
+    assert 2.0 <= around.slept[0] <= 2.25
+    assert around.state("a/one") == "closed"
+
+
+async def test_who_may_be_asked_sooner_is_asked_sooner() -> None:
+    around = world(one=[ProviderUnavailable("p", retry_after_s=9.0), HEARD], two=[DOWN, HEARD])
+    await run(around)
+
+    assert (calls(around), around.slept[0] < 1) == (["a/one", "a/two", "a/two"], True)
+
+
+async def test_a_service_that_comes_up_is_asked_at_the_cap_though_it_needs_longer() -> None:
+    """It only guesses. A rate limit would be counted against us."""
+    around = world(one=[ProviderUnavailable("p", "the model is loading", retry_after_s=20.0), HEARD])
+    await run(around)
+
+    assert 15.0 <= around.slept[0] <= 15.25
+
+
 async def test_nobody_waits_longer_than_the_cap() -> None:
     """The caller is told when to come back instead."""
     around = world(one=[RateLimited("p", retry_after_s=60.0)])
