@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from gateway.dispatch.answers import Answer, Attempt, Kind, problem_of
+from gateway.dispatch.answers import Answer, Attempt, Kind, overloaded, problem_of
 from gateway.dispatch.copies import Copies
 from gateway.dispatch.plan import times_for
 from gateway.dispatch.race import first_answer
@@ -261,13 +262,16 @@ class Attempts:
 
     def _problem(self) -> Problem:
         past_deadline = self._clock() >= self._terms.deadline
-        return problem_of(
+        problem = problem_of(
             self._errors,
             self.made,
             self._turns.away(),
             past_deadline=past_deadline,
             again_in_s=self._turns.back_in_s(),
         )
+        # One that works was not asked: another time it may be.
+        is_full = self._turns.are_full and problem.status == HTTPStatus.BAD_GATEWAY
+        return overloaded("every deployment of the model that answers is") if is_full else problem
 
 
 def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:

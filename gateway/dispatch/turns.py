@@ -70,6 +70,7 @@ class Turns:
         self._settings = settings
         self._clock = clock
         self._round = 0
+        self.are_full = False  # one could not be asked for want of a place
 
     def new_round(self) -> None:
         """Let everybody be asked once more."""
@@ -85,13 +86,17 @@ class Turns:
         return next((turn for turn in self._askable() if self._begin(turn)), None)
 
     async def queued(self, deadline: Moment) -> Turn | None:
-        """Wait for a place where all that could be asked are busy. Raises Problem 429 where that takes too long."""
+        """Wait for a place where all that could be asked are busy.
+
+        Where that takes too long, the round is over if another may be asked again. Raises Problem 429 otherwise.
+        """
         while busy := self._askable():
             by_slots = {turn.health.slots: turn for turn in busy if turn.health.slots.has_room_to_wait}
             wait_s = min(self._settings.queue.max_wait, deadline - self._clock())
             taken = await take_one(list(by_slots), wait_s) if by_slots else None
             if taken is None:
-                raise overloaded("every deployment of the model is")
+                self._pass_over(busy)
+                return None
             turn, now = by_slots[taken], self._clock()
             if turn.health.admits(now) and self._may_call(turn, now):
                 self._note(turn, turn.health.begin(now))
@@ -127,12 +132,24 @@ class Turns:
         jitter_s: a random wait, by how often it has been asked.
         """
         now, cap_s = self._clock(), self._settings.retries.cap
-        asked = [turn for turn in self._turns if turn.error and turn.may_be_asked(self._settings.retries.limit)]
         # While its probe is out, a deployment's return has no time: as good as now, and at worst another round.
         away = [
-            (turn, max(turn.health.condition("", now).again_in_s or 0.0, turn.not_before - now, 0.0)) for turn in asked
+            (turn, max(turn.health.condition("", now).again_in_s or 0.0, turn.not_before - now, 0.0))
+            for turn in self._again()
         ]
         return min((away_s + jitter_s(turn.calls) for turn, away_s in away if away_s <= cap_s), default=None)
+
+    def _pass_over(self, busy: Sequence[Turn]) -> None:
+        """Leave the busy ones out of this round. Raises Problem 429 where there will be no other."""
+        self.are_full = True
+        for turn in busy:
+            turn.round = self._round
+        if not self._again():
+            raise overloaded("every deployment of the model is")
+
+    def _again(self) -> list[Turn]:
+        """Return those that were asked and may be asked again."""
+        return [turn for turn in self._turns if turn.error and turn.may_be_asked(self._settings.retries.limit)]
 
     def _askable(self) -> list[Turn]:
         now, limit = self._clock(), self._settings.retries.limit

@@ -455,6 +455,26 @@ class TestPlaces:
         assert (caught.value.status, caught.value.type, caught.value.headers["Retry-After"]) == (429, "overloaded", "1")
         assert second.result().transcript == HEARD
 
+    @pytest.mark.parametrize("then", [HEARD, DOWN])
+    async def test_one_that_failed_is_asked_again_where_the_other_is_full(
+        self, then: Transcript | ProviderError
+    ) -> None:
+        around = world(reliability(retries={"limit": 1}, queue={"max_waiting": 0}), one=[DOWN, then], two=[None])
+        self._limited(around, one=9, two=1)
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run(around, "a/two"))
+            await around.backends["a/two"].called.wait()
+            if then is HEARD:
+                assert (await run(around)).deployment.name == "a/one"
+            else:
+                with pytest.raises(Problem) as caught:
+                    await run(around)
+                assert (caught.value.status, caught.value.type) == (429, "overloaded")
+            first.cancel()
+
+        assert calls(around)[:2] == ["a/one", "a/one"]
+        assert [around.health[deployment(name)].slots.taken for name in ("a/one", "a/two")] == [0, 0]
+
     async def test_a_wait_that_takes_too_long_is_shed(self) -> None:
         around = world(reliability(queue={"max_wait": 0.01}), one=[None])
         self._limited(around, one=1)
