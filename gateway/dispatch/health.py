@@ -51,6 +51,7 @@ class Health:
         self.called_at = -math.inf
         self._paced_at = -math.inf
         self._state: breaker.State = breaker.CLOSED
+        self._back_since = -math.inf  # when a probe last closed the breaker
         self._retries = budget.Budget()
         self._hedges = budget.Budget()
 
@@ -89,16 +90,18 @@ class Health:
         """Begin a call in a place already taken."""
         self.called_at = now
         self._state, is_probe = breaker.begin(self._state, now)
-        return Call(self, is_probe=is_probe)
+        return Call(self, now, is_probe=is_probe)
 
-    def ended(self, now: float, verdict: Verdict, *, is_probe: bool) -> None:
+    def ended(self, now: float, verdict: Verdict, call: Call) -> None:
         """Note what a call showed."""
         if verdict.park is not None:
             why, for_s = verdict.park
-            self._state = breaker.park(self._state, now, why, for_s, is_probe=is_probe)
-        else:
+            self._state = breaker.park(self._state, now, why, for_s, is_probe=call.is_probe)
+        elif call.is_probe or call.began >= self._back_since:  # else a probe has shown something newer
             rules = rules_of(self.settings.breakers)
-            self._state = breaker.end(self._state, now, verdict.outcome, rules, is_probe=is_probe)
+            self._state = breaker.end(self._state, now, verdict.outcome, rules, is_probe=call.is_probe)
+        if call.is_probe and isinstance(self._state, breaker.Closed):
+            self._back_since = now
         if verdict.pace is not None:
             self.paces.append(verdict.pace)
             self.pace = decayed(self.pace, verdict.pace, idle_s=now - self._paced_at)
@@ -144,7 +147,8 @@ class Health:
 class Call:
     """A call in progress: a place taken, and perhaps the probe. It ends once, whatever happens."""
 
-    def __init__(self, health: Health, *, is_probe: bool) -> None:
+    def __init__(self, health: Health, began: float, *, is_probe: bool) -> None:
+        self.began = began
         self.is_probe = is_probe
         self._health: Health | None = health
 
@@ -152,7 +156,7 @@ class Call:
         """Give the place back and note what the call showed. Nothing the second time."""
         health, self._health = self._health, None
         if health is not None:
-            health.ended(now, verdict, is_probe=self.is_probe)
+            health.ended(now, verdict, self)
             health.slots.give_back()
 
 
