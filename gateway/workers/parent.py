@@ -20,6 +20,7 @@ from gateway.reload import OnHangup, Reloaded
 from gateway.serve import CannotListen
 from gateway.workers import merge
 from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
+from gateway.workers.counted import Counted
 from gateway.workers.shares import for_one_worker
 from gateway.workers.sockets import listeners
 from providers.local.provider import NAME as LOCAL
@@ -65,6 +66,7 @@ class Parent:
         self._read = read
         self._announce = announce
         self._workers: dict[int, Child] = {}  # by place
+        self._counted = Counted()
         self._engine: Child | None = None
         self._engine_settings = settings  # what it is given when it starts
         self._engine_wanted = asyncio.Event()
@@ -148,7 +150,7 @@ class Parent:
             return merge.statuses(await self._all("status"))
 
         async def metrics(_: object) -> bytes:
-            return await asyncio.to_thread(merge.metrics, await self._all("metrics"))
+            return await self._metrics()
 
         return {"settings": settings, "ready": is_ready, "reload": reload, "status": status, "metrics": metrics}
 
@@ -156,6 +158,14 @@ class Parent:
         """Ask every worker; those that do not answer in time are left out."""
         answers = await asyncio.gather(*(_asked(each, what) for each in tuple(self._workers.values())))
         return [each for each in answers if each is not None]
+
+    async def _metrics(self) -> bytes:
+        children = tuple(self._workers.values())
+        told = await asyncio.gather(*(_asked(each, "metrics") for each in children))
+        for child, text in zip(children, told, strict=True):
+            if text is not None and child in self._workers.values():
+                self._counted.note(child, text)
+        return await asyncio.to_thread(merge.metrics, self._counted.texts())
 
     async def _told_all(self, settings: Settings | str) -> Reloaded:
         """Return what came of it: the first error, else what needs a restart."""
@@ -212,6 +222,7 @@ class Parent:
                 child.channel.tell("stop", self._grace_s)
             code = await _ended(child)
             del self._workers[place]
+            self._counted.end(child)
             served = served or child.ready.is_set()
             if self._stopping.is_set():
                 return

@@ -132,6 +132,24 @@ async def test_a_worker_that_cannot_be_started_is_started_later(tmp_path: Path) 
             assert (await client.ask()).status == 200
 
 
+async def test_what_a_dead_worker_has_counted_is_still_counted(tmp_path: Path) -> None:
+    """Whoever watches a total would take its fall for a restart of the whole gateway."""
+    total = f'asr_requests_total{{front="hf",model="{MODEL}",status="200"}}'
+    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, client):
+        for _ in range(20):
+            await client.ask()
+        assert (await metrics(client))[total] == 20
+        os.kill(children(served)[0], signal.SIGKILL)
+        await served.wait_for("worker_ended")
+        assert (await metrics(client))[total] == 20
+        while len(children(served)) < 2:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+        for _ in range(20):
+            await client.ask()
+        assert (await metrics(client))[total] == 40
+        await gauges_at_rest(client)
+
+
 async def test_sigterm_lets_all_finish(tmp_path: Path) -> None:
     async with upstream(answers(after_s=1.0)) as a, two(a.url, tmp_path, grace="500ms") as (served, client):
         pids = children(served)
