@@ -32,7 +32,7 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
-from gateway.logs import event
+from gateway.logs import LOG, event
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.stores.redis import SharedStore
@@ -118,7 +118,7 @@ class Gateway:
             self._beside.set()
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
-        yield Checks(lambda: self.dispatcher).watch()
+        yield Checks(lambda: self.dispatcher, self._check_failed).watch()
         if self.shared is not None:
             yield self.shared.watch()
 
@@ -245,6 +245,9 @@ class Gateway:
             means=means,
             today=lambda: datetime.now(UTC).date(),
         )
+
+    def _check_failed(self, deployment: Deployment, error: Exception) -> None:
+        LOG.error("check_failed", exc_info=error, extra={"fields": {"deployment": self.health.label(deployment)}})
 
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
         self.metrics.attempt(self.health.label(deployment), attempt)
