@@ -37,12 +37,13 @@ from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.stores.redis import SharedStore
 from providers.audio.demux import Demuxer
+from providers.errands import Errands
 from providers.local.provider import LocalModel
 from providers.transport import new_session
 from providers.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from config.settings import AccountSettings, Settings
     from gateway.dispatch.answers import Attempt
@@ -84,6 +85,7 @@ class Gateway:
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.shared = SharedStore(settings.redis, self._shared_changed) if settings.redis else None
         self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
+        self._leaving = Errands()  # what is still to be done for those that are over
         self._is_alone = asyncio.Event()
         self._is_alone.set()
         self._session = new_session()
@@ -127,6 +129,7 @@ class Gateway:
         self._closing.set()
         await self._beside.wait()
         await self.fleet.close()
+        await self._leaving.close()
         await self._session.close()
         if self.shared is not None:
             await self.shared.close()
@@ -219,9 +222,9 @@ class Gateway:
         needed = [
             model for fleet in (self.fleet, *(each for _, each in self._earlier)) for model in fleet.local.values()
         ]
-        for model in dict.fromkeys(model for fleet in over for model in fleet.local.values()):
-            if model not in needed:
-                model.close()
+        gone = {model: None for fleet in over for model in fleet.local.values() if model not in needed}
+        if over:
+            self._leaving.add(_left(over, list(gone)))
         if not self._earlier:
             self._is_alone.set()
 
@@ -280,6 +283,14 @@ def load_engine(account: AccountSettings, native_model: str) -> Engine:
     except ImportError as error:
         raise ModelMissing('local models need an extra: pip install "asr-gateway[local]", or [demo]') from error
     return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
+
+
+async def _left(over: Iterable[Fleet], gone: Iterable[LocalBackend]) -> None:
+    """Do what is left of configurations that no request goes by any more, and close models that no other has."""
+    for fleet in over:
+        await fleet.end_errands()
+    for model in gone:  # a worker may still be at a window of a job that was abandoned
+        await asyncio.to_thread(model.close)
 
 
 def add_routes(router: web.UrlDispatcher) -> None:
