@@ -251,6 +251,31 @@ async def test_local_models_are_loaded_once_for_all(local: tuple[Program, Client
     await gauges_at_rest(client)
 
 
+async def test_each_process_has_its_own_socket_and_no_others(local: tuple[Program, Client]) -> None:
+    """A listener that is inherited by another stays open when its worker has closed it: what connects there waits."""
+    served, client = local
+    assert [len(listening(pid)) for pid in children(served)] == [1, 1]
+    assert len(set.union(*map(listening, children(served)))) == 2
+    assert listening(children(served, "engine")[0]) == set()
+    await client.ask(sample("slushy.webm"))  # another process reads what a hostile file may break
+    of_helpers = [pid for each in children(served) for pid in descendants(each)]
+    assert all(listening(pid) == set() for pid in of_helpers)
+
+
+def descendants(pid: int) -> list[int]:
+    own = [
+        int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()
+    ]
+    return own + [each for child in own for each in descendants(child)]
+
+
+def listening(pid: int) -> set[str]:
+    """Return the inodes of the TCP sockets that a process listens on."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listens = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
+    return listens & {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+
+
 async def test_what_the_engine_refuses_is_told_in_its_own_words(local: tuple[Program, Client]) -> None:
     _, client = local
     told = await client.ask(sample("jfk.flac")[:3000])
