@@ -22,7 +22,7 @@ from gateway.workers import merge
 from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
 from gateway.workers.counted import Counted
 from gateway.workers.shares import for_one_worker
-from gateway.workers.sockets import listeners
+from gateway.workers.sockets import BACKLOG, listeners
 from providers.local.provider import NAME as LOCAL
 
 if TYPE_CHECKING:
@@ -379,5 +379,5 @@ def _listening(settings: Settings) -> list[socket.socket]:
 def _engine_socket(folder: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(folder / "engine"))
-        listener.listen(1024)
+        listener.listen(BACKLOG)
         yield listener

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -305,7 +305,9 @@ async def test_what_no_configuration_names_goes_when_it_is_told_to() -> None:
 
 
 @asynccontextmanager
-async def process(settings: Settings, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Channel]]:
+async def process(
+    settings: Settings, folder: Path, queue: int = 1
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Channel]]:
     """Start an engine as the parent does, and be its parent."""
     ready = asyncio.Event()
 
@@ -319,7 +321,7 @@ async def process(settings: Settings, folder: Path) -> AsyncIterator[tuple[async
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         listener.bind(str(folder / "engine"))
-        listener.listen()
+        listener.listen(queue)
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (theirs.fileno(), listener.fileno())
@@ -349,3 +351,15 @@ async def test_it_serves_until_its_parent_is_gone_whatever_signal_comes(tmp_path
         channel.close()
         async with asyncio.timeout(30):
             assert await started.wait() == 0
+
+
+async def test_who_asks_while_it_is_started_again_waits_in_its_queue(tmp_path: Path) -> None:
+    """The socket is the parent's: it takes as many as it did before."""
+    async with process(locally("tiny.en"), tmp_path, queue=1024) as (started, _):
+        started.kill()
+        await started.wait()
+        with ExitStack() as stack:
+            for _ in range(500):
+                connection = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                connection.settimeout(0)
+                connection.connect(str(tmp_path / "engine"))  # at once, or it raises BlockingIOError
