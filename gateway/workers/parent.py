@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -72,6 +73,7 @@ class Parent:
         self._engine_wanted = asyncio.Event()
         self._stopping = asyncio.Event()
         self._grace_s: float | None = None  # None: as configured
+        self._folder: Path | None = None  # where the engine's socket is
         self._one_at_a_time = asyncio.Lock()
         self._was_reloaded = asyncio.Event()
 
@@ -80,6 +82,7 @@ class Parent:
         ports = _listening(self.settings)
         try:
             with TemporaryDirectory(prefix="asr-") as folder, _engine_socket(Path(folder)) as engine:
+                self._folder = Path(folder)
                 try:
                     await self._kept(ports, engine, Path(folder) / "engine")
                 except* DidNotStart as several:
@@ -325,6 +328,8 @@ class Parent:
         for child in (*self._workers.values(), *([self._engine] if self._engine else [])):
             with contextlib.suppress(ProcessLookupError):
                 child.process.kill()
+        if self._folder is not None:  # nothing is unwound now
+            shutil.rmtree(self._folder, ignore_errors=True)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -42,6 +42,11 @@ def children(served: Program, module: str = "worker") -> list[int]:
     return [int(each) for each in of_parent if f"gateway.workers.{module}" in Path(f"/proc/{each}/cmdline").read_text()]
 
 
+def folder_of(worker: int) -> Path:
+    """Return where the engine's socket is: it is named in a worker's command."""
+    return Path(Path(f"/proc/{worker}/cmdline").read_text().split("\0")[-2]).parent
+
+
 async def status(client: Client) -> dict[str, Any]:
     async with client.session.get(f"{client.url}/status") as reply:
         told: dict[str, Any] = await reply.json()
@@ -170,6 +175,8 @@ async def test_sigterm_lets_all_finish(tmp_path: Path) -> None:
 async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
     async with upstream(answers(after_s=60)) as a, two(a.url, tmp_path, drain="1h") as (served, client):
         pids = children(served)
+        folder = folder_of(pids[0])
+        assert folder.exists()
         asking = asyncio.get_running_loop().create_task(client.ask())
         while not a.open:  # noqa: ASYNC110 - seen from outside
             await asyncio.sleep(0.01)
@@ -179,6 +186,7 @@ async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
         assert await served.process.wait() == -signal.SIGTERM
         assert (await asking).status == 0
         await gone(pids)
+        assert not folder.exists()
 
 
 async def test_who_hangs_is_ended_when_the_drain_is_over(tmp_path: Path) -> None:
