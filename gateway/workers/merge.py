@@ -25,16 +25,19 @@ _ONE_FOR_ALL: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
 }
 
 
-def statuses(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the workers' statuses as one: sums, and the worst of each deployment's states."""
-    first = told[0]
+def statuses(told: Sequence[Mapping[str, Any]], workers: int) -> dict[str, Any]:
+    """Return the workers' statuses as one: sums, and the worst of each deployment's states.
+
+    workers: as many as there should be. One that does not answer, or is just being started again, is no good news.
+    """
+    silent = ("degraded",) if len(told) < workers else ()
     return {
-        **first,
-        "status": min((each["status"] for each in told), key=_WORST_FIRST.index),
+        **(told[0] if told else {}),
+        "status": min((*(each["status"] for each in told), *silent), key=_WORST_FIRST.index),
         "in_flight": sum(each["in_flight"] for each in told),
         "missing": list(dict.fromkeys(sentence for each in told for sentence in each["missing"])),
         "reload_error": next((each["reload_error"] for each in told if each["reload_error"]), None),
-        "redis": min((each["redis"] for each in told), key=_REDIS.index),
+        "redis": min((each["redis"] for each in told), key=_REDIS.index, default=None),
         "workers": len(told),
         "deployments": [_deployment(same) for same in _by_name(told)],
     }

@@ -150,7 +150,7 @@ class Parent:
             return await self.reload()
 
         async def status(_: object) -> dict[str, Any]:
-            return merge.statuses(await self._all("status"))
+            return merge.statuses(await self._all("status"), self._places)
 
         async def metrics(_: object) -> bytes:
             return await self._metrics()
