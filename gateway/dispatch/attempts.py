@@ -208,7 +208,7 @@ class Attempts:
     async def _sent(self, turn: Turn, outcome: _Outcome) -> Transcript:
         """Return the transcript; leave in outcome what it says of the deployment. Raises ProviderError."""
         deployment, began = turn.candidate.deployment, self._clock()
-        until = self._until(began)
+        until = self._until(turn, began)
         job = await self._job_for(turn.candidate, until)  # what fails here is the audio's fault, or this machine's
         settings, terms, sent = self._means.reliability.breakers, self._terms, self._clock()
         try:
@@ -232,10 +232,11 @@ class Attempts:
         self.made.append(attempt)
         self._means.on_attempt(deployment, attempt)
 
-    def _until(self, now: float) -> Moment:
+    def _until(self, turn: Turn, now: float) -> Moment:
         """Return when an attempt must be over: its own limit, and a part of what is left."""
-        limit = self._means.reliability.attempt_timeout
-        until = share(now, self._terms.deadline, is_last=not self._turns.is_anybody_left)
+        limit, deadline = self._means.reliability.attempt_timeout, self._terms.deadline
+        is_last = not self._turns.is_another_by(share(now, deadline, is_last=False), turn)
+        until = share(now, deadline, is_last=is_last)
         return Moment(until if limit is None else min(until, now + self._allowed_s(limit)))
 
     def _allowed_s(self, allowance: Allowance) -> float:

@@ -73,6 +73,12 @@ class Health:
         """Tell whether nothing but slowness speaks against it: better than nobody."""
         return isinstance(self._state, breaker.Open) and self._state.why is breaker.Why.SLOW and not self.admits(now)
 
+    def is_back_by(self, moment: float, now: float) -> bool:
+        """Tell whether it is well, or limits us and will not at a moment to come. What is broken may be so still."""
+        due = breaker.due_at(self._state, now)
+        limits = isinstance(self._state, breaker.Open) and self._state.why is breaker.Why.RATE_LIMITED
+        return due is None or (limits and due <= moment)
+
     def away_s(self, now: float) -> float | None:
         """Return for how long it is not to be asked: None where it may be now, infinity while a probe is out."""
         due = breaker.due_at(self._state, now)

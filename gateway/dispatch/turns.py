@@ -81,6 +81,10 @@ class Turns:
         """Tell whether another could be asked in this round."""
         return bool(self._askable())
 
+    def is_another_by(self, moment: float, than: Turn) -> bool:
+        """Tell whether one besides that one could be asked, for the first time or again, now or at a moment to come."""
+        return any(turn is not than and self._may_come(turn, moment) for turn in self._turns)
+
     def free(self) -> Turn | None:
         """Return the first that can be asked now and has a place."""
         return next((turn for turn in self._askable() if self._begin(turn)), None)
@@ -138,6 +142,11 @@ class Turns:
             for turn in self._again()
         ]
         return min((away_s + jitter_s(turn.calls) for turn, away_s in away if away_s <= cap_s), default=None)
+
+    def _may_come(self, turn: Turn, moment: float) -> bool:
+        is_being_asked = turn.error is None and turn.round == self._round
+        may = not is_being_asked and turn.may_be_asked(self._settings.retries.limit) and turn.not_before <= moment
+        return may and turn.health.is_back_by(moment, self._clock())
 
     def _pass_over(self, busy: Sequence[Turn]) -> None:
         """Leave the busy ones out of this round. Raises Problem 429 where there will be no other."""

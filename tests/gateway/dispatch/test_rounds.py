@@ -290,6 +290,68 @@ class Slow:
         return await self._inner.transcribe(job, to, deadline)
 
 
+class Hangs:
+    """A backend that says nothing until its time is over."""
+
+    def __init__(self, around: World) -> None:
+        self._around = around
+        self.given_s: list[float] = []
+
+    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+        del job, to
+        self.given_s.append(deadline - self._around.now)
+        self._around.now = deadline
+        raise LATE
+
+
+async def test_one_that_hangs_leaves_time_to_ask_again_who_failed_before_it() -> None:
+    around = world(one=[DOWN, HEARD], two=[])
+    around.slow["a/two"] = hangs = Hangs(around)
+
+    assert (await run(around)).deployment.name == "a/one"
+    assert hangs.given_s == [300.0]
+
+
+@pytest.mark.parametrize(("parked_s", "given_s"), [(299.0, 300.0), (301.0, 600.0)])
+async def test_one_that_hangs_leaves_time_for_who_is_back_by_then(parked_s: float, given_s: float) -> None:
+    around = world(reliability(breakers={"park_max": 900.0}), one=[], two=[RateLimited("p", retry_after_s=parked_s)])
+    with pytest.raises(Problem):
+        await run(around, "a/two")
+    around.backends["a/two"].answers.append(HEARD)
+    around.slow["a/one"] = hangs = Hangs(around)
+    if given_s < 600.0:
+        assert (await run(around)).deployment.name == "a/two"
+    else:
+        with pytest.raises(Problem):
+            await run(around)
+
+    assert hangs.given_s == [given_s]
+
+
+@pytest.mark.parametrize("others", [(), ("two",)])
+async def test_who_is_the_last_has_all_the_time(others: tuple[str, ...]) -> None:
+    """Also where it is tried again, and where the other is known to be broken."""
+    settings = reliability(breakers={"consecutive": 2}, retries={"limit": 1})
+    around = world(settings, one=[DOWN], two=[DOWN] * 2)
+    with pytest.raises(Problem):
+        await run(around, "a/two")
+    assert around.state("a/two") == "open"
+    hangs, backend = Hangs(around), around.backends["a/one"]
+
+    class Then:
+        """Fails, then hangs."""
+
+        async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+            return await (backend if backend.answers else hangs).transcribe(job, to, deadline)
+
+    around.slow["a/one"] = Then()
+    slept = len(around.slept)
+    with pytest.raises(Problem):
+        await run(around, "a/one", *(f"a/{each}" for each in others))
+
+    assert hangs.given_s == [pytest.approx(600.0 - sum(around.slept[slept:]))]
+
+
 class TestHedging:
     """A second attempt that joins where the first is slow."""
 
