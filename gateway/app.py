@@ -37,15 +37,17 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
+from gateway.logs import LOG
 from gateway.metrics import Metrics
 from gateway.reload import Reloader
 from gateway.state import State
 from providers.audio.demux import Demuxer
+from providers.errands import Errands
 from providers.local.provider import LocalModel
 from providers.transport import new_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from aiohttp import ClientSession
 
@@ -94,6 +96,7 @@ class Gateway:
         self.flights = Flights(self.health.clock)
         self._session, self._fetching = new_session(), make_fetching()
         self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
+        self._leaving = Errands()  # what is still to be done for those that are over
         self._is_alone = asyncio.Event()
         self._is_alone.set()
         self._make_local = make_local or load_here
@@ -133,7 +136,7 @@ class Gateway:
             self._beside.set()
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
-        yield Checks(lambda: self.dispatcher).watch()
+        yield Checks(lambda: self.dispatcher, self._check_failed).watch()
         yield self.flights.carry()
         yield from self.state.work()
 
@@ -144,6 +147,7 @@ class Gateway:
         self._closing.set()
         await self._beside.wait()
         await self.fleet.close()
+        await self._leaving.close()
         await self._session.close()
         await self._fetching.close()
         await self.state.close()
@@ -271,9 +275,9 @@ class Gateway:
         needed = [
             model for fleet in (self.fleet, *(each for _, each in self._earlier)) for model in fleet.local.values()
         ]
-        for model in dict.fromkeys(model for fleet in over for model in fleet.local.values()):
-            if model not in needed:
-                model.close()
+        gone = {model: None for fleet in over for model in fleet.local.values() if model not in needed}
+        if over:
+            self._leaving.add(_left(over, list(gone)))
         if not self._earlier:
             self._is_alone.set()
 
@@ -297,6 +301,9 @@ class Gateway:
             means=means,
             today=lambda: datetime.now(UTC).date(),
         )
+
+    def _check_failed(self, deployment: Deployment, error: Exception) -> None:
+        LOG.error("check_failed", exc_info=error, extra={"fields": {"deployment": self.health.label(deployment)}})
 
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
         self.metrics.attempt(self.health.label(deployment), attempt)
@@ -324,6 +331,14 @@ def load_engine(account: AccountSettings, native_model: str) -> Engine:
     except ImportError as error:
         raise ModelMissing('local models need an extra: pip install "asr-gateway[local]", or [demo]') from error
     return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
+
+
+async def _left(over: Iterable[Fleet], gone: Iterable[LocalBackend]) -> None:
+    """Do what is left of configurations that no request goes by any more, and close models that no other has."""
+    for fleet in over:
+        await fleet.end_errands()
+    for model in gone:  # a worker may still be at a window of a job that was abandoned
+        await asyncio.to_thread(model.close)
 
 
 def _body_limits(settings: Settings) -> BodyLimits:

@@ -27,7 +27,7 @@ class Drain:
     @asynccontextmanager
     async def cut(self) -> AsyncIterator[None]:
         """Run a request so that it can be ended: TimeoutError is raised in it then."""
-        async with asyncio.timeout(None) as timeout:
+        async with asyncio.timeout(0 if self.is_cutting else None) as timeout:
             self._timeouts.add(timeout)
             self._idle.clear()
             try:

@@ -87,9 +87,13 @@ class Fleet:
         """Say what is missing, a sentence for each local model that could not be loaded."""
         return [str(model.missing) for model in self.local.values() if model.missing]
 
-    async def close(self) -> None:
+    async def end_errands(self) -> None:
+        """Return when what providers are still to be told of jobs that are over has been said."""
         for provider in self._http.values():
             await provider.close()
+
+    async def close(self) -> None:
+        await self.end_errands()
         for model in self.local.values():
             await asyncio.to_thread(model.close)
 

@@ -103,9 +103,10 @@ def problem_of(
     again_in_s: until the first of all could answer again, where that is known.
     """
     lines = "; ".join([*map(str, attempts), *map(_line, away)])
-    last = errors[-1] if errors else None
-    if isinstance(last, JobRejected):
-        return Problem(status=400, type="unreadable-audio", message=last.reason or "the provider refused the audio")
+    # Of two that raced it need not be the last.
+    rejected = next((each for each in errors if isinstance(each, JobRejected)), None)
+    if rejected is not None:
+        return Problem(status=400, type="unreadable-audio", message=rejected.reason or "the provider refused the audio")
     if past_deadline or (_all(errors, AttemptTimedOut) and not away):
         return _final(504, DEADLINE, f"no answer before the deadline: {lines}")
     if _only_waiting_helps(errors, away):

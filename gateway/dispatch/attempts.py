@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from gateway.dispatch.answers import Answer, Attempt, Kind, problem_of
+from gateway.dispatch.answers import Answer, Attempt, Kind, overloaded, problem_of
 from gateway.dispatch.copies import Copies
 from gateway.dispatch.plan import times_for
 from gateway.dispatch.race import first_answer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
-    from config.reliability import Reliability
+    from config.reliability import Allowance, Reliability
     from gateway.dispatch.health import HealthBook
     from gateway.dispatch.plan import Candidate
     from gateway.intake.transcoder import Transcoder
@@ -190,7 +191,7 @@ class Attempts:
         try:
             transcript = await self._called(turn, kind)
         except ProviderError as error:
-            turn.error = error
+            turn.failed(error, self._clock(), self._means.reliability.retries.cap)
             self._errors.append(error)
             return None
         candidate = turn.candidate
@@ -212,7 +213,8 @@ class Attempts:
 
     async def _sent(self, turn: Turn, outcome: _Outcome) -> Transcript:
         """Return the transcript; leave in outcome what it says of the deployment. Raises ProviderError."""
-        deployment, until = turn.candidate.deployment, self._until()
+        deployment, began = turn.candidate.deployment, self._clock()
+        until = self._until(turn, began)
         job = await self._job_for(turn.candidate, until)  # what fails here is the audio's fault, or this machine's
         settings, own_key, sent = self._means.reliability.breakers, self._terms.own_key, self._clock()
         hurried = self._terms.hurried  # now: another may join while this call has its own limit already
@@ -220,7 +222,8 @@ class Attempts:
             transcript = await self._means.backend_of(deployment).transcribe(job, deployment, until)
             check_times(transcript, job, deployment.account.adapter)
         except ProviderError as error:
-            outcome.verdict = of_error(error, settings, hurried=hurried, own_key=own_key)
+            cut_short = hurried and not self._is_enough(until - began)
+            outcome.verdict = of_error(error, settings, hurried=cut_short, own_key=own_key)
             raise
         outcome.word = "ok"
         spent_for_s = None if own_key else transcript.spent_for_s
@@ -237,14 +240,24 @@ class Attempts:
         self.made.append(attempt)
         self._means.on_attempt(deployment, attempt)
 
-    def _until(self) -> Moment:
+    def _until(self, turn: Turn, now: float) -> Moment:
         """Return when an attempt must be over: its own limit, and a part of what is left."""
-        now, limit = self._clock(), self._means.reliability.attempt_timeout
-        until = share(now, self._terms.deadline, is_last=not self._turns.is_anybody_left)
-        if limit is not None:
-            length_s = self._job.audio.duration_s or 0.0
-            until = min(until, now + allowed_s(limit.base, limit.per_audio_second, limit.max, length_s))
-        return Moment(until)
+        limit, deadline = self._means.reliability.attempt_timeout, self._terms.deadline
+        is_last = not self._turns.is_another_by(share(now, deadline, is_last=False), turn)
+        until = share(now, deadline, is_last=is_last)
+        return Moment(until if limit is None else min(until, now + self._allowed_s(limit)))
+
+    def _allowed_s(self, allowance: Allowance) -> float:
+        length_s = self._job.audio.duration_s or 0.0
+        return allowed_s(allowance.base, allowance.per_audio_second, allowance.max, length_s)
+
+    def _is_enough(self, seconds: float) -> bool:
+        """Tell whether a call that took so long without an answer speaks against its deployment, whoever set the limit.
+
+        It does where our own limit for an attempt is as long, or a call that is answered as late counts as slow.
+        """
+        limits = (self._means.reliability.attempt_timeout, self._means.reliability.breakers.slow_call)
+        return seconds >= min(self._allowed_s(limit) for limit in limits if limit is not None)
 
     async def _job_for(self, candidate: Candidate, until: Moment) -> TranscriptionJob:
         """Return the job as it is put to one candidate. Raises ProviderError."""
@@ -265,6 +278,9 @@ class Attempts:
             past_deadline=past_deadline,
             again_in_s=self._turns.back_in_s(),
         )
+        # One that works was not asked: another time it may be.
+        if self._turns.are_full and problem.status == HTTPStatus.BAD_GATEWAY:
+            problem = overloaded("every deployment of the model that answers is")
         problem.attempts = len(self.made)
         return problem
 

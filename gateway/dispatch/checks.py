@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import wave
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -34,9 +34,10 @@ _RATE_HZ: Final = 16_000
 class Checks:
     """One process's, of whatever is configured at the moment."""
 
-    def __init__(self, dispatcher: Callable[[], Dispatcher]) -> None:
-        """dispatcher: gives the present configuration's."""
+    def __init__(self, dispatcher: Callable[[], Dispatcher], on_fault: Callable[[Deployment, Exception], None]) -> None:
+        """dispatcher: gives the present configuration's. on_fault: is told of mistakes of ours."""
         self._dispatcher = dispatcher
+        self._on_fault = on_fault
         self._audio = silence()
 
     async def watch(self) -> None:
@@ -56,8 +57,13 @@ class Checks:
         job = TranscriptionJob(model=deployment.native_model, audio=self._audio)
         candidate = Candidate(deployment=deployment, capabilities=capabilities)
         terms = Terms(deadline=dispatcher.deadline_of(self._audio), first=Kind.CHECK)
-        with closing(Attempts(job, (candidate,), _once(dispatcher.means), terms)) as attempts, suppress(Problem):
-            await attempts.run()
+        with closing(Attempts(job, (candidate,), _once(dispatcher.means), terms)) as attempts:
+            try:
+                await attempts.run()
+            except Problem:
+                pass  # its health knows
+            except Exception as error:  # noqa: BLE001 - told on; every request would end with a check that raised it
+                self._on_fault(deployment, error)
 
 
 def due(means: Means) -> Iterator[Deployment]:

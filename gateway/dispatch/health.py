@@ -51,6 +51,7 @@ class Health:
         self.called_at = -math.inf
         self._paced_at = -math.inf
         self._state: breaker.State = breaker.CLOSED
+        self._back_since = -math.inf  # when a probe last closed the breaker
         self._retries = budget.Budget()
         self._hedges = budget.Budget()
         self._requests = _minute(deployment.requests_per_minute)
@@ -76,6 +77,12 @@ class Health:
         """Tell whether nothing but slowness speaks against it: better than nobody."""
         is_slow = isinstance(self._state, breaker.Open) and self._state.why is breaker.Why.SLOW
         return is_slow and not breaker.admits(self._state, now) and self._allowed_in_s(now) is None
+
+    def is_back_by(self, moment: float, now: float) -> bool:
+        """Tell whether it is well, or limits us and will not at a moment to come. What is broken may be so still."""
+        due = breaker.due_at(self._state, now)
+        limits = isinstance(self._state, breaker.Open) and self._state.why is breaker.Why.RATE_LIMITED
+        return due is None or (limits and due <= moment)
 
     def away_s(self, now: float) -> float | None:
         """Return for how long it is not to be asked: None where it may be now, infinity while a probe is out."""
@@ -104,16 +111,18 @@ class Health:
         if self._audio_s is not None:
             self._audio_s = allowance.after(self._audio_s, now, audio_s)
         self._state, is_probe = breaker.begin(self._state, now)
-        return Call(self, is_probe=is_probe)
+        return Call(self, now, is_probe=is_probe)
 
-    def ended(self, now: float, verdict: Verdict, *, is_probe: bool) -> None:
+    def ended(self, now: float, verdict: Verdict, call: Call) -> None:
         """Note what a call showed."""
         if verdict.park is not None:
             why, for_s = verdict.park
-            self._state = breaker.park(self._state, now, why, for_s, is_probe=is_probe)
-        else:
+            self._state = breaker.park(self._state, now, why, for_s, is_probe=call.is_probe)
+        elif call.is_probe or call.began >= self._back_since:  # else a probe has shown something newer
             rules = rules_of(self.settings.breakers)
-            self._state = breaker.end(self._state, now, verdict.outcome, rules, is_probe=is_probe)
+            self._state = breaker.end(self._state, now, verdict.outcome, rules, is_probe=call.is_probe)
+        if call.is_probe and isinstance(self._state, breaker.Closed):
+            self._back_since = now
         if verdict.pace is not None:
             self.paces.append(verdict.pace)
             self.pace = decayed(self.pace, verdict.pace, idle_s=now - self._paced_at)
@@ -161,7 +170,8 @@ class Health:
 class Call:
     """A call in progress: a place taken, and perhaps the probe. It ends once, whatever happens."""
 
-    def __init__(self, health: Health, *, is_probe: bool) -> None:
+    def __init__(self, health: Health, began: float, *, is_probe: bool) -> None:
+        self.began = began
         self.is_probe = is_probe
         self._health: Health | None = health
 
@@ -169,7 +179,7 @@ class Call:
         """Give the place back and note what the call showed. Nothing the second time."""
         health, self._health = self._health, None
         if health is not None:
-            health.ended(now, verdict, is_probe=self.is_probe)
+            health.ended(now, verdict, self)
             health.slots.give_back()
 
 

@@ -5,13 +5,14 @@ A round asks each at most once, and nobody is waited for while another is free.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.dispatch.answers import ONLY_AN_OPERATOR_CAN, overloaded
 from gateway.dispatch.slots import take_one
 from gateway.dispatch.verdict import NOTHING, Verdict
-from providers.errors import RateLimited
+from providers.errors import RateLimited, Temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,12 +33,22 @@ class Turn:
     calls: int = 0
     round: int = 0  # the last in which it was asked
     error: ProviderError | None = None  # the last
+    not_before: float = -math.inf  # when this job may ask it again, as it said itself
     call: Call | None = None  # the latest
 
     def end(self, now: float, verdict: Verdict = NOTHING) -> None:
         """End the call, if it is still going on."""
         if self.call is not None:
             self.call.end(now, verdict)
+
+    def failed(self, error: ProviderError, now: float, cap_s: float) -> None:
+        """Note what came instead of an answer, and when it wants to be asked again.
+
+        cap_s: the longest wait. Who limits us counts what comes sooner than told; who only comes up may be ready.
+        """
+        self.error = error
+        asked_s = error.retry_after_s if isinstance(error, Temporary) else None
+        self.not_before = now + (asked_s or 0.0 if isinstance(error, RateLimited) else min(asked_s or 0.0, cap_s))
 
     def may_be_asked(self, limit: int) -> bool:
         """Tell whether asking makes sense after what it has said. limit: retries, after the first call."""
@@ -62,6 +73,7 @@ class Turns:
         self._clock = clock
         self._audio_s = audio_s
         self._round = 0
+        self.are_full = False  # one could not be asked for want of a place
 
     def new_round(self) -> None:
         """Let everybody be asked once more."""
@@ -72,18 +84,26 @@ class Turns:
         """Tell whether another could be asked in this round."""
         return bool(self._askable())
 
+    def is_another_by(self, moment: float, than: Turn) -> bool:
+        """Tell whether one besides that one could be asked, for the first time or again, now or at a moment to come."""
+        return any(turn is not than and self._may_come(turn, moment) for turn in self._turns)
+
     def free(self) -> Turn | None:
         """Return the first that can be asked now and has a place."""
         return next((turn for turn in self._askable() if self._begin(turn)), None)
 
     async def queued(self, deadline: Moment) -> Turn | None:
-        """Wait for a place where all that could be asked are busy. Raises Problem 429 where that takes too long."""
+        """Wait for a place where all that could be asked are busy.
+
+        Where that takes too long, the round is over if another may be asked again. Raises Problem 429 otherwise.
+        """
         while busy := self._askable():
             by_slots = {turn.health.slots: turn for turn in busy if turn.health.slots.has_room_to_wait}
             wait_s = min(self._settings.queue.max_wait, deadline - self._clock())
             taken = await take_one(list(by_slots), wait_s) if by_slots else None
             if taken is None:
-                raise overloaded("every deployment of the model is")
+                self._pass_over(busy)
+                return None
             turn, now = by_slots[taken], self._clock()
             if turn.health.admits(now) and self._may_call(turn, now):
                 self._note(turn, turn.health.begin(now, self._audio_s))
@@ -119,17 +139,39 @@ class Turns:
         jitter_s: a random wait, by how often it has been asked.
         """
         now, cap_s = self._clock(), self._settings.retries.cap
-        asked = [turn for turn in self._turns if turn.error and turn.may_be_asked(self._settings.retries.limit)]
         # While its probe is out, a deployment's return has no time: as good as now, and at worst another round.
-        away = [(turn, turn.health.condition("", now).again_in_s or 0.0) for turn in asked]
+        away = [
+            (turn, max(turn.health.condition("", now).again_in_s or 0.0, turn.not_before - now, 0.0))
+            for turn in self._again()
+        ]
         return min((away_s + jitter_s(turn.calls) for turn, away_s in away if away_s <= cap_s), default=None)
+
+    def _may_come(self, turn: Turn, moment: float) -> bool:
+        is_being_asked = turn.error is None and turn.round == self._round
+        may = not is_being_asked and turn.may_be_asked(self._settings.retries.limit) and turn.not_before <= moment
+        return may and turn.health.is_back_by(moment, self._clock())
+
+    def _pass_over(self, busy: Sequence[Turn]) -> None:
+        """Leave the busy ones out of this round. Raises Problem 429 where there will be no other."""
+        self.are_full = True
+        for turn in busy:
+            turn.round = self._round
+        if not self._again():
+            raise overloaded("every deployment of the model is")
+
+    def _again(self) -> list[Turn]:
+        """Return those that were asked and may be asked again."""
+        return [turn for turn in self._turns if turn.error and turn.may_be_asked(self._settings.retries.limit)]
 
     def _askable(self) -> list[Turn]:
         now, limit = self._clock(), self._settings.retries.limit
         return [
             turn
             for turn in self._turns
-            if turn.round < self._round and turn.may_be_asked(limit) and turn.health.admits(now)
+            if turn.round < self._round
+            and turn.may_be_asked(limit)
+            and turn.not_before <= now
+            and turn.health.admits(now)
         ]
 
     def _begin(self, turn: Turn) -> bool:

@@ -18,6 +18,7 @@ from gateway.intake.spool import Spool
 from gateway.logs import HTTP, event
 from gateway.problems import Problem
 from gateway.workers.child import begin_log, first_settings, main, opened
+from gateway.workers.sockets import BACKLOG
 from providers.errors import JobRejected, ProviderError, ProviderUnavailable
 from providers.local.provider import NAME
 from providers.local.wire import JOB_BYTES, MAX_JOB_BYTES, REFUSED, TIME_LEFT, Model, Refusal, Written, refusal
@@ -159,7 +160,7 @@ async def work(arguments: list[str]) -> None:
         host = Host(spool_budget(settings))
         runner = web.AppRunner(host.web_app(), access_log=None, handler_cancellation=True, logger=HTTP)
         await runner.setup()
-        await web.SockSite(runner, socket.socket(fileno=listener_fd)).start()
+        await web.SockSite(runner, socket.socket(fileno=listener_fd), backlog=BACKLOG).start()
         made.set_result(host)
         loading = group.create_task(_load_first(host, settings, channel))
         await asyncio.wait((served,))

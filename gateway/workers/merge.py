@@ -10,6 +10,8 @@ from prometheus_client.utils import floatToGoString
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from prometheus_client import Metric
+
 _WORST_FIRST: Final = ("loading", "draining", "degraded", "ready")
 _REDIS: Final = ("lost", "ready", None)  # as whoever is worst off sees it
 _STATES: Final = ("open", "half-open", "parked", "closed")  # of a deployment, worst first
@@ -24,16 +26,19 @@ _ONE_FOR_ALL: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
 }
 
 
-def statuses(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the workers' statuses as one: sums, and the worst of each deployment's states."""
-    first = told[0]
+def statuses(told: Sequence[Mapping[str, Any]], workers: int) -> dict[str, Any]:
+    """Return the workers' statuses as one: sums, and the worst of each deployment's states.
+
+    workers: as many as there should be. One that does not answer, or is just being started again, is no good news.
+    """
+    silent = ("degraded",) if len(told) < workers else ()
     return {
-        **first,
-        "status": min((each["status"] for each in told), key=_WORST_FIRST.index),
+        **(told[0] if told else {}),
+        "status": min((*(each["status"] for each in told), *silent), key=_WORST_FIRST.index),
         "in_flight": sum(each["in_flight"] for each in told),
         "missing": list(dict.fromkeys(sentence for each in told for sentence in each["missing"])),
         "reload_error": next((each["reload_error"] for each in told if each["reload_error"]), None),
-        "redis": min((each["redis"] for each in told), key=_REDIS.index),
+        "redis": min((each["redis"] for each in told), key=_REDIS.index, default=None),
         "workers": len(told),
         "deployments": [_deployment(same) for same in _by_name(told)],
     }
@@ -73,14 +78,33 @@ def metrics(texts: Sequence[bytes]) -> bytes:
     samples: dict[str, dict[str, list[float]]] = {}
     heads: dict[str, str] = {}
     for text in texts:
-        for family in text_string_to_metric_families(text.decode()):
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            heads[family.name] = f"# HELP {name} {_one_line(family.documentation)}\n# TYPE {name} {family.type}\n"
+        for family in _families(text):
+            heads[family.name] = _head(family)
             of_family = samples.setdefault(family.name, {})
             for sample in family.samples:
                 of_family.setdefault(_written(sample.name, sample.labels), []).append(sample.value)
     whole = (heads[family] + "".join(_line(*each) for each in of.items()) for family, of in samples.items())
     return "".join(whole).encode()
+
+
+def counts(text: bytes) -> bytes:
+    """Return the families that only ever grow, and since when: no gauge of what is just going on."""
+    kept = (family for family in _families(text) if family.type != "gauge" or family.name.endswith("_created"))
+    return "".join(_head(family) + "".join(_own_lines(family)) for family in kept).encode()
+
+
+def _own_lines(family: Metric) -> Iterable[str]:
+    return (_line(_written(each.name, each.labels), [each.value]) for each in family.samples)
+
+
+def _families(text: bytes) -> Iterable[Metric]:
+    families: Iterable[Metric] = text_string_to_metric_families(text.decode())
+    return families
+
+
+def _head(family: Metric) -> str:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    return f"# HELP {name} {_one_line(family.documentation)}\n# TYPE {name} {family.type}\n"
 
 
 def _line(name: str, values: Sequence[float]) -> str:

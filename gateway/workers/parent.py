@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -20,8 +21,9 @@ from gateway.reload import OnHangup, Reloaded
 from gateway.serve import CannotListen
 from gateway.workers import merge
 from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
+from gateway.workers.counted import Counted
 from gateway.workers.shares import for_one_worker
-from gateway.workers.sockets import listeners
+from gateway.workers.sockets import BACKLOG, listeners
 from providers.local.provider import NAME as LOCAL
 
 if TYPE_CHECKING:
@@ -65,11 +67,13 @@ class Parent:
         self._read = read
         self._announce = announce
         self._workers: dict[int, Child] = {}  # by place
+        self._counted = Counted()
         self._engine: Child | None = None
         self._engine_settings = settings  # what it is given when it starts
         self._engine_wanted = asyncio.Event()
         self._stopping = asyncio.Event()
         self._grace_s: float | None = None  # None: as configured
+        self._folder: Path | None = None  # where the engine's socket is
         self._one_at_a_time = asyncio.Lock()
         self._was_reloaded = asyncio.Event()
 
@@ -78,6 +82,7 @@ class Parent:
         ports = _listening(self.settings)
         try:
             with TemporaryDirectory(prefix="asr-") as folder, _engine_socket(Path(folder)) as engine:
+                self._folder = Path(folder)
                 try:
                     await self._kept(ports, engine, Path(folder) / "engine")
                 except* DidNotStart as several:
@@ -145,10 +150,10 @@ class Parent:
             return await self.reload()
 
         async def status(_: object) -> dict[str, Any]:
-            return merge.statuses(await self._all("status"))
+            return merge.statuses(await self._all("status"), self._places)
 
         async def metrics(_: object) -> bytes:
-            return await asyncio.to_thread(merge.metrics, await self._all("metrics"))
+            return await self._metrics()
 
         async def cache(_: object) -> dict[str, Any]:
             return merge.caches(await self._all("cache"))
@@ -170,6 +175,14 @@ class Parent:
         """Ask every worker; those that do not answer in time are left out."""
         answers = await asyncio.gather(*(_asked(each, what) for each in tuple(self._workers.values())))
         return [each for each in answers if each is not None]
+
+    async def _metrics(self) -> bytes:
+        children = tuple(self._workers.values())
+        told = await asyncio.gather(*(_asked(each, "metrics") for each in children))
+        for child, text in zip(children, told, strict=True):
+            if text is not None and child in self._workers.values():
+                self._counted.note(child, text)
+        return await asyncio.to_thread(merge.metrics, self._counted.texts())
 
     async def _told_all(self, settings: Settings | str) -> Reloaded:
         """Return what came of it: the first error, else what needs a restart."""
@@ -226,6 +239,7 @@ class Parent:
                 child.channel.tell("stop", self._grace_s)
             code = await _ended(child)
             del self._workers[place]
+            self._counted.end(child)
             served = served or child.ready.is_set()
             if self._stopping.is_set():
                 return
@@ -328,6 +342,8 @@ class Parent:
         for child in (*self._workers.values(), *([self._engine] if self._engine else [])):
             with contextlib.suppress(ProcessLookupError):
                 child.process.kill()
+        if self._folder is not None:  # nothing is unwound now
+            shutil.rmtree(self._folder, ignore_errors=True)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -382,5 +398,5 @@ def _listening(settings: Settings) -> list[socket.socket]:
 def _engine_socket(folder: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(folder / "engine"))
-        listener.listen(1024)
+        listener.listen(BACKLOG)
         yield listener

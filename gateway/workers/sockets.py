@@ -10,7 +10,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any, Final
 
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024  # connections that wait to be accepted
 _DEALS_OUT: Final = sys.platform == "linux"  # elsewhere SO_REUSEPORT gives everything to the last socket
 
 
@@ -23,14 +23,14 @@ def listeners(host: str, port: int, count: int) -> list[socket.socket]:
     with ExitStack() as undo:
         first = undo.enter_context(_bound(family, address, shared=False))
         if not _DEALS_OUT:
-            first.listen(_BACKLOG)
+            first.listen(BACKLOG)
             undo.pop_all()
             return [first] * count
         address = (address[0], first.getsockname()[1], *address[2:])
         first.close()  # it has shown that nobody else listens there: a shared socket would join whoever does
         made = [undo.enter_context(_bound(family, address, shared=True)) for _ in range(count)]
         for each in made:
-            each.listen(_BACKLOG)
+            each.listen(BACKLOG)
         undo.pop_all()
         return made
 

@@ -54,6 +54,15 @@ async def test_what_is_cut_ends_with_a_timeout() -> None:
     assert (drain.is_cutting, drain.in_flight) == (True, 0)
 
 
+async def test_what_comes_after_the_cut_is_cut_as_well() -> None:
+    """Its headers were on their way: it is told so too, instead of being reset with the connection."""
+    drain = Drain()
+    drain.cut_all()
+    with pytest.raises(TimeoutError):
+        await in_flight(drain, asyncio.Event())
+    assert drain.in_flight == 0
+
+
 async def test_an_inner_timeout_is_not_taken_for_the_end() -> None:
     drain = Drain()
     async with drain.cut():

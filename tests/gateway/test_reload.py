@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,21 @@ import pytest
 import yaml
 
 from config.settings import AccountSettings, Settings
+from gateway.app import Gateway
 from providers.local.models import locate
+from providers.local.provider import LocalModel
+from providers.types import Capabilities, Transcript, TranscriptionJob
 from tests import faulty as upstreams
 from tests.asking import MODEL, WAV
 from tests.chaos.load import Client, metrics
+from tests.conftest import sample_audio
 from tests.program import Program, configuration, program
 from tests.serving import routed, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.fleet import LocalBackend
 
     Emulate = Callable[..., Awaitable[str]]
 
@@ -172,7 +179,8 @@ async def test_a_local_model_that_stays_is_kept_and_one_that_goes_is_closed() ->
         here, there = gateway.fleet.local["here/tiny.en"], gateway.fleet.local["there/tiny.en"]
         await gateway.adopt(_locally(("here", "tiny.en")))
         assert gateway.fleet.local == {"here/tiny.en": here}
-        assert (here.ready, there.ready) == (True, False)
+        await _closed(there)
+        assert here.ready
         async with session.post(f"{url}/models/{MODEL}", data=WAV) as reply:
             assert (await reply.json())["text"]
 
@@ -186,7 +194,7 @@ async def test_a_local_model_that_goes_answers_what_it_began() -> None:
         await gateway.adopt(_locally(("there", "tiny.en")))
         assert model.ready
         assert await asked
-        assert not model.ready
+        await _closed(model)
 
 
 async def test_a_local_model_that_goes_two_configurations_later_answers_too() -> None:
@@ -201,7 +209,46 @@ async def test_a_local_model_that_goes_two_configurations_later_answers_too() ->
         assert model.ready
         assert await asked
         await gateway.alone()
-        assert not model.ready
+        await _closed(model)
+
+
+async def test_a_local_model_that_goes_is_closed_beside_the_requests() -> None:
+    """Its worker may still be at a window that nobody waits for any more."""
+    engine = Stubborn()
+    gateway = Gateway(_locally(("here", "tiny.en")), make_local=lambda to, _: LocalModel(to.name, lambda _: engine))
+    await gateway.fleet.load()
+    model = gateway.fleet.local["here/tiny.en"]
+    job = TranscriptionJob(model=MODEL, audio=sample_audio("slushy.wav"))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await gateway.dispatcher.transcribe(job, gateway.routes.resolve(MODEL))
+    assert engine.begun.is_set()
+    await gateway.adopt(_locally(("there", "tiny.en")))
+    await _closed(model)
+    assert not engine.go_on.is_set()
+    engine.go_on.set()
+    await gateway.close()
+
+
+async def _closed(model: LocalBackend) -> None:
+    while model.ready:  # noqa: ASYNC110 - a thread closes it
+        await asyncio.sleep(0.01)
+
+
+class Stubborn:
+    """An engine that does not look whether anybody still waits."""
+
+    workers = 1
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
+        del job, is_abandoned
+        self.begun.set()
+        self.go_on.wait(60)
+        return Transcript(text="late")
 
 
 async def _text(session: aiohttp.ClientSession, url: str) -> str:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.attempts import Backend as Provides
-    from providers.errors import ProviderError
     from providers.types import Audio, Moment
 
 
@@ -103,7 +102,7 @@ def job(audio: Audio | None = None, **asked: object) -> TranscriptionJob:
 class Backend:
     """Answers with what it is given, one for each call: a transcript, an error to raise, or None to hang."""
 
-    answers: list[Transcript | ProviderError | None]
+    answers: list[Transcript | Exception | None]
     seen: list[TranscriptionJob] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -19,7 +19,6 @@ from tests.gateway.dispatch.conftest import Backend, World, deployment, reliabil
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from providers.errors import ProviderError
     from providers.types import Deployment
 
 HEARD = Transcript(text="")
@@ -43,15 +42,18 @@ class Fleet:
         del deployments
 
 
-async def checked(world: World, capabilities: Capabilities | None = None) -> None:
-    """Check a/b once."""
+async def checked(world: World, capabilities: Capabilities | None = None) -> list[tuple[str, Exception]]:
+    """Check a/b once; return the mistakes of ours that came to light."""
+    told: list[tuple[str, Exception]] = []
     means = world.means()
     fleet = Fleet(world, capabilities or Capabilities())
     dispatcher = Dispatcher(fleet=fleet, deadline=Deadline(), means=means, today=lambda: date(2026, 1, 1))
-    await Checks(lambda: dispatcher).check(dispatcher, deployment("a/b"))
+    checks = Checks(lambda: dispatcher, lambda to, error: told.append((to.name, error)))
+    await checks.check(dispatcher, deployment("a/b"))
+    return told
 
 
-def world_of(*answers: Transcript | ProviderError, every: str | None = "1m") -> World:
+def world_of(*answers: Transcript | Exception, every: str | None = "1m") -> World:
     return World({"a/b": Backend(list(answers))}, reliability(check_every=every))
 
 
@@ -80,6 +82,15 @@ async def test_a_failed_check_is_made_once_and_counts() -> None:
     assert world.state("a/b") == "open"
 
 
+async def test_a_mistake_of_ours_is_told_and_ends_nothing() -> None:
+    """A request that met it would be told 500; a check is asked for by nobody, and runs beside all of them."""
+    mistake = TypeError("in an adapter")
+    world = world_of(mistake)
+
+    assert await checked(world) == [("a/b", mistake)]
+    assert (world.counted, world.state("a/b")) == ([("a/b", "error")], "closed")
+
+
 async def test_a_refused_key_is_found_before_a_caller_finds_it() -> None:
     world = world_of(CredentialsRejected("a", "no"))
     await checked(world)
@@ -101,7 +112,7 @@ async def test_a_model_that_is_not_there_is_not_asked() -> None:
     world = world_of(HEARD)
     means = world.means()
     dispatcher = Dispatcher(fleet=Fleet(world, None), deadline=Deadline(), means=means, today=date.today)
-    await Checks(lambda: dispatcher).check(dispatcher, deployment("a/b"))
+    await Checks(lambda: dispatcher, lambda *_: None).check(dispatcher, deployment("a/b"))
     assert world.kinds == []
 
 

@@ -9,11 +9,12 @@ from config.settings import OnUnsupported
 from gateway.dispatch.health import HealthBook
 from gateway.dispatch.routes import WILDCARD, Route, Routes
 from gateway.dispatch.verdict import Verdict
-from gateway.policies.breaker import Why
+from gateway.policies.breaker import Outcome, Why
 from providers.types import Deployment
 from tests.gateway.dispatch.conftest import deployment, reliability
 
 PARKED = Verdict(park=(Why.CREDENTIALS, 300.0))
+FAILED = Verdict(outcome=Outcome.FAILED)
 LIMITED = replace(deployment("a/x"), max_concurrent=2)
 
 
@@ -83,6 +84,22 @@ def test_an_accounts_other_models_too() -> None:
     assert call is not None
     call.end(1000.0, PARKED)
     assert states(known) == {"a/other": "closed"}
+
+
+def test_what_began_before_it_opened_does_not_open_it_again() -> None:
+    """Calls that hung while it was down time out one by one after it has come back; a refusal is news all the same."""
+    one = deployment("a/x")
+    known = book(one)[one]
+    hung = [known.begin(1000.0) for _ in range(11)]
+    for call in hung[:5]:
+        call.end(1060.0, FAILED)
+    assert not known.admits(1060.0)
+    known.begin(1065.0).end(1065.0, Verdict(outcome=Outcome.OK))  # the probe
+    for call in hung[5:10]:
+        call.end(1066.0, FAILED)
+    assert known.admits(1066.0)
+    hung[10].end(1066.0, PARKED)
+    assert not known.admits(1066.0)
 
 
 def test_what_nobody_asks_any_more_is_forgotten() -> None:

@@ -95,6 +95,37 @@ async def test_one_who_names_a_time_is_left_alone_until_then() -> None:
     assert 2.0 <= around.slept[0] <= 2.25
 
 
+@pytest.mark.parametrize(
+    ("error", "own_key"),
+    [
+        (RateLimited("p", retry_after_s=2.0), True),
+        (ProviderUnavailable("p", "the model is loading", retry_after_s=2.0), False),
+    ],
+    ids=["the caller's own limit", "a service that comes up"],
+)
+async def test_a_time_that_concerns_nobody_else_is_waited_for_too(error: ProviderError, *, own_key: bool) -> None:
+    around = world(one=[error, HEARD])
+    await run(around, own_key=own_key)
+
+    assert 2.0 <= around.slept[0] <= 2.25
+    assert around.state("a/one") == "closed"
+
+
+async def test_who_may_be_asked_sooner_is_asked_sooner() -> None:
+    around = world(one=[ProviderUnavailable("p", retry_after_s=9.0), HEARD], two=[DOWN, HEARD])
+    await run(around)
+
+    assert (calls(around), around.slept[0] < 1) == (["a/one", "a/two", "a/two"], True)
+
+
+async def test_a_service_that_comes_up_is_asked_at_the_cap_though_it_needs_longer() -> None:
+    """It only guesses. A rate limit would be counted against us."""
+    around = world(one=[ProviderUnavailable("p", "the model is loading", retry_after_s=20.0), HEARD])
+    await run(around)
+
+    assert 15.0 <= around.slept[0] <= 15.25
+
+
 async def test_nobody_waits_longer_than_the_cap() -> None:
     """The caller is told when to come back instead."""
     around = world(one=[RateLimited("p", retry_after_s=60.0)])
@@ -190,9 +221,24 @@ async def test_a_caller_in_a_hurry_opens_nothing(hurried: bool, state: str) -> N
     around = world(one=[LATE] * 5)
     for _ in range(5):
         with pytest.raises(Problem):
-            await run(around, hurried=hurried)
+            await run(around, hurried=hurried, seconds=30.0)
 
     assert around.state("a/one") == state
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sections"),
+    [(100.0, {"attempt_timeout": {"base": 9.0, "per_audio_second": 0}}), (80.0, {}), (600.0, {})],
+    ids=["the attempt's own limit", "as long as a slow call", "longer"],
+)
+async def test_a_caller_in_a_hurry_who_gave_it_time_enough_counts(seconds: float, sections: dict[str, object]) -> None:
+    """Else one that hangs would never be left alone where every caller sets a limit."""
+    around = world(reliability(**sections), one=[LATE] * 5)
+    for _ in range(5):
+        with pytest.raises(Problem):
+            await run(around, hurried=True, seconds=seconds)
+
+    assert around.state("a/one") == "open"
 
 
 @pytest.mark.parametrize(("own_key", "state"), [(True, "closed"), (False, "parked")])
@@ -236,13 +282,75 @@ async def test_one_that_is_only_slow_is_better_than_nobody() -> None:
 class Slow:
     """A backend that takes its time."""
 
-    def __init__(self, inner: Backend, take_time: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, inner: Backend, take_time: Callable[[], Awaitable[object]]) -> None:
         self._inner = inner
         self._take_time = take_time
 
     async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
         await self._take_time()
         return await self._inner.transcribe(job, to, deadline)
+
+
+class Hangs:
+    """A backend that says nothing until its time is over."""
+
+    def __init__(self, around: World) -> None:
+        self._around = around
+        self.given_s: list[float] = []
+
+    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+        del job, to
+        self.given_s.append(deadline - self._around.now)
+        self._around.now = deadline
+        raise LATE
+
+
+async def test_one_that_hangs_leaves_time_to_ask_again_who_failed_before_it() -> None:
+    around = world(one=[DOWN, HEARD], two=[])
+    around.slow["a/two"] = hangs = Hangs(around)
+
+    assert (await run(around)).deployment.name == "a/one"
+    assert hangs.given_s == [300.0]
+
+
+@pytest.mark.parametrize(("parked_s", "given_s"), [(299.0, 300.0), (301.0, 600.0)])
+async def test_one_that_hangs_leaves_time_for_who_is_back_by_then(parked_s: float, given_s: float) -> None:
+    around = world(reliability(breakers={"park_max": 900.0}), one=[], two=[RateLimited("p", retry_after_s=parked_s)])
+    with pytest.raises(Problem):
+        await run(around, "a/two")
+    around.backends["a/two"].answers.append(HEARD)
+    around.slow["a/one"] = hangs = Hangs(around)
+    if given_s < 600.0:
+        assert (await run(around)).deployment.name == "a/two"
+    else:
+        with pytest.raises(Problem):
+            await run(around)
+
+    assert hangs.given_s == [given_s]
+
+
+@pytest.mark.parametrize("others", [(), ("two",)])
+async def test_who_is_the_last_has_all_the_time(others: tuple[str, ...]) -> None:
+    """Also where it is tried again, and where the other is known to be broken."""
+    settings = reliability(breakers={"consecutive": 2}, retries={"limit": 1})
+    around = world(settings, one=[DOWN], two=[DOWN] * 2)
+    with pytest.raises(Problem):
+        await run(around, "a/two")
+    assert around.state("a/two") == "open"
+    hangs, backend = Hangs(around), around.backends["a/one"]
+
+    class Then:
+        """Fails, then hangs."""
+
+        async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+            return await (backend if backend.answers else hangs).transcribe(job, to, deadline)
+
+    around.slow["a/one"] = Then()
+    slept = len(around.slept)
+    with pytest.raises(Problem):
+        await run(around, "a/one", *(f"a/{each}" for each in others))
+
+    assert hangs.given_s == [pytest.approx(600.0 - sum(around.slept[slept:]))]
 
 
 class TestHedging:
@@ -265,6 +373,18 @@ class TestHedging:
         answer = await run(around, hedge_after=self.NOW)
 
         assert answer.deployment.name == "a/three"
+
+    @pytest.mark.parametrize("first", [0, 1])
+    async def test_the_callers_fault_is_told_whichever_of_both_is_last(self, first: int) -> None:
+        """What the other came to hides nothing: bad audio is a 400."""
+        outcomes = [JobRejected("p", "no audio in it"), DOWN]
+        around = world(one=[outcomes[first]], two=[outcomes[1 - first]])
+        around.slow["a/one"] = Slow(around.backends["a/one"], around.backends["a/two"].called.wait)
+        with pytest.raises(Problem, match="no audio in it") as caught:
+            await run(around, hedge_after=self.NOW)
+
+        assert caught.value.status == 400
+        assert len(around.counted) == 2
 
     async def test_nobody_hedges_alone(self) -> None:
         around = world(one=[HEARD])
@@ -397,6 +517,26 @@ class TestPlaces:
 
         assert (caught.value.status, caught.value.type, caught.value.headers["Retry-After"]) == (429, "overloaded", "1")
         assert second.result().transcript == HEARD
+
+    @pytest.mark.parametrize("then", [HEARD, DOWN])
+    async def test_one_that_failed_is_asked_again_where_the_other_is_full(
+        self, then: Transcript | ProviderError
+    ) -> None:
+        around = world(reliability(retries={"limit": 1}, queue={"max_waiting": 0}), one=[DOWN, then], two=[None])
+        self._limited(around, one=9, two=1)
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run(around, "a/two"))
+            await around.backends["a/two"].called.wait()
+            if then is HEARD:
+                assert (await run(around)).deployment.name == "a/one"
+            else:
+                with pytest.raises(Problem) as caught:
+                    await run(around)
+                assert (caught.value.status, caught.value.type) == (429, "overloaded")
+            first.cancel()
+
+        assert calls(around)[:2] == ["a/one", "a/one"]
+        assert [around.health[deployment(name)].slots.taken for name in ("a/one", "a/two")] == [0, 0]
 
     async def test_a_wait_that_takes_too_long_is_shed(self) -> None:
         around = world(reliability(queue={"max_wait": 0.01}), one=[None])

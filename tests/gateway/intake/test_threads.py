@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -41,3 +42,18 @@ async def test_cancellation_comes_through_when_the_work_is_done(fails: bool) -> 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == [True]
+
+
+async def test_what_has_not_begun_is_waited_for_by_nobody() -> None:
+    """Behind long work in the same threads, whoever leaves, or is at its deadline, would wait for all of it."""
+    go_on, ran, told = threading.Event(), [], []
+    with ThreadPoolExecutor(1) as executor:
+        long = asyncio.get_running_loop().create_task(to_the_end(lambda: go_on.wait(30), executor=executor))
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await to_the_end(lambda: ran.append(1), on_cancel=lambda: told.append(1), executor=executor)
+        assert not long.done()
+        go_on.set()
+        assert await long
+    assert (ran, told) == ([], [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -30,7 +31,8 @@ def test_a_deployment_is_as_bad_as_the_worst_sees_it() -> None:
         [
             status("ready", deployment("a", pace=0.1), deployment("b")),
             status("degraded", deployment("a", "open", pace=0.3), deployment("b", "parked")),
-        ]
+        ],
+        2,
     )
 
     assert (told["status"], told["in_flight"], told["workers"]) == ("degraded", 6, 2)
@@ -43,10 +45,21 @@ def test_what_one_worker_lacks_is_said_of_all() -> None:
     """A degraded status comes with its reason, whichever worker has it."""
     first = {**status("ready"), "redis": "ready"}
     second = {**status("degraded"), "redis": "lost", "reload_error": "no", "missing": ["no model"]}
-    told = merge.statuses([first, second, second])
+    told = merge.statuses([first, second, second], 3)
 
     assert (told["status"], told["redis"], told["reload_error"]) == ("degraded", "lost", "no")
     assert told["missing"] == ["no model"]
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [(["ready", "ready"], "ready"), (["ready"], "degraded"), (["draining"], "draining"), ([], "degraded")],
+)
+def test_a_worker_that_does_not_answer_is_not_passed_over(told: list[str], word: str) -> None:
+    whole = merge.statuses([status(each, deployment("a")) for each in told], 2)
+
+    assert (whole["status"], whole["workers"]) == (word, len(told))
+    assert len(whole["deployments"]) == min(1, len(told))
 
 
 def exposition(count: int, *, up: int, seconds: float, label: str = 'a "b"\\c\nd') -> bytes:

@@ -42,6 +42,11 @@ def children(served: Program, module: str = "worker") -> list[int]:
     return [int(each) for each in of_parent if f"gateway.workers.{module}" in Path(f"/proc/{each}/cmdline").read_text()]
 
 
+def folder_of(worker: int) -> Path:
+    """Return where the engine's socket is: it is named in a worker's command."""
+    return Path(Path(f"/proc/{worker}/cmdline").read_text().split("\0")[-2]).parent
+
+
 async def status(client: Client) -> dict[str, Any]:
     async with client.session.get(f"{client.url}/status") as reply:
         told: dict[str, Any] = await reply.json()
@@ -132,6 +137,24 @@ async def test_a_worker_that_cannot_be_started_is_started_later(tmp_path: Path) 
             assert (await client.ask()).status == 200
 
 
+async def test_what_a_dead_worker_has_counted_is_still_counted(tmp_path: Path) -> None:
+    """Whoever watches a total would take its fall for a restart of the whole gateway."""
+    total = f'asr_requests_total{{front="hf",model="{MODEL}",status="200"}}'
+    async with upstream(answers()) as a, two(a.url, tmp_path) as (served, client):
+        for _ in range(20):
+            await client.ask()
+        assert (await metrics(client))[total] == 20
+        os.kill(children(served)[0], signal.SIGKILL)
+        await served.wait_for("worker_ended")
+        assert (await metrics(client))[total] == 20
+        while len(children(served)) < 2:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.02)
+        for _ in range(20):
+            await client.ask()
+        assert (await metrics(client))[total] == 40
+        await gauges_at_rest(client)
+
+
 async def test_sigterm_lets_all_finish(tmp_path: Path) -> None:
     async with upstream(answers(after_s=1.0)) as a, two(a.url, tmp_path, grace="500ms") as (served, client):
         pids = children(served)
@@ -152,6 +175,8 @@ async def test_sigterm_lets_all_finish(tmp_path: Path) -> None:
 async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
     async with upstream(answers(after_s=60)) as a, two(a.url, tmp_path, drain="1h") as (served, client):
         pids = children(served)
+        folder = folder_of(pids[0])
+        assert folder.exists()
         asking = asyncio.get_running_loop().create_task(client.ask())
         while not a.open:  # noqa: ASYNC110 - seen from outside
             await asyncio.sleep(0.01)
@@ -161,6 +186,7 @@ async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
         assert await served.process.wait() == -signal.SIGTERM
         assert (await asking).status == 0
         await gone(pids)
+        assert not folder.exists()
 
 
 async def test_who_hangs_is_ended_when_the_drain_is_over(tmp_path: Path) -> None:
@@ -231,6 +257,31 @@ async def test_local_models_are_loaded_once_for_all(local: tuple[Program, Client
     silence = await client.ask(headers={"Content-Type": "audio/wav"})
     assert (silence.status, silence.text) == (200, "")
     await gauges_at_rest(client)
+
+
+async def test_each_process_has_its_own_socket_and_no_others(local: tuple[Program, Client]) -> None:
+    """A listener that is inherited by another stays open when its worker has closed it: what connects there waits."""
+    served, client = local
+    assert [len(listening(pid)) for pid in children(served)] == [1, 1]
+    assert len(set.union(*map(listening, children(served)))) == 2
+    assert listening(children(served, "engine")[0]) == set()
+    await client.ask(sample("slushy.webm"))  # another process reads what a hostile file may break
+    of_helpers = [pid for each in children(served) for pid in descendants(each)]
+    assert all(listening(pid) == set() for pid in of_helpers)
+
+
+def descendants(pid: int) -> list[int]:
+    own = [
+        int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()
+    ]
+    return own + [each for child in own for each in descendants(child)]
+
+
+def listening(pid: int) -> set[str]:
+    """Return the inodes of the TCP sockets that a process listens on."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listens = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
+    return listens & {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 async def test_what_the_engine_refuses_is_told_in_its_own_words(local: tuple[Program, Client]) -> None:
