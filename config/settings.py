@@ -356,10 +356,13 @@ def refuse_open_door(settings: Settings) -> None:
         )
 
 
-def refuse_uncounted(settings: Settings) -> None:
-    """Refuse limits that nobody could keep. Raises ValueError."""
+def refuse_uncounted(settings: Settings, made: Iterable[Key] = ()) -> None:
+    """Refuse limits that nobody could keep. Raises ValueError.
+
+    made: keys that the configuration does not have.
+    """
     everybody: list[tuple[str, Limits]] = [("limits", settings.limits)]
-    everybody += [(f"auth.keys.{each.name}.limits", each.limits) for each in settings.auth.keys]
+    everybody += [(f"auth.keys.{each.name}.limits", each.limits) for each in (*settings.auth.keys, *made)]
     everybody += [(f"models.{name}.limits", each.limits) for name, each in settings.models.items()]
     first = next((where for where, limits in everybody if limits.is_set), None)
     if first is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.stores.keys import KeyStore
 
 # Hugging Face clients send keys that begin hf_ through the router, any other to the provider's own host.
-_PREFIX: Final = "hf_gw_"
+KEY_BEGINS: Final = "hf_gw_"
 _CHARACTERS: Final = string.ascii_letters + string.digits
 _LENGTH: Final = 32  # 190 bits
 _START: Final = len("sha256:") + 4
@@ -34,7 +34,7 @@ _MOST_KEYS: Final = 10_000  # in a store; each process keeps them all in memory
 
 def new_secret() -> SecretStr:
     """Return a key that nobody has seen yet."""
-    return SecretStr(_PREFIX + "".join(secrets.choice(_CHARACTERS) for _ in range(_LENGTH)))
+    return SecretStr(KEY_BEGINS + "".join(secrets.choice(_CHARACTERS) for _ in range(_LENGTH)))
 
 
 def digest_of(secret: str) -> str:

@@ -12,7 +12,7 @@ import click
 import yaml
 from pydantic import ValidationError
 
-from config.settings import BadConfiguration, Key, Settings, explain, load
+from config.settings import BadConfiguration, Key, Settings, explain, load, refuse_uncounted
 from config.units import moment, seconds
 from gateway.keyring import Keyring, NameTaken, NoStore, NoSuchKey, TooManyKeys, digest_of, new_secret
 from gateway.loop import run
@@ -83,6 +83,7 @@ def new(
     if settings.auth.store == "none":
         told = f"Under auth.keys of the configuration:\n\n{_entry(key)}"
     else:
+        _check_counted(settings, key)
         _done(settings, lambda keyring: keyring.add(key))
         told = f"Kept in {settings.auth.store}."
     click.echo(secret)
@@ -173,6 +174,14 @@ def _key(**fields: object) -> Key:
         return Key.model_validate(fields)
     except ValidationError as error:
         raise click.UsageError(explain(error)) from None
+
+
+def _check_counted(settings: Settings, key: Key) -> None:
+    """Refuse limits that each of several workers would allow in full."""
+    try:
+        refuse_uncounted(settings, (key,))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _row(key: Key, where: str) -> tuple[str, ...]:

@@ -160,6 +160,7 @@ async def serve(
     loop, asked_to_stop = asyncio.get_running_loop(), _Asked()
     for number in _SIGNALS:
         loop.add_signal_handler(number, asked_to_stop.by, number)
+    await gateway.state.keyring.refresh()  # or the first to come would be told that nobody knows
     try:
         port = await server.start()
     except OSError as error:
@@ -180,7 +181,6 @@ async def serve(
 
 async def load_models(gateway: Gateway, announce: Callable[[list[str]], None]) -> None:
     """Load what the gateway needs loaded, then announce what is missing, where no local model could be."""
-    await gateway.state.keyring.refresh()  # before anybody is told that it serves
     await gateway.fleet.load()
     for sentence in gateway.fleet.missing:
         event("model_missing", logging.ERROR, reason=sentence)

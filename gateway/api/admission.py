@@ -190,13 +190,16 @@ def charged_s(audio: Audio) -> float:
 
 
 def estimated_usd(route: Route, audio_s: float) -> float:
-    """Return what a job is thought to cost: at the deployment asked first, or the dearest that may be.
+    """Return what a job is thought to cost: at the first deployment whose price is known, or the dearest that may be.
 
-    Where a deployment has no price nothing is estimated for it; what its provider reports is charged afterwards.
+    Where none has a price nothing is estimated; what the provider reports is charged afterwards.
     """
-    if route.own_key:
+    priced = [cost for each in route.deployments if (cost := cost_of(each, audio_s)) is not None]
+    if route.own_key or not priced:
         return 0.0
-    costs = [cost_of(each, audio_s) or 0.0 for each in route.deployments]
+    costs = (
+        priced if route.strategy is Strategy.FAILOVER else [cost_of(each, audio_s) or 0.0 for each in route.deployments]
+    )
     match route.strategy:
         case Strategy.FAILOVER:
             return costs[0]

@@ -14,6 +14,7 @@ from yarl import URL
 
 from config.limits import UNLIMITED, Limits
 from config.settings import AuthMode
+from gateway.keyring import KEY_BEGINS
 from gateway.problems import Problem, bad_request, forbidden, unauthorized
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def refuse_key_in_url(request: web.BaseRequest) -> None:
     for name in request.query:
         if name.lower() in _CREDENTIAL_NAMES:
             raise bad_request(f"{name}: a credential does not belong in a URL, where logs keep it", param=name)
+    if any(KEY_BEGINS in each for each in (request.path, *request.query, *request.query.values())):
+        raise bad_request("a key does not belong in a URL, where logs keep it; send it as Authorization: Bearer <key>")
 
 
 def _own_origins(request: web.BaseRequest) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from gateway.api.front import OBSERVED, SERVICE
 from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
 from gateway.dispatch.answers import overloaded
+from gateway.keyring import KEY_BEGINS
 from gateway.logs import LOG, request_done
 from gateway.observe import Observed
 from gateway.problems import Problem
@@ -170,7 +171,7 @@ def _request_id(request: web.Request) -> str:
     """Return the caller's own id where it gave one that is safe to repeat."""
     for name in ("X-Request-Id", "X-Amzn-Trace-Id"):
         given = request.headers.get(name, "")
-        if _REQUEST_ID.fullmatch(given):
+        if _REQUEST_ID.fullmatch(given) and KEY_BEGINS not in given:  # it is logged
             return given
     return uuid4().hex
 

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import hdrs, web
 from pydantic import ValidationError
 
-from config.settings import AuthMode, Key, explain
+from config.settings import AuthMode, Key, explain, refuse_uncounted
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
@@ -40,6 +40,7 @@ async def make(request: web.Request) -> web.Response:
     keyring = _keyring(request)
     secret = new_secret().get_secret_value()
     key = _key(await _document(request), digest_of(secret))
+    _check_counted(request, key)
     with _problems():
         await keyring.add(key)
     event("key_made", key=key.name, role=key.role, by=request[CALLER].name)
@@ -104,6 +105,14 @@ def _key(document: dict[str, Any], digest: str) -> Key:
         param = ".".join(map(str, fault["loc"]))[:80]
         message = explain(error).partition("\n")[0][:300]
         raise Problem(status=422, type="invalid-parameter", message=message, param=param) from error
+
+
+def _check_counted(request: web.Request, key: Key) -> None:
+    """Raise Problem 409 for limits that each of several workers would allow in full."""
+    try:
+        refuse_uncounted(request[SERVICE].settings, (key,))
+    except ValueError as error:
+        raise Problem(status=409, type="limits-not-counted", message=str(error)) from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ async def open_database(file: Path, schema: str, version: int) -> aiosqlite.Conn
     version: of the schema; a file of any other is refused, never read as if it were this one.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _make(file)
         connection = await aiosqlite.connect(file, timeout=_BUSY_S, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise DatabaseUnusable(f"{file}: {error}") from error
@@ -37,6 +37,12 @@ async def open_database(file: Path, schema: str, version: int) -> aiosqlite.Conn
         await connection.close()
         raise
     return connection
+
+
+def _make(file: Path) -> None:
+    """Make it where it is not there: what was said, and who asked, is nobody else's to read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
 
 
 async def _prepare(connection: aiosqlite.Connection, file: Path, schema: str, version: int) -> None:

@@ -72,6 +72,7 @@ class Worker:
     async def serve(self, listener: socket.socket, channel: Channel) -> None:
         """Serve until it is asked to stop, or the parent is gone; then drain."""
         server = Server(self.gateway)
+        await self.gateway.state.keyring.refresh()  # or the first to come would be told that nobody knows
         await server.start(listener)
         async with asyncio.TaskGroup() as group:
             loading = group.create_task(load_models(self.gateway, partial(self._say_ready, channel)))

@@ -163,7 +163,9 @@ async def test_what_is_refused_is_told_and_counted() -> None:
     ("on", "usd"),
     [
         (route(CHEAPER, DOLLAR_A_MINUTE), 0.1),
-        (route(UNPRICED, DOLLAR_A_MINUTE), 0.0),
+        (route(UNPRICED, DOLLAR_A_MINUTE), 1.0),
+        (route(UNPRICED), 0.0),
+        (route(UNPRICED, DOLLAR_A_MINUTE, strategy=Strategy.CHEAPEST), 0.0),
         (route(DOLLAR_A_MINUTE, CHEAPER, strategy=Strategy.CHEAPEST), 0.1),
         (route(CHEAPER, DOLLAR_A_MINUTE, strategy=Strategy.WEIGHTED), 1.0),
         (route(CHEAPER, DOLLAR_A_MINUTE, strategy=Strategy.FASTEST), 1.0),

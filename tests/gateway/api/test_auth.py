@@ -289,3 +289,14 @@ async def test_a_key_without_a_model_is_not_told_of_it(served: Served) -> None:
     other = {"Authorization": "Bearer hf_gw_newsroom"}
     assert (await answer(served, "GET", f"/v1/models/{MODEL}", **other))[0] == 200
     assert (await answer(served, "GET", "/v1/models/groq/whisper", **other))[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/models/hf_gw_boss", "/models/a?x=hf_gw_boss", "/models/a?hf_gw_boss", "/hf%5Fgw_boss/x"]
+)
+async def test_a_key_anywhere_in_the_url_is_refused(path: str, served: Served) -> None:
+    """Whatever the parameter is called, and where a model's name belongs."""
+    status, body = await answer(served, "POST", path, Authorization="Bearer hf_gw_boss")
+
+    assert status == 400
+    assert b"hf_gw_boss" not in body

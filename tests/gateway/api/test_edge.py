@@ -58,7 +58,7 @@ async def test_a_callers_own_id_is_kept(name: str, served: Served) -> None:
     assert headers["X-Request-Id"] == "Root=1-67891233:abc.def"
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "é", '"><script>', "a,b"])
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "é", '"><script>', "a,b", "hf_gw_newsroom"])
 async def test_an_id_that_is_unsafe_to_repeat_is_replaced(given: str, served: Served) -> None:
     _, headers, _ = await ask(served, "GET", "/health/live", headers={"X-Request-Id": given})
     assert len(headers["X-Request-Id"]) == 32

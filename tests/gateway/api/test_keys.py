@@ -95,7 +95,7 @@ async def test_what_is_no_key_is_refused(served: Served, document: Any, status: 
 
 async def test_a_name_that_is_none_is_not_repeated(served: Served) -> None:
     """By mistake it may be a key."""
-    for method, path in (("DELETE", "/hf_gw_planted"), ("POST", "/hf_gw_planted/rotate"), ("DELETE", "/boss")):
+    for method, path in (("DELETE", "/hf_planted"), ("POST", "/hf_planted/rotate"), ("DELETE", "/boss")):
         status, told = await ask(served, method, path)
         assert (status, told["type"]) == (404, "unknown-key")
         assert "planted" not in str(told)
@@ -151,3 +151,16 @@ async def test_in_mode_none_nobody_is_given_a_key(emulate: Emulate) -> None:
         for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/a"), ("POST", "/a/rotate")):
             assert (await ask(served, method, path, {"name": "a"}))[0] == 403
         assert (await served.post(f"/models/{MODEL}")).status == 200
+
+
+async def test_limits_that_each_worker_would_allow_in_full_are_refused(emulate: Emulate, tmp_path: Path) -> None:
+    """As in the configuration: a key made while the gateway runs is no way around it."""
+    keys = [key("boss", "hf_gw_boss", role="admin")]
+    auth = Auth.model_validate({"mode": "keys", "keys": keys, "store": "sqlite", "path": tmp_path / "keys.sqlite"})
+    several = settings({"up": await emulate("hf-inference")}, auth=auth)
+    several = several.model_copy(update={"server": several.server.model_copy(update={"workers": 2})})
+    async with serving(several) as served:
+        status, told = await ask(served, "POST", "", {"name": "desk", "limits": {"requests_per_minute": 3}})
+        assert (status, told["type"]) == (409, "limits-not-counted")
+        assert "auth.keys.desk.limits is set, server.workers is 2" in told["error"]
+        assert (await ask(served, "POST", "", {"name": "desk"}))[0] == 201

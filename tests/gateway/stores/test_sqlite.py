@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,3 +53,11 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DatabaseUnusable, match="taken"):
         await open_database(tmp_path / "taken" / "words.sqlite", SCHEMA, 1)
+
+
+async def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """It may hold transcripts, or the names of callers."""
+    file = tmp_path / "words.sqlite"
+    await (await open_database(file, SCHEMA, 1)).close()
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
