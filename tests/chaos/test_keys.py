@@ -119,9 +119,9 @@ PLACES: Final[list[tuple[str, tuple[str, ...], int]]] = [
     (LIST, (f"Authorization: Bearer {SECRET.upper()}",), 401),
     (f"{LIST}?key={SECRET}", (), 400),
     (f"{LIST}?Access_Token={SECRET}", (f"Authorization: {BEARER}",), 400),
-    (f"/{SECRET}{LIST}", (), 401),
-    (f"/{SECRET}{LIST}", (f"Authorization: {BEARER}",), 404),
-    (f"/admin/keys/{SECRET}", (f"Authorization: Bearer {ADMIN}",), 405),
+    (f"/{SECRET}{LIST}", (), 400),
+    (f"/{SECRET}{LIST}", (f"Authorization: {BEARER}",), 400),
+    (f"/admin/keys/{SECRET}", (f"Authorization: Bearer {ADMIN}",), 400),
     (f"http://{SECRET}@x{LIST}", (), 401),
 ]
 
