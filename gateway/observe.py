@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.dispatch.answers import Cached
 from gateway.dispatch.charge import NOTHING, charge_of
 from gateway.stores.usage import NOT_PAID
 
 if TYPE_CHECKING:
     from gateway.dispatch.answers import Answer
-
-_ASKED = frozenset({Cached.MISS, Cached.BYPASS})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +35,7 @@ class Observed:
     def answered(self, answer: Answer) -> None:
         self.deployment = answer.deployment.name
         self.cache = answer.cached.value
-        self.attempts = len(answer.attempts) if answer.cached in _ASKED else 0
+        self.attempts = 0 if self.cache in NOT_PAID else len(answer.attempts)
         charge = NOTHING if self.cache in NOT_PAID else charge_of(answer, self.audio_s)
         self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s

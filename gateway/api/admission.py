@@ -13,9 +13,11 @@ from aiohttp import hdrs
 from config.limits import UNLIMITED
 from config.reliability import Strategy
 from gateway.api.ratelimit import policy_field, standing_field, told
+from gateway.dispatch.charge import charge_of
 from gateway.dispatch.routes import WILDCARD, cost_of
 from gateway.policies.limits import Budget, Correction, Demand, Denied, Granted, Kind, Rules, Scope, rules_of
 from gateway.problems import Problem
+from gateway.stores.usage import NOT_PAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 SMALL_BYTES: Final = 1 << 18
 """A body that has arrived, nearly, before anybody could refuse it."""
 TYPICAL_BYTES_PER_S: Final = 4000  # 32 kbit/s, compressed speech: what is charged first where no header tells a length
-_NOT_PAID: Final = frozenset({"hit", "joined", "stale"})  # nothing was asked of a deployment for this request
 _PATIENCE_S: Final = 60.0  # SDKs that are told to wait for longer come back at once instead
 _WHOSE: Final = {
     Scope.KEY: "this key",
@@ -167,7 +168,7 @@ class Admission:
 
         What failed is given back. What the caller did not wait for is not: the work was begun, and perhaps billed.
         """
-        if self._answer is not None and self.observed.cache not in _NOT_PAID:
+        if self._answer is not None and self.observed.cache not in NOT_PAID:
             return _length_s(self._answer, charge) - charge.audio_s, _paid_usd(self._answer, charge) - charge.usd
         if self._answer is None and isinstance(error, asyncio.CancelledError):
             return 0.0, 0.0
@@ -253,9 +254,7 @@ def _paid_usd(answer: Answer, charge: _Charge) -> float:
     """Return what was paid here: as the provider reported it, else by its price."""
     if charge.route.own_key:
         return 0.0
-    if answer.transcript.cost_usd is not None:
-        return answer.transcript.cost_usd
-    return cost_of(answer.deployment, _length_s(answer, charge)) or 0.0
+    return charge_of(answer, _length_s(answer, charge)).cost_usd or 0.0
 
 
 def _correction(charge: _Charge, audio_s: float, usd: float) -> Correction:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.stores.kept import Extent, Kept
 from gateway.stores.redis import StoreLost
+from gateway.stores.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -54,7 +54,7 @@ class RedisCache:
         self._shared = shared
         self._alone = alone
         self._prefix = f"{shared.prefix}cache:"
-        self._scripts = {name: files(__package__).joinpath(f"{name}.lua").read_text() for name in _SCRIPTS}
+        self._scripts = {name: Script(name) for name in _SCRIPTS}
 
     @property
     def name(self) -> str:
@@ -138,7 +138,7 @@ class RedisCache:
 
     async def _run(self, script: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Any:  # noqa: ANN401 - as the script returns
         def evaluated(client: Client) -> Awaitable[Any]:
-            return client.eval(self._scripts[script], len(keys), *keys, *arguments)
+            return self._scripts[script].run(client, keys, arguments)
 
         return await self._shared.run(evaluated)
 

@@ -21,7 +21,7 @@ class Script:
         self._text = files(__package__).joinpath(f"{name}.lua").read_text()
         self._digest = hashlib.sha1(self._text.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
 
-    async def run(self, client: Client, keys: Sequence[str], arguments: Sequence[str]) -> Any:  # noqa: ANN401 - as the script returns
+    async def run(self, client: Client, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:  # noqa: ANN401 - as the script returns
         """Return what it returns, after one round trip; two where the server has been started since."""
         try:
             return await client.evalsha(self._digest, len(keys), *keys, *arguments)

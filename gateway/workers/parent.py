@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +21,7 @@ from gateway.serve import CannotListen
 from gateway.workers import merge
 from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
 from gateway.workers.counted import Counted
+from gateway.workers.process import Child, alone, asked, ended, kill
 from gateway.workers.shares import for_one_worker
 from gateway.workers.sockets import BACKLOG, listeners
 from providers.local.provider import NAME as LOCAL
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.workers.channel import Answers
 
-_PATIENCE_S: Final = 5.0  # for a worker to say how it is
 _SOON_S: Final = 10.0  # one that lives for less is started again after a pause
 _END_MARGIN_S: Final = 15.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
 _PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -42,17 +41,6 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 class DidNotStart(RuntimeError):
     """A worker ended before it ever served."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Child:
-    """A process, the way to it, and whether it has ever been ready."""
-
-    process: asyncio.subprocess.Process
-    is_engine: bool
-    channel: Channel = field(init=False)
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    missing: list[str] = field(default_factory=list)  # of local models, once it is ready
 
 
 class Parent:
@@ -130,7 +118,7 @@ class Parent:
         while True:
             await self._was_reloaded.wait()
             self._was_reloaded.clear()
-            await asyncio.gather(*(_alone(each) for each in self._workers.values()))
+            await asyncio.gather(*(alone(each) for each in self._workers.values()))
             async with self._one_at_a_time:
                 if self._engine and not self._was_reloaded.is_set():
                     with contextlib.suppress(ChannelClosed, QuestionFailed):
@@ -173,12 +161,12 @@ class Parent:
 
     async def _all(self, what: str) -> list[Any]:
         """Ask every worker; those that do not answer in time are left out."""
-        answers = await asyncio.gather(*(_asked(each, what) for each in tuple(self._workers.values())))
+        answers = await asyncio.gather(*(asked(each, what) for each in tuple(self._workers.values())))
         return [each for each in answers if each is not None]
 
     async def _metrics(self) -> bytes:
         children = tuple(self._workers.values())
-        told = await asyncio.gather(*(_asked(each, "metrics") for each in children))
+        told = await asyncio.gather(*(asked(each, "metrics") for each in children))
         for child, text in zip(children, told, strict=True):
             if text is not None and child in self._workers.values():
                 self._counted.note(child, text)
@@ -188,7 +176,7 @@ class Parent:
         """Return what came of it: the first error, else what needs a restart."""
         told: list[Reloaded] = [
             each
-            for each in await asyncio.gather(*(_asked(each, "adopt", settings) for each in self._workers.values()))
+            for each in await asyncio.gather(*(asked(each, "adopt", settings) for each in self._workers.values()))
             if each is not None
         ]
         return next((each for each in told if each.error is not None), told[0] if told else Reloaded())
@@ -237,7 +225,7 @@ class Parent:
             self._workers[place] = child
             if self._stopping.is_set():
                 child.channel.tell("stop", self._grace_s)
-            code = await _ended(child)
+            code = await ended(child)
             del self._workers[place]
             self._counted.end(child)
             served = served or child.ready.is_set()
@@ -262,7 +250,7 @@ class Parent:
             if child is None:
                 return
             self._engine = child
-            code = await _ended(child)
+            code = await ended(child)
             event("engine_ended", logging.ERROR, code=code)
             if not child.ready.is_set():
                 child.missing = [_ENGINE_ENDED]
@@ -307,7 +295,7 @@ class Parent:
             async with asyncio.timeout(_END_MARGIN_S):
                 await self._engine.process.wait()
         except TimeoutError:
-            _kill(self._engine)
+            kill(self._engine)
             await self._engine.process.wait()
 
     async def _kill_who_hangs(self) -> None:
@@ -317,7 +305,7 @@ class Parent:
         grace_s = server.grace if self._grace_s is None else self._grace_s
         await asyncio.sleep(grace_s + server.drain + _END_MARGIN_S)
         for child in self._workers.values():
-            _kill(child)
+            kill(child)
 
     async def _announced(self, port: int) -> None:
         while len(self._workers) < self._places:  # noqa: ASYNC110 - they are being started
@@ -346,39 +334,6 @@ class Parent:
             shutil.rmtree(self._folder, ignore_errors=True)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-
-
-async def _asked(child: Child, what: str, value: object = None) -> Any:  # noqa: ANN401 - as it answers
-    """Return its answer; None where it gives none in time."""
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            return await child.channel.ask(what, value)
-    except (TimeoutError, ChannelClosed, QuestionFailed):
-        return None
-
-
-async def _alone(child: Child) -> None:
-    """Return when a worker goes by the latest configuration only, or is gone."""
-    with contextlib.suppress(ChannelClosed, QuestionFailed):
-        await child.channel.ask("alone")
-
-
-async def _ended(child: Child) -> int:
-    """Answer a child's questions until it ends; return its exit code."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            answering = group.create_task(child.channel.serve())
-            code = await child.process.wait()
-            answering.cancel()
-        return code
-    finally:
-        child.channel.close()
-
-
-def _kill(child: Child) -> None:
-    event("hung", logging.ERROR, process=child.process.pid)
-    with contextlib.suppress(ProcessLookupError):
-        child.process.kill()
 
 
 def _has_local(settings: Settings) -> bool:

@@ -67,7 +67,7 @@ async def test_one_round_trip_finds_it() -> None:
             assert state(await served.post()) == told
             await until(lambda: not served.gateway.flights._aloft)
             after = await client.info("commandstats")
-            asked_of_it = after["cmdstat_eval"]["calls"] - before.get("cmdstat_eval", {"calls": 0})["calls"]
+            asked_of_it = after["cmdstat_evalsha"]["calls"] - before.get("cmdstat_evalsha", {"calls": 0})["calls"]
             assert asked_of_it == {"miss": 2, "hit": 1}[told], "a miss keeps its answer when its caller has it"
 
 

@@ -99,6 +99,7 @@ async def test_what_was_not_asked_of_anybody_costs_nothing(cache: str) -> None:
         (answer(CHEAPER), 0.1),
         (answer(UNPRICED), 0.0),
         (answer(UNPRICED, cost_usd=3.0), 3.0),
+        *((answer(cost_usd=lie), 1.0) for lie in (float("nan"), float("inf"), -5.0)),  # nobody's cost: the price stands
     ],
 )
 async def test_what_it_cost_takes_the_place_of_the_estimate(answered: Answer, usd: float) -> None:
