@@ -285,7 +285,9 @@ def _announce(settings: Settings, missing: list[str], port: int) -> None:
     model = _first_model(settings)
     click.echo(f"asr-gateway listens on {url} with {len(settings.models)} models.", err=True)
     if _is_demonstration(settings):
-        click.echo("Demonstration: Whisper tiny.en (small, English only) answers every model name.", err=True)
+        click.echo(
+            "Demonstration: Whisper tiny.en (small, English only) answers every model name of the catalog.", err=True
+        )
     header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
     click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
 

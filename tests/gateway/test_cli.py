@@ -143,7 +143,10 @@ class TestServe:
             found = re.search(r"listens on (http://127\.0\.0\.1:\d+) with \d+ models\.", banner)
             assert found
             url = found[1]
-            assert "Demonstration: Whisper tiny.en (small, English only) answers every model name." in banner
+            assert (
+                "Demonstration: Whisper tiny.en (small, English only) answers every model name of the catalog."
+                in banner
+            )
             assert f"curl --data-binary @tests/audio/jfk.flac {url}/models/{DEMO_NAME}" in banner
             async with (
                 aiohttp.ClientSession() as session,
