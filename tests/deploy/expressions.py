@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,18 +80,21 @@ ANYTHING = {
 }
 
 
-def selectors(text: str) -> Iterator[tuple[str, set[str]]]:
-    """Yield each metric that is named, with the labels it is matched by."""
+def selectors(text: str) -> list[promql_parser.VectorSelector]:
+    """Return each choice of series in an expression."""
     found: list[promql_parser.VectorSelector] = []
 
     def visit(node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.VectorSelector):
             found.append(node)
 
-    promql_parser.walk(promql_parser.parse(text), pre_visit=visit)
-    for each in found:
-        assert each.name, text
-        yield each.name, {matcher.name for matcher in each.matchers.matchers}
+    promql_parser.walk(promql_parser.parse(substituted(text, ANYTHING)), pre_visit=visit)
+    return found
+
+
+def choices_of_series(expressions: Iterable[Expression]) -> list[str]:
+    """Return each choice once, as it is written, whatever variables stand for."""
+    return sorted({f"{one.name}{one.matchers}" for each in expressions for one in selectors(each.text)})
 
 
 def known() -> dict[str, set[str]]:

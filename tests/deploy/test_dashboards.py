@@ -11,7 +11,6 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.source.written import FOLDER, written
 from tests.deploy.expressions import (
-    ANYTHING,
     OF_EVERY_SERIES,
     ROOT,
     Expression,
@@ -21,7 +20,6 @@ from tests.deploy.expressions import (
     of_rules,
     panels,
     selectors,
-    substituted,
 )
 
 EVERYTHING = [*of_dashboards(), *of_rules()]
@@ -83,11 +81,12 @@ def test_panels_do_not_overlap_or_stand_out(name: str) -> None:
 @pytest.mark.parametrize("expression", EVERYTHING, ids=lambda each: each.place)
 def test_an_expression_names_metrics_and_labels_that_are_declared(expression: Expression) -> None:
     series = known()
-    named = list(selectors(substituted(expression.text, ANYTHING)))
-    assert named
-    for name, labels in named:
-        assert name in series, name
-        assert labels <= series[name] | OF_EVERY_SERIES, (name, labels)
+    chosen = selectors(expression.text)
+    assert chosen
+    for each in chosen:
+        assert each.name in series, each.name
+        labels = {matcher.name for matcher in each.matchers.matchers}
+        assert labels <= series[each.name] | OF_EVERY_SERIES, (each.name, labels)
 
 
 def test_a_choice_is_of_a_label_that_its_metric_has() -> None:
