@@ -18,8 +18,9 @@ from aiohttp import web
 from providers.emulators.ear import DigestEar, Emulation
 from providers.registry import emulated_urls, emulator_of
 from tests.chaos.load import utterance
-from tests.chaos.upstream import answers, upstream
+from tests.chaos.upstream import answers, hangs, upstream
 from tests.conftest import KEY, sample, serve
+from tests.deploy.expressions import alerts
 from tests.deploy.prometheus_server import Prometheus
 from tests.program import Program
 from tests.redis_server import RedisServer
@@ -105,6 +106,7 @@ FAULTS = {
     "strict": answers(429, {"error": "too many"}, headers={"Retry-After": "600"}),
     "slow": answers(after_s=1.2),  # more than what counts as slow here
     "narrow": answers(after_s=1.2),
+    "held": hangs,
 }
 
 
@@ -123,6 +125,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "hedged": {"targets": [_target("slow/a"), WELL], "hedge_after": "200ms"},
     "slow": {"targets": [_target("slow/b")]},
     "narrow": {"targets": [_target("narrow/a", max_concurrent=1)]},
+    "held": {"targets": [_target("held/a")]},
+    "held-and-narrow": {"targets": [_target("held/b", max_concurrent=1)]},
     "here": {"targets": [_target(LOCAL)]},
 }
 
@@ -134,7 +138,7 @@ def document(accounts: dict[str, dict[str, Any]], redis: RedisServer) -> dict[st
         "auth": {"mode": "keys", "keys": [*_keys()]},
         "providers": accounts,
         "models": MODELS,
-        "redis": {"url": redis.url, "timeout": "500ms"},
+        "redis": {"url": redis.url, "timeout": "2s"},
         "cache": {"store": "redis"},
         "limits": {"store": "redis"},
         "usage": {"store": "redis"},
@@ -161,8 +165,9 @@ async def everything(scene: Scene) -> None:
     await scene.prometheus.scrapes(2)
     for _ in range(4):
         await _together(_round(scene))
-    await scene.prometheus.scrapes(2)
-    await _together([_too_much_for_the_local_model(scene), _a_bad_configuration(scene)])
+        await scene.prometheus.scrapes(1)
+    await scene.prometheus.until('asr:model_deployments:usable{model="gone"} == 0')
+    await _together([_too_much_at_once(scene), _a_bad_configuration(scene)])
     await _redis_is_lost(scene)
     await scene.prometheus.scrapes(2)
     scene.gateway.process.kill()
@@ -193,7 +198,6 @@ def _round(scene: Scene) -> list[Coroutine[Any, Any, object]]:
         scene.hf("well", cache="only-if-cached"),
         scene.hf("here", sample("sb_spk1_snt1.flac"), cache="no-store"),
         scene.hf("no-such-model"),
-        scene.hf("slow", utterance(LARGE_BYTES)),
         scene.leaves("slow", 0.5),
     ]
 
@@ -219,10 +223,28 @@ FORMS = (
 FRONTS = {"hf", "openai-transcribe", "openai-translate", "fal-ai", "replicate", "deepinfra", "together"}
 
 
-async def _too_much_for_the_local_model(scene: Scene) -> None:
-    """More jobs than it takes; their callers leave before all are done."""
+async def _too_much_at_once(scene: Scene) -> None:
+    """More local jobs than are taken, more calls than are allowed, and an upload that fills the disk."""
     speech = sample("slushy.mp3")
-    await _together(scene.leaves("here", 3.0, speech) for _ in range(70))
+    local = _until_it_is_seen(
+        scene,
+        alerts()["AsrLocalQueueSaturated"]["expr"],
+        (scene.hf("here", speech, cache="no-store") for _ in range(70)),
+    )
+    waiting = _until_it_is_seen(
+        scene, "sum(asr_deployment_waiting) > 0", (scene.hf("held-and-narrow") for _ in range(2))
+    )
+    large = _until_it_is_seen(scene, alerts()["AsrSpoolNearlyFull"]["expr"], [scene.hf("held", utterance(LARGE_BYTES))])
+    await _together([local, waiting, large])
+
+
+async def _until_it_is_seen(scene: Scene, expression: str, requests: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Let requests go on until Prometheus has seen what they bring about; then their callers hang up."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in requests]
+        await scene.prometheus.until(expression)
+        for task in tasks:
+            task.cancel()
 
 
 async def _a_bad_configuration(scene: Scene) -> None:
@@ -237,17 +259,15 @@ async def _a_bad_configuration(scene: Scene) -> None:
 async def _redis_is_lost(scene: Scene) -> None:
     """For so long that rows of usage are given up."""
     await scene.redis.kill()
-    while await scene.hf("well") != 200 or not await _is_lost(scene):
-        pass
-    await scene.prometheus.scrapes(2)
+    while not any(line["event"] == "redis_lost" for line in scene.gateway.lines):
+        await scene.hf("well")  # requests find out
+    await scene.prometheus.until(
+        f"{alerts()['AsrRedisLost']['expr']} and on () {alerts()['AsrCacheStoreLost']['expr']}"
+    )
     await _many_bad_requests(scene, ROWS_KEPT + 500)
-    await scene.prometheus.scrapes(2)
+    await scene.prometheus.until(alerts()["AsrUsageRowsDropped"]["expr"])
     await scene.redis.start()
     await scene.prometheus.until("asr_redis_up == 1")
-
-
-async def _is_lost(scene: Scene) -> bool:
-    return any(line["event"] == "redis_lost" for line in scene.gateway.lines)
 
 
 async def _many_bad_requests(scene: Scene, count: int) -> None:
