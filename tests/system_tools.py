@@ -19,6 +19,8 @@ TOOLS = {
     "haproxy": "haproxy",
     "redis-server": "redis-server",  # what replicas share
     "faketime": "faketime",  # clocks that jump
+    "bwrap": "bubblewrap",  # the image's steps at its own paths, under a root that is read-only
+    "systemd-analyze": "systemd",  # whether the unit is one, and how much it may do
 }
 
 
