@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.dispatch.charge import NOTHING, charge_of
 from gateway.stores.usage import NOT_PAID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.dispatch.answers import Answer
+    from gateway.stages import Stage
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +33,7 @@ class Observed:
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
+    stage_s: Mapping[Stage, float] = field(default_factory=dict)  # how long its steps took
     cause: str = ""  # in our own words: of a 5xx a line for each attempt, of what callers are not told more about
 
     def answered(self, answer: Answer) -> None:

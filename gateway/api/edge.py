@@ -19,6 +19,7 @@ from gateway.keyring import KEY_BEGINS
 from gateway.logs import LOG, request_done
 from gateway.observe import Observed
 from gateway.problems import Problem
+from gateway.stages import Stages, noted_in
 from providers.types import Task
 
 if TYPE_CHECKING:
@@ -63,13 +64,14 @@ class Edge:
     async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
         loop = asyncio.get_running_loop()
-        observed = Observed(request_id=_request_id(request), started=loop.time())
+        stages = Stages(self._metrics.stage)
+        observed = Observed(request_id=_request_id(request), started=loop.time(), stage_s=stages.seconds)
         request[OBSERVED] = observed
         request[SERVICE] = service = self._service()
         status = "cancelled"
         self._metrics.in_flight.inc()
         try:
-            with service.used():
+            with service.used(), noted_in(stages):
                 response = await self._answer(request, handler, observed)
             self._add_headers(request, response, observed, loop.time() - observed.started)
             status = str(response.status)
