@@ -25,7 +25,7 @@ CONFIGURATION = DEPLOY / "compose" / "gateway.yaml"
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.cuda.yaml"])
 def test_it_is_valid_by_the_specification(name: str) -> None:
-    """Parsed strictly: an unknown or misplaced key is refused, and so is a network or volume that nobody declares."""
+    """Parsed strictly: an unknown or misplaced key is refused, and so is a network or secret that nobody declares."""
     read = PyCompose.from_yaml((DEPLOY / name).read_text())
     read.validate()
     assert "gateway" in read.service_names()
