@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry
 
 from gateway.metrics import declared
-from gateway.metrics.scraped import Answers, Budgets, Conditions, LocalJobs
+from gateway.metrics.scraped import Answers, Budgets, Conditions, LocalJobs, Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.health import Condition
@@ -61,10 +61,13 @@ class Metrics:
         self._limited = declared.LIMITED.build(registry)
         self._reloads = declared.CONFIG_RELOADS.build(registry)
         self._reloaded = declared.CONFIG_RELOADED.build(registry)
+        for outcome in ("done", "refused"):  # there from the start: the first one would be no increase
+            self._reloads.labels(outcome)
         self._reloaded.set(1)
         self._local_batch_size = declared.LOCAL_BATCH_SIZE.build(registry)
         self.in_flight = declared.IN_FLIGHT.build(registry)
         self.spool_bytes = declared.SPOOL_BYTES.build(registry)
+        self.spool_limit_bytes = declared.SPOOL_LIMIT_BYTES.build(registry)
         declared.BUILD_INFO.build(registry).labels(version("asr-gateway"), platform.python_version()).set(1)
 
     def request(self, observed: Observed, status: str, seconds: float) -> None:
@@ -116,9 +119,9 @@ class Metrics:
         """Show whether the shared Redis answers."""
         declared.REDIS_UP.build(self.registry).set_function(is_up)
 
-    def watch_cache(self, store: AnswerStore) -> None:
-        """Show how much is kept, and what had to go."""
-        self.registry.register(Answers(store))
+    def watch_cache(self, store: AnswerStore, configured: str) -> None:
+        """Show how much is kept, what had to go, and whether the store is the configured one."""
+        self.registry.register(Answers(store, configured))
 
     def watch_unsettled(self, count: Callable[[], float]) -> None:
         """Show how many corrections of limits and budgets were given up because the shared Redis was lost."""
@@ -131,6 +134,10 @@ class Metrics:
     def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         """Show how many jobs each local model has."""
         self.registry.register(LocalJobs(jobs))
+
+    def watch_ways(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Show which deployments a model may be asked of. ways: gives models with a deployment each."""
+        self.registry.register(Ways(ways))
 
     def watch_health(self, conditions: Callable[[], Sequence[Condition]]) -> None:
         """Show every deployment's condition as it is when it is scraped."""

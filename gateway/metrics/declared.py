@@ -98,6 +98,9 @@ PROBLEMS: Final = DeclaredCounter(
 )
 UPLOAD_BYTES: Final = DeclaredHistogram("asr_upload_bytes", "Size of uploads.", buckets=_BYTES)
 SPOOL_BYTES: Final = DeclaredGauge("asr_spool_bytes", "Uploads kept, by where: memory, disk.", ("where",))
+SPOOL_LIMIT_BYTES: Final = DeclaredGauge(
+    "asr_spool_limit_bytes", "Uploads that may be kept together, by where: memory, disk.", ("where",)
+)
 AUDIO_SECONDS: Final = DeclaredCounter("asr_audio_seconds", "Audio transcribed.", ("model",))
 
 # --- callers
@@ -166,6 +169,12 @@ DEPLOYMENT_AWAY: Final = DeclaredGauge(
     ("deployment", "why"),
     across=max,
 )
+MODEL_DEPLOYMENT: Final = DeclaredGauge(
+    "asr_model_deployment",
+    "1 for each deployment that a model may be asked of: to tell of a model what others tell of deployments.",
+    ("model", "deployment"),
+    across=max,
+)
 BREAKER_STATE: Final = DeclaredGauge(
     "asr_breaker_state",
     "1 for the state that a deployment's breaker is in, 0 for the others: closed, open, half-open, parked (it answers, "
@@ -187,6 +196,12 @@ CACHE_LOOKUPS: Final = DeclaredCounter(
     "asr_cache_lookups", "Looks into a store of answers, by outcome: hit, miss.", ("store", "outcome")
 )
 CACHE_BYTES: Final = DeclaredGauge("asr_cache_bytes", "Answers kept.", ("store",), one_for_all={"store": "sqlite"})
+CACHE_STORE_UP: Final = DeclaredGauge(
+    "asr_cache_store_up",
+    "1 while answers are kept in the store that is configured, 0 while in the process's own memory instead.",
+    ("store",),
+    across=min,
+)
 CACHE_EVICTIONS: Final = DeclaredCounter(
     "asr_cache_evictions", "Answers that went before their time, to make room.", ("store",)
 )

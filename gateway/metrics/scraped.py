@@ -53,16 +53,35 @@ class Conditions(Collector):
 class Answers(Collector):
     """A store of answers."""
 
-    def __init__(self, store: AnswerStore) -> None:
+    def __init__(self, store: AnswerStore, configured: str) -> None:
+        """Show a store. configured: the name of the one that it should be."""
         self._store = store
+        self._configured = configured
 
     def collect(self) -> Iterable[Metric]:
-        size, evictions = declared.CACHE_BYTES.family(), declared.CACHE_EVICTIONS.family()
+        size, evictions, up = (
+            each.family() for each in (declared.CACHE_BYTES, declared.CACHE_EVICTIONS, declared.CACHE_STORE_UP)
+        )
+        up.add_metric((self._configured,), float(self._store.name == self._configured))
         size_bytes = self._store.size_bytes
         if size_bytes is not None:
             size.add_metric((self._store.name,), size_bytes)
             evictions.add_metric((self._store.name,), self._store.evictions)
-        return (size, evictions)
+        return (size, evictions, up)
+
+
+class Ways(Collector):
+    """Which deployments a model may be asked of, as configured."""
+
+    def __init__(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """ways: gives models with a deployment each, by their names in the configuration."""
+        self._ways = ways
+
+    def collect(self) -> Iterable[Metric]:
+        family = declared.MODEL_DEPLOYMENT.family()
+        for way in dict.fromkeys(self._ways()):  # two ids behind a wildcard are one deployment here
+            family.add_metric(way, 1.0)
+        return (family,)
 
 
 class Budgets(Collector):

@@ -81,7 +81,7 @@ def _over_time() -> list[Panel]:
             stacked=40,
         ),
         over_time(
-            "Audio",
+            "Audio in each second",
             "Seconds of audio transcribed in each second.",
             COUNT,
             Q(f"sum by (caller) (rate(asr_caller_audio_seconds_total{{{_THIS}}}{RATE}))", "{{caller}}"),

@@ -46,7 +46,7 @@ def _at_a_glance() -> list[Panel]:
     cost = f"sum(increase(asr_cost_usd_total{{{_THIS}}}{RANGE}))"
     billed = f"sum(increase(asr_billed_seconds_total{{{_THIS}}}{RANGE}))"
     return [
-        number("Cost", "Charged in the time shown.", USD, Q(cost)),
+        number("Cost", "US dollars charged in the time shown.", USD, Q(cost)),
         number(
             "Cost in 30 days",
             "If it goes on as in the time shown.",
@@ -92,7 +92,7 @@ def _spent() -> list[Panel]:
         ),
         rows(
             "Cost by deployment",
-            "In the time shown.",
+            "US dollars in the time shown.",
             USD,
             Q(f"sum by (deployment) (increase(asr_cost_usd_total{{{_THIS}}}{RANGE}))"),
         ),
@@ -105,7 +105,7 @@ def _spent() -> list[Panel]:
         ),
         rows(
             "Cost by caller",
-            "In the time shown.",
+            "US dollars in the time shown, of all deployments.",
             USD,
             Q(f"sum by (caller) (increase(asr_caller_cost_usd_total{RANGE}))"),
         ),

@@ -76,7 +76,10 @@ def _work() -> list[Panel]:
             stacked=40,
         ),
         over_time(
-            "Time of a job", "Waiting and work.", SECONDS, *quantiles("asr_attempt_seconds", _THIS, by="deployment")
+            "Time of a job",
+            "Waiting included, as the job's caller feels it.",
+            SECONDS,
+            *quantiles("asr_attempt_seconds", _THIS, by="deployment"),
         ),
         over_time(
             "Real-time factor",

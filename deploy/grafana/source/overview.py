@@ -187,7 +187,7 @@ def _behind() -> list[Panel]:
         ),
         rows(
             "Versions",
-            "Gateways by what they run.",
+            "How many gateways run which version, on which Python.",
             COUNT,
             Q("count by (version, python) (asr_build_info)"),
         ),

@@ -98,7 +98,12 @@ def _calls() -> list[Panel]:
             COUNT,
             Q(f"max by (deployment, why) (asr_deployment_away{{{_THIS}}}) > 0", "{{deployment}}: {{why}}"),
         ),
-        over_time("Time of a call", "Upload, work and answer.", SECONDS, *quantiles("asr_attempt_seconds", _THIS)),
+        over_time(
+            "Time of a call",
+            "From the first byte sent to the last received.",
+            SECONDS,
+            *quantiles("asr_attempt_seconds", _THIS),
+        ),
         over_time(
             "Real-time factor",
             "Seconds that an answered call took for each second of audio: below 1 it is faster than speech.",
