@@ -66,7 +66,7 @@ def _names(tree: ast.ClassDef) -> Iterator[tuple[str, int, int]]:
 
 def _beside(comments: dict[int, tuple[str, bool]], first: int, last: int) -> str:
     """Return the comments on the lines of a statement, after those that stand alone above it."""
-    lines = []
+    lines: list[str] = []
     above = first - 1
     while comments.get(above, ("", False))[1]:
         lines.insert(0, comments[above][0])
