@@ -30,12 +30,12 @@ class CacheScope(StrEnum):
 class Cache(Section):
     """An answer is given again where audio, parameters and route are the same as they were."""
 
-    store: CacheStore = CacheStore.MEMORY
-    ttl: Seconds = 7 * 86_400.0
+    store: CacheStore = CacheStore.MEMORY  # where answers are kept
+    ttl: Seconds = 7 * 86_400.0  # how long an answer is given again
     stale_for: SecondsOrNone = 86_400.0  # after ttl: given only where every deployment fails, and marked
     max_bytes: Bytes = ByteSize(256 << 20)  # of memory or file; a Redis has its own maxmemory
     path: Path | None = None  # of the file, where store is sqlite
-    scope: CacheScope = CacheScope.CALLER
+    scope: CacheScope = CacheScope.CALLER  # who is given whose answers
     same_sound: bool = False  # after a miss, decode: the same samples in another file are the same audio
     sampled: bool = False  # also where temperature or do_sample ask for another answer each time
 

@@ -15,13 +15,13 @@ class Limits(Section):
     A rate that was not used saves up to one window's worth. Budgets are of days and months by UTC.
     """
 
-    requests_per_minute: int | None = Field(None, ge=1, le=10_000_000)
-    audio_seconds_per_minute: int | None = Field(None, ge=1, le=1_000_000_000)
-    audio_seconds_per_hour: int | None = Field(None, ge=1, le=1_000_000_000)
-    audio_seconds_per_day: int | None = Field(None, ge=1, le=1_000_000_000)
+    requests_per_minute: int | None = Field(None, ge=1, le=10_000_000)  # a minute's worth may come at once
+    audio_seconds_per_minute: int | None = Field(None, ge=1, le=1_000_000_000)  # charged when a job is admitted
+    audio_seconds_per_hour: int | None = Field(None, ge=1, le=1_000_000_000)  # likewise
+    audio_seconds_per_day: int | None = Field(None, ge=1, le=1_000_000_000)  # likewise
     concurrent: int | None = Field(None, ge=1, le=100_000)  # requests at once
-    usd_per_day: float | None = Field(None, gt=0, le=1e9)
-    usd_per_month: float | None = Field(None, gt=0, le=1e9)
+    usd_per_day: float | None = Field(None, gt=0, le=1e9)  # by UTC; estimated beforehand, and settled by what it cost
+    usd_per_month: float | None = Field(None, gt=0, le=1e9)  # likewise
 
     @property
     def is_set(self) -> bool:
@@ -53,5 +53,5 @@ class WhenLost(StrEnum):
 class GatewayLimits(Limits):
     """For everybody together, and how limits are kept."""
 
-    store: LimitStore = LimitStore.MEMORY
+    store: LimitStore = LimitStore.MEMORY  # where it is counted
     when_lost: WhenLost = WhenLost.CLOSED  # for budgets; rates and places fall back to this process's part of them

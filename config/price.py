@@ -13,9 +13,9 @@ _MOST_USD = 1000  # more is a slip of the decimal point
 class Price(Section):
     """The audio's length, at least `minimum` and rounded up to `step`, at a rate; and something for the call itself."""
 
-    usd_per_minute: float | None = Field(None, ge=0, le=_MOST_USD)
+    usd_per_minute: float | None = Field(None, ge=0, le=_MOST_USD)  # of audio; 0 where it is free
     usd_per_second: float | None = Field(None, ge=0, le=_MOST_USD)  # instead of usd_per_minute
-    usd_per_request: float = Field(0.0, ge=0, le=_MOST_USD)
+    usd_per_request: float = Field(0.0, ge=0, le=_MOST_USD)  # for each call
     minimum: SecondsOrNone = 0.0  # what less audio is billed as
     step: SecondsOrNone = 0.0  # what is begun of it is billed whole; 0: billed exactly
 

@@ -26,21 +26,21 @@ class Strategy(StrEnum):
 class Allowance(Section):
     """A time that grows with the audio: base + per_audio_second x duration, at most max."""
 
-    base: Seconds
-    per_audio_second: float = Field(0.5, ge=0, le=100)
-    max: Seconds = 7200.0
+    base: Seconds  # whatever the length
+    per_audio_second: float = Field(0.5, ge=0, le=100)  # seconds more for each second of audio
+    max: Seconds = 7200.0  # however long the audio
 
 
 class Deadline(Allowance):
     """How long a job may take in all."""
 
-    base: Seconds = 120.0
+    base: Seconds = 120.0  # whatever the length
 
 
 class SlowCall(Allowance):
     """From when on a call counts as slow."""
 
-    base: Seconds = 60.0
+    base: Seconds = 60.0  # whatever the length
 
 
 class Retries(Section):
@@ -57,12 +57,12 @@ class Breakers(Section):
     """When a deployment is left alone, and for how long. After that one request at a time finds out."""
 
     consecutive: int = Field(5, ge=1, le=100_000)  # failures in a row
-    failure_rate: float = Field(0.5, gt=0, le=1)
-    slow_rate: float = Field(0.8, gt=0, le=1)
+    failure_rate: float = Field(0.5, gt=0, le=1)  # of the window's calls
+    slow_rate: float = Field(0.8, gt=0, le=1)  # of the window's calls
     slow_call: SlowCall = SlowCall()
     min_calls: int = Field(20, ge=1, le=100_000)  # within the window, before a rate means anything
-    window: Seconds = 30.0
-    probe_after: Seconds = 5.0
+    window: Seconds = 30.0  # how far back the rates look
+    probe_after: Seconds = 5.0  # from when on one request may find out whether it is well again
     rate_limited: Seconds = 5.0  # where the provider does not say for how long
     park_max: Seconds = 300.0  # however long it says; also for refused credentials and exhausted quotas
 
@@ -78,7 +78,7 @@ class Queue(Section):
     """Requests that wait for a deployment whose max_concurrent is reached, when no other is free."""
 
     max_waiting: int | None = Field(None, ge=0, le=100_000)  # None: half of the deployments' max_concurrent
-    max_wait: SecondsOrNone = 10.0
+    max_wait: SecondsOrNone = 10.0  # then 429; 0: nobody waits
 
 
 class Reliability(Section):

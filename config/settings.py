@@ -46,22 +46,22 @@ class BadConfiguration(ValueError):
 class Spool(Section):
     """Where uploads wait: in memory while small, in unlinked files beyond that."""
 
-    memory_per_upload: Bytes = ByteSize(1 << 20)
-    memory_total: Bytes = ByteSize(64 << 20)
-    disk_total: Bytes = ByteSize(8 << 30)
+    memory_per_upload: Bytes = ByteSize(1 << 20)  # what is larger goes to disk
+    memory_total: Bytes = ByteSize(64 << 20)  # of all uploads together; beyond it even small ones go to disk
+    disk_total: Bytes = ByteSize(8 << 30)  # beyond it an upload is refused: 507
     directory: Path | None = None  # None: the system's folder for temporary files
 
 
 class Server(Section):
     """The listening side."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65_535)
+    host: str = "127.0.0.1"  # where it listens; anything but loopback needs auth.mode keys or passthrough
+    port: int = Field(8080, ge=0, le=65_535)  # 0: any free one
     max_upload: Bytes = ByteSize(100 << 20)  # of audio; JSON bodies 4/3 of it
     max_duration: Seconds = 4 * 3600.0  # of audio
     deadline: Deadline = Deadline()
     spool: Spool = Spool()
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()  # web pages that may call from a browser, such as https://app.example.com
     header_timeout: Seconds = 10.0  # from the connection, or the first byte of a request, to the end of its headers
     body_timeout: Seconds = 20.0  # without a byte of the body
     body_min_rate: Bytes = ByteSize(1024)  # bytes a second, after body_timeout
@@ -75,9 +75,9 @@ class Server(Section):
 class AuthMode(StrEnum):
     """Who may call."""
 
-    NONE = "none"
-    KEYS = "keys"
-    PASSTHROUGH = "passthrough"
+    NONE = "none"  # whoever reaches it: on loopback alone
+    KEYS = "keys"  # who has a key that this gateway knows
+    PASSTHROUGH = "passthrough"  # who has a token of the one account that the path names
 
 
 LabelName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
@@ -87,9 +87,9 @@ LabelValue = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{0,256}$")]
 class Key(Section):
     """One caller's key, known by its hash alone."""
 
-    name: str = Field(pattern=r"^[\w.-]{1,64}$")
-    role: Literal["caller", "admin"] = "caller"
-    hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    name: str = Field(pattern=r"^[\w.-]{1,64}$")  # whose it is; it stands in logs and in the ledger
+    role: Literal["caller", "admin"] = "caller"  # an admin may ask /metrics, /status and /admin/* too
+    hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # of the key, which is kept nowhere
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
     limits: Limits = UNLIMITED
     expires: Moment | None = None  # from then on it is as unknown as any other; a day alone is its last second, in UTC
@@ -100,8 +100,8 @@ class Key(Section):
 class Auth(Section):
     """mode none is for loopback only."""
 
-    mode: AuthMode = AuthMode.NONE
-    keys: tuple[Key, ...] = ()
+    mode: AuthMode = AuthMode.NONE  # who may call
+    keys: tuple[Key, ...] = ()  # known from the start; `asr-gateway keys new` writes an entry
     store: Literal["none", "sqlite", "redis"] = "none"  # of keys that are made, revoked and rotated while it runs
     path: Path | None = None  # store sqlite: its file
 
@@ -126,10 +126,10 @@ BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")]  # no @: a cred
 class AccountSettings(Section):
     """One account at a provider, or the models on this machine."""
 
-    adapter: str
-    api_key: SecretStr | None = None
-    api_key_file: Path | None = None
-    base_url: BaseUrl | None = None
+    adapter: str  # a provider of the README's table, or local
+    api_key: SecretStr | None = None  # better as ${NAME} than as it is
+    api_key_file: Path | None = None  # holds the key; read at the start and at each reload
+    base_url: BaseUrl | None = None  # another address than the provider's own; a server of yours
     # Where one adapter needs several, by its own names.
     base_urls: dict[str, BaseUrl] = {}  # noqa: RUF012 - pydantic copies it
     # What one adapter needs more, by its own names.
@@ -162,7 +162,7 @@ def _read_secret(file: Path) -> SecretStr:
 class Target(Section):
     """Where a model can be had: account/native id, split at the first slash."""
 
-    target: str = Field(pattern=r"^[\w.-]+(/.*)?$")
+    target: str = Field(pattern=r"^[\w.-]+(/.*)?$")  # account/native id there
     substitute: bool = False  # it is another model than the one asked for, and the operator knows
     weight: float = Field(1.0, ge=0, le=1e6)  # strategy weighted; 0: only where no other is left
     max_concurrent: int | None = Field(None, ge=1, le=100_000)  # calls at once
@@ -189,8 +189,8 @@ class Target(Section):
 class OnUnsupported(StrEnum):
     """What to do with a parameter that no deployment honours."""
 
-    IGNORE = "ignore"
-    REJECT = "reject"
+    IGNORE = "ignore"  # answer, and name it in X-Gateway-Ignored-Parameters
+    REJECT = "reject"  # 422
 
 
 def _as_target(value: object) -> object:
@@ -200,10 +200,10 @@ def _as_target(value: object) -> object:
 class Route(Section):
     """One model's ways, best first."""
 
-    targets: tuple[Target, ...] = Field(min_length=1)
-    strategy: Strategy = Strategy.FAILOVER
-    hedge_after: HedgeAfter = None
-    on_unsupported: OnUnsupported = OnUnsupported.REJECT
+    targets: tuple[Target, ...] = Field(min_length=1)  # where it can be had; account/native id alone will do
+    strategy: Strategy = Strategy.FAILOVER  # which is asked first
+    hedge_after: HedgeAfter = None  # when a slow call is raced by a second one elsewhere; p95: of its recent ones
+    on_unsupported: OnUnsupported = OnUnsupported.REJECT  # a parameter that none of the targets honours
     limits: Limits = UNLIMITED  # of all its callers together
 
     @model_validator(mode="before")
@@ -228,7 +228,7 @@ class Logs(Section):
     """One line a request."""
 
     format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = "info"  # what is less grave is not written
 
 
 class Settings(BaseSettings):

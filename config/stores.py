@@ -22,7 +22,7 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]  # it may hold a pas
 class Redis(Section):
     """The server that replicas share. Where it is gone, each falls back to its own memory and keeps serving."""
 
-    url: RedisUrl = SecretStr("redis://localhost:6379/0")
+    url: RedisUrl = SecretStr("redis://localhost:6379/0")  # redis://, rediss:// or unix://, with its password
     timeout: Seconds = 0.1  # to connect, and for each command: what a request waits for a server that hangs
-    max_connections: int = Field(64, ge=1, le=10_000)
+    max_connections: int = Field(64, ge=1, le=10_000)  # of each process
     prefix: str = Field("asr:", pattern=r"^[\w:.-]{1,64}$")  # of every key

@@ -22,7 +22,7 @@ class UsageStore(StrEnum):
 class Usage(Section):
     """The ledger: a row for each request, never with text or audio. Where it cannot be written, serving goes on."""
 
-    store: UsageStore = UsageStore.SQLITE
+    store: UsageStore = UsageStore.SQLITE  # where the ledger is kept
     path: Path | None = None  # of the file; None: asr-gateway/usage.sqlite in the user's state folder (XDG_STATE_HOME)
     keep: Seconds = 90 * 86_400.0  # older rows are deleted
     max_rows: int = Field(2_000_000, ge=1000, le=1_000_000_000)  # the oldest go first; a million takes some 150 MB

@@ -19,6 +19,7 @@ from gateway.dispatch.routes import WILDCARD
 from gateway.fleet import build_routes
 from gateway.keys_cli import keys
 from gateway.loop import run
+from gateway.notify import READY, notify
 from providers.registry import PROVIDERS
 
 _CONFIG = click.option(
@@ -290,6 +291,7 @@ def _announce(settings: Settings, missing: list[str], port: int) -> None:
         )
     header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
     click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
+    notify(READY, os.environ)
 
 
 def _is_demonstration(settings: Settings) -> bool:

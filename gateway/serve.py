@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.app import Gateway
 from gateway.logs import HTTP, event
+from gateway.notify import STOPPING, notify
 from gateway.reload import OnHangup
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ async def serve(
         loading = group.create_task(load_models(gateway, lambda missing: announce(missing, port)))
         group.create_task(gateway.background())
         await asked_to_stop.event.wait()
+        notify(STOPPING, os.environ)
         hangups.stop()
         loading.cancel()  # a model that is still being downloaded is waited for by nobody now
         event("draining", in_flight=gateway.drain.in_flight)

@@ -20,6 +20,8 @@ TOOLS = {
     "redis-server": "redis-server",  # what replicas share
     "prometheus": "prometheus",  # dashboards and alerts are asked of a real one
     "faketime": "faketime",  # clocks that jump
+    "bwrap": "bubblewrap",  # the image's steps at its own paths, under a root that is read-only
+    "systemd-analyze": "systemd",  # whether the unit is one, and how much it may do
 }
 
 

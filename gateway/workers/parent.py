@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from config.settings import BadConfiguration
 from gateway.logs import event
 from gateway.metrics import Exposition
+from gateway.notify import STOPPING, notify
 from gateway.reload import OnHangup, Reloaded
 from gateway.serve import CannotListen
 from gateway.workers import merge
@@ -330,6 +331,7 @@ class Parent:
         if self._stopping.is_set():
             self._end_at_once(number)
         self._stopping.set()
+        notify(STOPPING, os.environ)
         # Who types Ctrl-C has no balancer to wait for.
         self._grace_s = None if number == signal.SIGTERM else 0.0
         for child in self._workers.values():
