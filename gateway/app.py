@@ -39,6 +39,7 @@ from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.logs import LOG
 from gateway.metrics import Metrics
+from gateway.observe import CURRENT
 from gateway.reload import Reloader
 from gateway.state import State
 from providers.audio.demux import Demuxer
@@ -307,6 +308,8 @@ class Gateway:
 
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
         self.metrics.attempt(self.health.label(deployment), attempt)
+        if (observed := CURRENT.get()) is not None:
+            observed.tried(attempt)
 
     def _watch(self) -> None:
         """Let the gauges read what they show when they are scraped."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from gateway.dispatch.charge import NOTHING, charge_of
-from gateway.stores.usage import NOT_PAID
+from gateway.stores.usage import NOT_PAID, OK
 
 if TYPE_CHECKING:
-    from gateway.dispatch.answers import Answer
+    from gateway.dispatch.answers import Answer, Attempt
+
+_MOST_TRIES: Final = 100  # kept of one request
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Observed:
     billed_s: float | None = None
     cost_usd: float | None = None
     attempts: int = 0  # made for this request alone
+    tries: list[Attempt] = field(default_factory=list)  # those same, in the order in which they ended
+    trace_id: str = ""  # where requests are traced
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
@@ -36,10 +41,25 @@ class Observed:
         self.deployment = answer.deployment.name
         self.cache = answer.cached.value
         self.attempts = 0 if self.cache in NOT_PAID else len(answer.attempts)
+        if self.attempts:  # also where another began the call and has left
+            self.tries = list(answer.attempts)
         charge = NOTHING if self.cache in NOT_PAID else charge_of(answer, self.audio_s)
         self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s
 
+    def outcome(self, status: str) -> str:
+        """Return how it ended, in a word. status: a number, or "cancelled"."""
+        return self.problem or (OK if status.startswith("2") else status)
+
+    def tried(self, attempt: Attempt) -> None:
+        """Note a call that was made for this request."""
+        if len(self.tries) < _MOST_TRIES:
+            self.tries.append(attempt)
+
     def failed(self) -> None:
         """Charge nothing: there was no answer, whatever it cost us."""
         self.billed_s, self.cost_usd = NOTHING.billed_s, NOTHING.cost_usd
+
+
+CURRENT: Final[ContextVar[Observed | None]] = ContextVar("observed", default=None)
+"""The request that this task works for: what it begins, a flight or a hedge, goes on working for it."""

@@ -16,8 +16,9 @@ from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
 from gateway.dispatch.answers import overloaded
 from gateway.keyring import KEY_BEGINS
+from gateway.lines import place_of
 from gateway.logs import LOG, request_done
-from gateway.observe import Observed
+from gateway.observe import CURRENT, Observed
 from gateway.problems import Problem
 from providers.types import Task
 
@@ -65,6 +66,7 @@ class Edge:
         loop = asyncio.get_running_loop()
         observed = Observed(request_id=_request_id(request), started=loop.time())
         request[OBSERVED] = observed
+        CURRENT.set(observed)
         request[SERVICE] = service = self._service()
         status = "cancelled"
         self._metrics.in_flight.inc()
@@ -79,10 +81,10 @@ class Edge:
             seconds = loop.time() - observed.started
             if not status.startswith("2"):
                 observed.failed()
+            request_done(observed, status, seconds, _route_name(request))
             self._metrics.problem(observed.problem)
             self._metrics.request(observed, status, seconds)
             self._on_end(observed, status, seconds)
-            request_done(observed, status, seconds, _route_name(request))
 
     async def _answer(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
         try:
@@ -95,9 +97,8 @@ class Edge:
             if isinstance(error, TimeoutError) and self._drain.is_cutting:
                 return _told(request, _cut_off(), observed)
             LOG.exception("unexpected", extra={"fields": {"request_id": observed.request_id}})
-            return _told(
-                request, Problem(status=500, type="internal", message="an error of the gateway's own"), observed
-            )
+            ours = Problem(status=500, type="internal", message="an error of the gateway's own", cause=place_of(error))
+            return _told(request, ours, observed)
 
     async def _admitted(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
         settings = request[SERVICE].settings
