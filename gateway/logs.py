@@ -187,6 +187,7 @@ def request_done(observed: Observed, status: str, seconds: float, path: str) -> 
         problem=observed.problem,
         **({"cause": observed.cause} if observed.cause else {}),
         seconds=round(seconds, 4),
+        **{f"{stage}_s": round(took_s, 4) for stage, took_s in observed.stage_s.items()},
         path=path,
     )
 

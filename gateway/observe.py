@@ -10,7 +10,10 @@ from gateway.dispatch.charge import NOTHING, charge_of
 from gateway.stores.usage import NOT_PAID, OK
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.dispatch.answers import Answer, Attempt
+    from gateway.stages import Stage
 
 _MOST_TRIES: Final = 100  # kept of one request
 
@@ -35,6 +38,7 @@ class Observed:
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
+    stage_s: Mapping[Stage, float] = field(default_factory=dict)  # how long its steps took
     cause: str = ""  # in our own words: of a 5xx a line for each attempt, of what callers are not told more about
 
     def answered(self, answer: Answer) -> None:

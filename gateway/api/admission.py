@@ -17,6 +17,7 @@ from gateway.dispatch.charge import charge_of
 from gateway.dispatch.routes import WILDCARD, cost_of
 from gateway.policies.limits import Budget, Correction, Demand, Denied, Granted, Kind, Rules, Scope, rules_of
 from gateway.problems import Problem
+from gateway.stages import Stage, timed
 from gateway.stores.usage import NOT_PAID
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ class Admission:
 
     async def _take(self, demand: Demand) -> Granted:
         """Take it all. Raises Problem 429."""
-        answer = await self.limiting.counters.take(demand)
+        with timed(Stage.LIMITS):
+            answer = await self.limiting.counters.take(demand)
         if isinstance(answer, Denied):
             self._was_denied = True
             self.limiting.on_denied(answer)

@@ -20,6 +20,7 @@ from gateway.lines import place_of
 from gateway.logs import LOG, request_done
 from gateway.observe import CURRENT, Observed
 from gateway.problems import Problem
+from gateway.stages import Stages, noted_in
 from providers.types import Task
 
 if TYPE_CHECKING:
@@ -64,14 +65,15 @@ class Edge:
     async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
         loop = asyncio.get_running_loop()
-        observed = Observed(request_id=_request_id(request), started=loop.time())
+        stages = Stages(self._metrics.stage)
+        observed = Observed(request_id=_request_id(request), started=loop.time(), stage_s=stages.seconds)
         request[OBSERVED] = observed
         CURRENT.set(observed)
         request[SERVICE] = service = self._service()
         status = "cancelled"
         self._metrics.in_flight.inc()
         try:
-            with service.used():
+            with service.used(), noted_in(stages):
                 response = await self._answer(request, handler, observed)
             self._add_headers(request, response, observed, loop.time() - observed.started)
             status = str(response.status)

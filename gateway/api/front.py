@@ -20,6 +20,7 @@ from gateway.dispatch.explain import explained
 from gateway.intake.measure import measure
 from gateway.observe import Observed
 from gateway.problems import Problem, forbidden, invalid_parameter, unauthorized
+from gateway.stages import Stage, timed
 from providers.registry import PROVIDERS
 from providers.types import TranscriptionJob
 
@@ -123,7 +124,8 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
         service = request[SERVICE]
         observed = request[OBSERVED]
         how, dry_run = asking(request, service.settings.cache.scope), is_dry_run(request)
-        upload = await service.intake.receive(request, front.shape)
+        with timed(Stage.RECEIVE):
+            upload = await service.intake.receive(request, front.shape)
         try:
             observed.upload_bytes = upload.content.size_bytes
             asked = front.read(request, upload)
@@ -131,7 +133,8 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             observed.model = asked.model if asked.model in service.routes.by_model else "other"
             left_s = await service.intake.fetch(upload, how.timeout_s)
             observed.upload_bytes = upload.content.size_bytes
-            audio = await measure(upload, service.demuxer, max_duration_s=service.settings.server.max_duration)
+            with timed(Stage.PROBE):
+                audio = await measure(upload, service.demuxer, max_duration_s=service.settings.server.max_duration)
             observed.audio_s = audio.duration_s
             job = _job(asked, audio)
             if dry_run:
@@ -142,7 +145,8 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             observed.answered(answer)
             admission.answered(answer)
             observed.label = service.dispatcher.means.health.label(answer.deployment)
-            response = front.render(asked, audio, answer)
+            with timed(Stage.RENDER):
+                response = front.render(asked, audio, answer)
         finally:
             upload.close()
         response.headers.update({**_headers(asked, answer), **admission.headers})

@@ -23,6 +23,7 @@ from gateway.dispatch.verdict import NOTHING, Verdict, of_answer, of_error
 from gateway.policies.backoff import full_jitter_s
 from gateway.policies.deadline import allowed_s, share
 from gateway.policies.hedging import delay_s
+from gateway.stages import Stage, timed
 from providers.errors import MalformedReply, ProviderError
 from providers.types import Moment, Timestamps
 
@@ -118,7 +119,7 @@ class Attempts:
             retry=retry_if_exception_type(NobodyYet),
             wait=_wait_asked_for,
             stop=stop_after_attempt(1 + self._means.reliability.retries.limit),
-            sleep=self._means.sleep,
+            sleep=self._slept,
             reraise=True,
         )
         try:
@@ -127,6 +128,10 @@ class Attempts:
             raise self._problem() from error
         answer = await self._doubted(answer) if answer.is_empty else answer
         return replace(answer, attempts=tuple(self.made))
+
+    async def _slept(self, seconds: float) -> None:
+        with timed(Stage.BACKOFF):
+            await self._means.sleep(seconds)
 
     async def _one_round(self) -> Answer:
         """Ask each that can be asked. Raises NobodyYet, or Problem where nothing is left to try."""
@@ -200,16 +205,18 @@ class Attempts:
     async def _called(self, turn: Turn, kind: Kind) -> Transcript:
         """Call once, count it, and judge the deployment by it."""
         started, outcome = self._clock(), _Outcome()
-        try:
-            return await self._sent(turn, outcome)
-        except ProviderError as error:
-            outcome.word, outcome.reason = error.outcome, error.reason
-            raise
-        except asyncio.CancelledError:
-            outcome.word = "cancelled"
-            raise
-        finally:
-            self._ended(turn, kind, started, outcome)
+        with timed(Stage.ATTEMPT) as timing:
+            try:
+                return await self._sent(turn, outcome)
+            except ProviderError as error:
+                outcome.word, outcome.reason = error.outcome, error.reason
+                raise
+            except asyncio.CancelledError:
+                outcome.word = "cancelled"
+                raise
+            finally:
+                timing.note(deployment=turn.candidate.deployment.name, kind=kind, outcome=outcome.word)
+                self._ended(turn, kind, started, outcome)
 
     async def _sent(self, turn: Turn, outcome: _Outcome) -> Transcript:
         """Return the transcript; leave in outcome what it says of the deployment. Raises ProviderError."""

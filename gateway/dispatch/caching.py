@@ -15,6 +15,7 @@ from gateway.dispatch.kept_answers import name_of, named_in, pack, unpack
 from gateway.dispatch.relay import Relay, Relayed
 from gateway.policies.cache_control import ANY, CacheControl
 from gateway.problems import Problem
+from gateway.stages import Stage, timed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -114,8 +115,9 @@ class Caching:
         if self.sound_of is None:
             return None
         try:
-            async with asyncio.timeout_at(wanted.own.deadline):
-                sound = await self.sound_of(wanted.job.audio)
+            with timed(Stage.CACHE):  # it is only done to look for an answer
+                async with asyncio.timeout_at(wanted.own.deadline):
+                    sound = await self.sound_of(wanted.job.audio)
         except TimeoutError:
             return None
         return sound and key_of(wanted.job, wanted.route, wanted.asking.scope, f"sound:{sound}")
@@ -166,9 +168,10 @@ class Caching:
 
     async def _get(self, store: AnswerStore, key: str, route: Route) -> Answer | None:
         """Return what is kept under a key, or under the key that is."""
-        kept = await store.get(key)
-        other = named_in(kept.value) if kept is not None else None
-        return await self._read(await store.get(other) if other else kept, route)
+        with timed(Stage.CACHE):
+            kept = await store.get(key)
+            other = named_in(kept.value) if kept is not None else None
+            return await self._read(await store.get(other) if other else kept, route)
 
     async def _read(self, kept: Kept | None, route: Route) -> Answer | None:
         answer = None if kept is None else await unpack(kept.value, route)

@@ -7,12 +7,13 @@ call, or when nobody waits any more. What it brings, an error too, goes to those
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.dispatch.answers import DEADLINE, Answer, Cached
 from gateway.problems import Problem
+from gateway.stages import Stage, timed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,10 +73,12 @@ class Flights:
             if flight is None and self._group is None:
                 return await self._alone(errand, own)
             state = Cached.HIT if flight is not None and flight.landing.done() else Cached.JOINED
+            waiting = nullcontext() if flight is None else timed(Stage.JOIN)  # one's own call has steps of its own
             flight = flight or self._begun(errand, own)
             flight.terms.put_off(own)
             try:
-                answer = await self._landed(errand.key, flight, own)
+                with waiting:
+                    answer = await self._landed(errand.key, flight, own)
             except Problem as problem:
                 # A deadline that was over before one's own is another's: its call was never given the whole time.
                 is_anothers = problem.type == DEADLINE and flight.began_until < own.deadline

@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.dispatch.answers import DEADLINE, Answer, Cached
 from gateway.problems import Problem
+from gateway.stages import Stage, timed
 from gateway.stores.kept import Kept
 from gateway.stores.redis import StoreLost
 from gateway.stores.redis_cache import Where
@@ -67,7 +68,8 @@ class Relay:
         followed, wait_s = "", _FIRST_WAIT_S
         while True:
             try:
-                seen = await self._look(job, followed)
+                with timed(Stage.CACHE):
+                    seen = await self._look(job, followed)
             except StoreLost:
                 return await self._read_or_called(job, await self.store.get_alone(job.key), terms)
             if seen.where is Where.LEAD:
@@ -76,7 +78,8 @@ class Relay:
                 kept = Kept(value=seen.value, age_s=seen.age_s)
                 return await self._read_or_called(job, kept, terms, Cached.JOINED if followed else Cached.HIT)
             followed = self._after(seen, terms)
-            await asyncio.sleep(min(wait_s, max(0.0, terms.deadline - self._clock())))
+            with timed(Stage.JOIN):
+                await asyncio.sleep(min(wait_s, max(0.0, terms.deadline - self._clock())))
             wait_s = min(wait_s * _WAIT_GROWS, _LONGEST_WAIT_S)
 
     async def keep(self, job: Relayed, value: bytes, keep_s: float) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.dispatch.answers import ONLY_AN_OPERATOR_CAN, overloaded
 from gateway.dispatch.slots import take_one
 from gateway.dispatch.verdict import NOTHING, Verdict
+from gateway.stages import Stage, timed
 from providers.errors import RateLimited, Temporary
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Turns:
         while busy := self._askable():
             by_slots = {turn.health.slots: turn for turn in busy if turn.health.slots.has_room_to_wait}
             wait_s = min(self._settings.queue.max_wait, deadline - self._clock())
-            taken = await take_one(list(by_slots), wait_s) if by_slots else None
+            with timed(Stage.QUEUE):
+                taken = await take_one(list(by_slots), wait_s) if by_slots else None
             if taken is None:
                 self._pass_over(busy)
                 return None

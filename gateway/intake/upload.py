@@ -17,6 +17,7 @@ from gateway.intake.receive import Body, BodyLimits
 from gateway.intake.spool import Spool, SpoolBudget
 from gateway.policies.addresses import MAX_ADDRESS_CHARACTERS
 from gateway.problems import bad_audio, bad_request, unsupported_media, url_input_disabled
+from gateway.stages import Stage, timed
 from providers.audio.containers import HEAD_BYTES, name_of_other, sniff
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Intake:
         clock = asyncio.get_running_loop().time
         started, spool = clock(), Spool(self.budget)
         upload.spools.append(spool)
-        await self._fetcher.fetch(upload.address, spool, allowed_s)
+        with timed(Stage.FETCH):
+            await self._fetcher.fetch(upload.address, spool, allowed_s)
         upload.content, upload.digest = await spool.finish()
         return None if allowed_s is None else allowed_s - (clock() - started)
 
