@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -73,6 +74,8 @@ def check_adapters(settings: Settings) -> None:
             _check_account(account, needs_key=own_keys)
         except BadConfiguration as error:
             raise BadConfiguration(f"providers.{name}.{error}") from error
+    if settings.tracing.endpoint is not None and find_spec("opentelemetry") is None:
+        raise BadConfiguration('tracing.endpoint: traces need an extra: pip install "asr-gateway[traces]"')
 
 
 def _check_account(account: AccountSettings, *, needs_key: bool) -> None:

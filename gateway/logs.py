@@ -206,5 +206,6 @@ def _try(made: Attempt) -> dict[str, object]:
         "kind": made.kind,
         "outcome": made.outcome,
         **({"reason": made.reason[:_LONGEST_NAME]} if made.reason else {}),
+        **({"http_status": made.http_status} if made.http_status is not None else {}),
         "seconds": round(made.seconds, 4),
     }

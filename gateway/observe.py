@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.dispatch.answers import Answer, Attempt
+    from gateway.policies.trace_context import Context
     from gateway.stages import Stage
 
 _MOST_TRIES: Final = 100  # kept of one request
+_MOST_SOURCES: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A request's part of a trace."""
+
+    own: Context  # the request's span
+    parent: Context | None  # its caller's
+    began_ns: int  # on the tracer's clock
+    offset_ns: int  # from the tracer's clock to 1970
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +46,8 @@ class Observed:
     cost_usd: float | None = None
     attempts: int = 0  # made for this request alone
     tries: list[Attempt] = field(default_factory=list)  # those same, in the order in which they ended
-    trace_id: str = ""  # where requests are traced
+    sources: tuple[str, ...] = ()  # spans of another request's calls, which brought this one's answer
+    trace: Trace | None = None
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
@@ -45,11 +58,24 @@ class Observed:
         self.deployment = answer.deployment.name
         self.cache = answer.cached.value
         self.attempts = 0 if self.cache in NOT_PAID else len(answer.attempts)
+        own = {each.traceparent for each in self.tries}
+        theirs = [each.traceparent for each in answer.attempts if each.outcome == OK and each.traceparent not in own]
+        self.sources = tuple(theirs[:_MOST_SOURCES])
         if self.attempts:  # also where another began the call and has left
             self.tries = list(answer.attempts)
         charge = NOTHING if self.cache in NOT_PAID else charge_of(answer, self.audio_s)
         self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s
+
+    @property
+    def trace_id(self) -> str:
+        """Return what the trace is found by, in hexadecimal; empty where there is none."""
+        return f"{self.trace.own.trace_id:032x}" if self.trace else ""
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """Return the labels of an exemplar that leads from a measurement to its trace, where that is kept."""
+        return {"trace_id": self.trace_id} if self.trace and self.trace.own.sampled else None
 
     def outcome(self, status: str) -> str:
         """Return how it ended, in a word. status: a number, or "cancelled"."""
@@ -63,6 +89,12 @@ class Observed:
     def failed(self) -> None:
         """Charge nothing: there was no answer, whatever it cost us."""
         self.billed_s, self.cost_usd = NOTHING.billed_s, NOTHING.cost_usd
+
+
+def exemplar() -> dict[str, str] | None:
+    """Return what leads from a number to the trace of the present request."""
+    observed = CURRENT.get()
+    return observed.exemplar if observed is not None else None
 
 
 CURRENT: Final[ContextVar[Observed | None]] = ContextVar("observed", default=None)

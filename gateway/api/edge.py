@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.api.front import Service
     from gateway.drain import Drain
     from gateway.metrics import Metrics
+    from gateway.tracing import Tracer
 
 # Routes that want no key, to read. A 404 for the rest of the Hub's API is among them, or clients think it private.
 PUBLIC: Final = frozenset(
@@ -46,6 +47,11 @@ _OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these
 _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
 
 
+def not_noted(observed: Observed, status: str, seconds: float) -> None:
+    """Keep no ledger."""
+    del observed, status, seconds
+
+
 class Edge:
     """One process's outermost layer."""
 
@@ -54,19 +60,24 @@ class Edge:
         service: Callable[[], Service],
         metrics: Metrics,
         drain: Drain,
-        on_end: Callable[[Observed, str, float], None] = lambda *_: None,
+        on_end: Callable[[Observed, str, float], None] = not_noted,
+        tracer: Tracer | None = None,
     ) -> None:
         """service: gives the present configuration's. on_end: told each request's status and seconds."""
         self._service = service
         self._metrics = metrics
         self._drain = drain
         self._on_end = on_end
+        self._tracer = tracer
 
     async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
         loop = asyncio.get_running_loop()
         stages = Stages(self._metrics.stage)
         observed = Observed(request_id=_request_id(request), started=loop.time(), stage_s=stages.seconds)
+        if self._tracer is not None:
+            observed.trace = self._tracer.begin(request.method, request.headers)
+            stages.tracing = self._tracer.stages(observed.trace)
         request[OBSERVED] = observed
         CURRENT.set(observed)
         request[SERVICE] = service = self._service()
@@ -84,6 +95,8 @@ class Edge:
             if not status.startswith("2"):
                 observed.failed()
             request_done(observed, status, seconds, _route_name(request))
+            if self._tracer is not None:
+                self._tracer.request(observed, f"{request.method} {_route_name(request)}", status)
             self._metrics.problem(observed.problem)
             self._metrics.request(observed, status, seconds)
             self._on_end(observed, status, seconds)

@@ -66,6 +66,8 @@ class Attempt:
     seconds: float
     reason: str = ""
     kind: Kind = Kind.FIRST
+    http_status: int | None = None  # of the latest reply, where there was one
+    traceparent: str = ""  # of its span, where it has one
 
     def __str__(self) -> str:
         return f"{self.deployment}: {self.outcome} after {self.seconds:.2f} s" + (
