@@ -11,7 +11,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
-from gateway.dispatch.answers import Kind
 from gateway.dispatch.call import CALL, Call
 from gateway.observe import CURRENT, Trace
 from gateway.policies.trace_context import Context, is_drawn, read
@@ -276,7 +275,6 @@ def _of_attempt(deployment: Deployment, label: str, made: Attempt, asked_before:
         "asr.attempt.kind": made.kind.value,
         "asr.attempt.outcome": made.outcome,
         "asr.attempt.reason": made.reason or None,
-        "asr.attempt.hedged": made.kind is Kind.HEDGE or None,
     }
     return _without_none(known)
 
