@@ -10,10 +10,11 @@ from gateway.dispatch.charge import NOTHING, charge_of
 from gateway.stores.usage import NOT_PAID, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.dispatch.answers import Answer, Attempt
     from gateway.policies.trace_context import Context
+    from gateway.problems import Problem
     from gateway.stages import Stage
 
 _MOST_TRIES: Final = 100  # kept of one request
@@ -46,7 +47,7 @@ class Observed:
     cost_usd: float | None = None
     attempts: int = 0  # made for this request alone
     tries: list[Attempt] = field(default_factory=list)  # those same, in the order in which they ended
-    sources: tuple[str, ...] = ()  # spans of another request's calls, which brought this one's answer
+    sources: tuple[str, ...] = ()  # spans of another request's calls, which brought this one's outcome
     trace: Trace | None = None
     upload_bytes: int = 0
     audio_s: float | None = None
@@ -58,14 +59,24 @@ class Observed:
         self.deployment = answer.deployment.name
         self.cache = answer.cached.value
         self.attempts = 0 if self.cache in NOT_PAID else len(answer.attempts)
-        own = {each.traceparent for each in self.tries}
-        theirs = [each.traceparent for each in answer.attempts if each.outcome == OK and each.traceparent not in own]
-        self.sources = tuple(theirs[:_MOST_SOURCES])
+        self._owes(each.traceparent for each in answer.attempts if each.outcome == OK)
         if self.attempts:  # also where another began the call and has left
             self.tries = list(answer.attempts)
         charge = NOTHING if self.cache in NOT_PAID else charge_of(answer, self.audio_s)
         self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s
+
+    def refused(self, problem: Problem) -> None:
+        """Note what the caller is told instead of an answer."""
+        self.problem = problem.type
+        self.attempts = self.attempts or problem.attempts
+        self.cause = problem.cause or (problem.message if problem.status >= 500 else "")
+        self._owes(problem.calls)
+
+    def _owes(self, calls: Iterable[str]) -> None:
+        """Note which calls of another's brought the outcome. calls: their spans."""
+        own = {"", *(each.traceparent for each in self.tries)}
+        self.sources = tuple(each for each in calls if each not in own)[:_MOST_SOURCES]
 
     @property
     def trace_id(self) -> str:

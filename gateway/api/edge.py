@@ -160,13 +160,11 @@ def middleware(edge: Edge) -> Middleware:
 
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
-    observed.problem = problem.type
-    observed.attempts = observed.attempts or problem.attempts
+    observed.refused(problem)
     is_openai = request.path.rstrip("/").startswith("/v1/") or _route_name(request).endswith("/v1/audio/transcriptions")
     is_openai = is_openai and not request.path.startswith(_OTHERS_FORMS)
     front = _OPENAI if is_openai else _HF
     response = front.render_problem(problem, observed.request_id)
-    observed.cause = problem.cause or (problem.message if problem.status >= 500 else "")
     unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
     if unread or hdrs.CONNECTION in problem.headers:
         response.force_close()

@@ -297,6 +297,7 @@ class Attempts:
         if self._turns.are_full and problem.status == HTTPStatus.BAD_GATEWAY:
             problem = overloaded("every deployment of the model that answers is")
         problem.attempts = len(self.made)
+        problem.calls = tuple(each.traceparent for each in self.made if each.traceparent)
         return problem
 
 

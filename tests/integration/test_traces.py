@@ -173,6 +173,20 @@ async def test_who_joins_waits_and_links_to_the_leaders_call() -> None:
             assert "join" in named(to.below(each))
 
 
+async def test_who_joins_a_call_that_fails_links_to_it_too() -> None:
+    gate = Gate(500)
+    async with upstream(gate) as up, collector() as to:
+        async with serving(traced(kept({"up": up.url}), to)) as served:
+            async with asked(served, {}, {}) as tasks:
+                await until(lambda: aboard(served) == 2)
+                gate.opened.set()
+            lines = [served.line_of(task.result()) for task in tasks]
+        (call,) = [each for each in to.spans if each.name.startswith("transcription ")]
+        links = {each.span_id == call.parent_id: each.links for each in to.named(REQUEST)}
+        assert links == {True: (), False: ((call.trace_id, call.span_id),)}
+        assert all("up/whisper: unavailable after" in line["cause"] for line in lines)
+
+
 async def test_a_call_whose_leader_has_left_is_linked_to_by_who_inherits_it() -> None:
     gate = Gate()
     async with upstream(gate) as up, collector() as to:
