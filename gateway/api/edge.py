@@ -97,7 +97,6 @@ class Edge:
             request_done(observed, status, seconds, _route_name(request))
             if self._tracer is not None:
                 self._tracer.request(observed, f"{request.method} {_route_name(request)}", status)
-            self._metrics.problem(observed.problem)
             self._metrics.request(observed, status, seconds)
             self._on_end(observed, status, seconds)
 
