@@ -23,7 +23,7 @@ class Propagate(StrEnum):
 
 def _collector(given: str) -> str:
     scheme, _, rest = given.partition("://")
-    if scheme not in {"http", "https"} or not rest or "@" in rest:
+    if scheme not in {"http", "https"} or not rest or set("@?#") & set(rest):
         raise ValueError("the endpoint is an address such as http://collector:4318; credentials go into headers")
     return given.rstrip("/").removesuffix(_PATH)
 

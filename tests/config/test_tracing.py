@@ -21,7 +21,7 @@ def test_the_path_may_be_written_or_not(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "collector:4318", "grpc://collector:4317", "http://", "https://me:key@collector"]
+    "given", ["", "collector:4318", "grpc://collector:4317", "http://", "https://me:key@collector", "http://c?key=k"]
 )
 def test_what_is_no_address_stops_the_start(given: str) -> None:
     with pytest.raises(ValidationError, match="such as http://collector:4318"):

@@ -353,6 +353,18 @@ async def test_a_mistake_of_ours_is_an_error_with_its_kind() -> None:
         ]
 
 
+async def test_a_number_leads_to_a_trace_that_is_kept() -> None:
+    """Where the scraper asks for OpenMetrics, which has exemplars."""
+    openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    async with upstream(answers()) as up, collector() as to:
+        for sample in (0.0, 1.0):
+            async with serving(traced(settings({"up": up.url}), to, sample=sample)) as served:
+                line = served.line_of(await served.post())
+                async with served.session.get(f"{served.url}/metrics", headers=openmetrics) as reply:
+                    shown = await reply.text()
+            assert (f'# {{trace_id="{line["trace_id"]}"}}' in shown) is bool(sample)
+
+
 # --- a collector that is not there
 
 
