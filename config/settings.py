@@ -27,6 +27,7 @@ from config.price import Price
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
+from config.tracing import Tracing
 from config.units import Bytes, Moment, Seconds, SecondsOrNone
 from config.usage import Usage, UsageStore
 
@@ -253,6 +254,7 @@ class Settings(BaseSettings):
     redis: Redis | None = None  # None: nothing is shared
     fetch: Fetch = Fetch()
     logs: Logs = Logs()
+    tracing: Tracing = Tracing()
 
     @model_validator(mode="after")
     def _public_needs_keys(self) -> Settings:

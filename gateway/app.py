@@ -7,21 +7,23 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 from config.cache import CacheStore
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
+from config.tracing import Propagate
 from gateway.api import hf, ops
 from gateway.api.admission import Limiting
-from gateway.api.edge import Edge, middleware
+from gateway.api.edge import Edge, middleware, not_noted
 from gateway.api.front import CATALOG, Service
 from gateway.api.paths import add_routes
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
+from gateway.dispatch.call import Call, CallWatch, is_own
 from gateway.dispatch.checks import Checks
 from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
@@ -38,6 +40,7 @@ from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.logs import LOG
 from gateway.metrics import Exposition, Metrics, exposed, shown_now
+from gateway.observe import CURRENT, exemplar
 from gateway.reload import Reloader
 from gateway.state import State
 from providers.audio.demux import Demuxer
@@ -55,10 +58,15 @@ if TYPE_CHECKING:
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
     from providers.local.provider import Engine
-    from providers.types import Deployment
+    from providers.types import Account, Deployment
 
 
 _DOUBTED_FROM_S = 1.0  # of speech in audio whose text is empty
+_TOLD_OF_TRACES: Final[Mapping[Propagate, Callable[[Account], bool]]] = {
+    Propagate.OWN: is_own,
+    Propagate.ALL: lambda _: True,
+    Propagate.NONE: lambda _: False,
+}
 
 
 class Gateway:
@@ -92,7 +100,10 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.state = State(settings, self.metrics, self.health.clock, when_lost=lambda: self.settings.limits.when_lost)
+        if self.state.tracer is not None:
+            self.metrics.exemplar = exemplar
         self.flights = Flights(self.health.clock, self.metrics.flight)
+        self.watch = CallWatch(_TOLD_OF_TRACES[settings.tracing.propagate])
         self._session, self._fetching = new_session(), make_fetching()
         self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
         self._leaving = Errands()  # what is still to be done for those that are over
@@ -222,8 +233,8 @@ class Gateway:
 
     def web_app(self) -> web.Application:
         """Return the application with every route."""
-        on_end = (self.state.ledger.note,) if self.state.ledger is not None else ()
-        edge = Edge(lambda: self.service, self.metrics, self.drain, *on_end)
+        on_end = self.state.ledger.note if self.state.ledger is not None else not_noted
+        edge = Edge(lambda: self.service, self.metrics, self.drain, on_end, self.state.tracer)
         app = web.Application(middlewares=[middleware(edge)])
         app[CATALOG] = self.catalog
         app[ops.READINESS] = self.status
@@ -236,7 +247,7 @@ class Gateway:
         """Build what a configuration says, with the local models that are there already. Raises BadConfiguration."""
         check_adapters(settings)
         routes = build_routes(settings, self.catalog)
-        fleet = Fleet(self._session, build_local(routes, settings, self._make_local, loaded))
+        fleet = Fleet(self._session, build_local(routes, settings, self._make_local, loaded), self.watch)
         dispatcher = self._dispatcher(settings, fleet)
         service = Service(
             settings=settings,
@@ -305,6 +316,7 @@ class Gateway:
             reliability=settings.reliability,
             clock=self.health.clock,
             chance=Random(),  # noqa: S311 - it spreads load, it keeps no secret
+            new_call=self.state.tracer.call if self.state.tracer is not None else Call,
         )
         return Dispatcher(
             fleet=fleet,
@@ -317,7 +329,13 @@ class Gateway:
         LOG.error("check_failed", exc_info=error, extra={"fields": {"deployment": self.health.label(deployment)}})
 
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
-        self.metrics.attempt(self.health.label(deployment), attempt)
+        label, observed = self.health.label(deployment), CURRENT.get()
+        self.metrics.attempt(label, attempt)
+        if observed is None:  # a check of the gateway's own
+            return
+        if self.state.tracer is not None:
+            self.state.tracer.attempt(deployment, label, attempt, observed)
+        observed.tried(attempt)
 
     def _count_failover(self, before: Deployment, after: Deployment, reason: str) -> None:
         self.metrics.failover(self.health.label(before), self.health.label(after), reason)

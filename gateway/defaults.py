@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -73,6 +74,15 @@ def check_adapters(settings: Settings) -> None:
             _check_account(account, needs_key=own_keys)
         except BadConfiguration as error:
             raise BadConfiguration(f"providers.{name}.{error}") from error
+    if settings.tracing.endpoint is not None and not _can_trace():
+        raise BadConfiguration('tracing.endpoint: traces need an extra: pip install "asr-gateway[traces]"')
+
+
+def _can_trace() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _check_account(account: AccountSettings, *, needs_key: bool) -> None:

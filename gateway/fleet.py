@@ -13,7 +13,7 @@ from gateway.policies.hedging import After
 from providers.local.models import EMBEDDED
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
-from providers.transport import HttpProvider
+from providers.transport import UNWATCHED, HttpProvider, Watch
 from providers.types import Account, Deployment, Price
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def queues(models: Iterable[LocalBackend]) -> Iterator[tuple[str, int]]:
 class Fleet:
     """What dispatch asks for backends and abilities."""
 
-    def __init__(self, session: ClientSession, local: Mapping[str, LocalBackend]) -> None:
-        """local: loaded models by deployment name."""
-        self._http = {name: HttpProvider(provider, session) for name, provider in PROVIDERS.items()}
+    def __init__(self, session: ClientSession, local: Mapping[str, LocalBackend], watch: Watch = UNWATCHED) -> None:
+        """local: loaded models by deployment name. watch: of every request to a provider."""
+        self._http = {name: HttpProvider(provider, session, watch=watch) for name, provider in PROVIDERS.items()}
         self.local = local
 
     def backend(self, deployment: Deployment) -> Backend:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from config.usage import UsageStore as Where
 from gateway.logs import event
-from gateway.stores.usage import OK, Batch, Row, UsageUnusable
+from gateway.stores.usage import Batch, Row, UsageUnusable
 from gateway.stores.usage_redis import RedisUsage
 from gateway.stores.usage_sqlite import SqliteUsage, usual_file
 
@@ -153,7 +153,7 @@ def row_of(observed: Observed, status: str, seconds: float, at: float) -> Row:
         billed_s=observed.billed_s,
         cost_usd=observed.cost_usd,
         cache=observed.cache,
-        outcome=observed.problem or (OK if status.startswith("2") else status),
+        outcome=observed.outcome(status),
         attempts=observed.attempts,
         seconds=seconds,
     )

@@ -1,32 +1,37 @@
 """One line a request, as JSON or for a terminal, written by a thread of its own.
 
-A line is a fixed event name and fields. Audio, transcripts, prompts and credentials are in none of them.
+A line is a fixed event name and fields; `gateway.lines` says how it is written. Audio, transcripts, prompts and
+credentials are in none of them.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
-import traceback
 from collections import deque
 from contextlib import suppress
-from datetime import UTC, datetime
 from select import PIPE_BUF
 from typing import TYPE_CHECKING, Any, TextIO
 
-import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.lines import Json, Text, painted, unpainted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
+    from gateway.dispatch.answers import Attempt
     from gateway.observe import Observed
 
 LOG = logging.getLogger("asr_gateway")
 HTTP = LOG.getChild("http")  # for aiohttp's own server
 _WAITING_LINES = 10_000
 _EVERY_S = 0.1
+_SHOWN_TRIES = 8  # of a request; more are counted alone
+_LONGEST_NAME = 96
 
 
 class Writer(logging.Handler):
@@ -41,6 +46,8 @@ class Writer(logging.Handler):
         self._stream = stream
         self._lines = formatter
         self._waiting: deque[logging.LogRecord] = deque(maxlen=_WAITING_LINES)
+        self._dropped = 0
+        self._writing = threading.RLock()  # a crash may come while its own thread writes
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="asr-log", daemon=True)
         self._thread.start()
@@ -49,8 +56,14 @@ class Writer(logging.Handler):
         """Keep the record. A deque's append needs none of the lock that logging would take."""
         kept = bool(self.filter(record))
         if kept:
+            self._dropped += len(self._waiting) == _WAITING_LINES
             self._waiting.append(record)
         return kept
+
+    def write_now(self, record: logging.LogRecord) -> None:
+        """Write what waits and this, from the thread that calls: the last words of a process that ends."""
+        self._waiting.append(record)
+        self._write()
 
     def stop(self) -> None:
         """Write what still waits, and end."""
@@ -70,13 +83,17 @@ class Writer(logging.Handler):
             return self._lines.format(record)
 
     def _write(self) -> None:
-        lines = []
-        while self._waiting:
-            lines.append(self._line(self._waiting.popleft()) + "\n")
-        with suppress(OSError, ValueError):  # nobody reads the log any more: serving goes on
-            for batch in _batches(lines):
+        with self._writing, suppress(OSError, ValueError):  # nobody reads the log any more: serving goes on
+            for batch in _batches([self._line(record) + "\n" for record in self._taken()]):
                 self._stream.write(batch)
                 self._stream.flush()
+
+    def _taken(self) -> Iterator[logging.LogRecord]:
+        if self._dropped:
+            lost, self._dropped = self._dropped, 0
+            yield _made("log_dropped", logging.ERROR, {"lines": lost})
+        while self._waiting:
+            yield self._waiting.popleft()
 
 
 def _batches(lines: list[str]) -> Iterator[str]:
@@ -98,48 +115,10 @@ def _batches(lines: list[str]) -> Iterator[str]:
         yield "".join(batch)
 
 
-class _Json(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return msgspec.json.encode(_fields(record)).decode()
-
-
-class _Text(logging.Formatter):
-    """A line for people."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = _fields(record)
-        traceback = fields.pop("traceback", None)
-        time, level, event = fields.pop("time"), fields.pop("level"), fields.pop("event")
-        line = f"{time[11:23]} {level:7} {event} " + " ".join(f"{name}={value}" for name, value in fields.items())
-        return f"{line}\n{traceback}" if traceback else line
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields = {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-        "level": record.levelname.lower(),
-        "event": record.getMessage(),
-        **getattr(record, "fields", {}),
-    }
-    if record.exc_info and record.exc_info[1]:
-        fields["traceback"] = _trace(record.exc_info[1])
-    return fields
-
-
-def _trace(error: BaseException) -> str:
-    """Say what kind of error it is and where it came from. Its message is left out: it may quote a caller."""
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    return "\n".join([*([_trace(before)] if before else []), type(error).__name__, *lines])
-
-
 def _name_what_is_no_http(record: logging.LogRecord) -> bool:
     """Turn aiohttp's traceback for a malformed request, which quotes it, into an event."""
     if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
-        record.msg, record.args, record.exc_info = "not_http", (), None
+        record.msg, record.args, record.exc_info, record.fields = "not_http", (), None, {}
         record.levelno, record.levelname = logging.INFO, "INFO"
     return True
 
@@ -148,13 +127,38 @@ HTTP.addFilter(_name_what_is_no_http)
 
 
 def start(format_: str, level: str) -> Writer:
-    """Begin writing to stderr. Stop the writer that is returned when everything else has ended."""
-    as_text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
-    writer = Writer(sys.stderr, _Text() if as_text else _Json())
+    """Begin writing to stderr. Stop the writer that is returned when everything else has ended.
+
+    Libraries' warnings go the same way, and so does what ends a thread or the process: written by Python itself, both
+    would quote what is in the error's message.
+    """
+    is_terminal = sys.stderr.isatty()
+    colourful = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    as_text = format_ == "text" or (format_ == "auto" and is_terminal)
+    writer = Writer(sys.stderr, Text(painted if colourful else unpainted) if as_text else Json())
     LOG.handlers = [writer]
     LOG.setLevel(level.upper())
     LOG.propagate = False
+    logging.getLogger().handlers = [writer]
+    _hook_crashes(writer)
     return writer
+
+
+def _hook_crashes(writer: Writer) -> None:
+    def crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        writer.write_now(_made("crashed", logging.CRITICAL, {}, (kind, error or kind(), trace)))
+
+    def main_crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, Exception):  # not who typed Ctrl-C
+            crashed(kind, error, trace)
+
+    sys.excepthook = main_crashed
+    threading.excepthook = lambda told: crashed(told.exc_type, told.exc_value, told.exc_traceback)
+    sys.unraisablehook = lambda told: crashed(told.exc_type, told.exc_value, told.exc_traceback)
+
+
+def _made(name: str, level: int, fields: dict[str, object], exc_info: Any = None) -> logging.LogRecord:  # noqa: ANN401 - as sys.exc_info gives it
+    return LOG.makeRecord(LOG.name, level, "", 0, name, (), exc_info, extra={"fields": fields})
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:
@@ -163,19 +167,22 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
 
 
 def request_done(observed: Observed, status: str, seconds: float, path: str) -> None:
-    """Log a request at its end."""
+    """Log a request at its end. A 5xx is written at every level: its cause must be found."""
     event(
         "request",
-        logging.WARNING if status.startswith("5") else logging.INFO,
+        logging.ERROR if status.startswith("5") else logging.INFO,
         request_id=observed.request_id,
+        **({"trace_id": observed.trace_id} if observed.trace_id else {}),
         front=observed.front,
         caller=observed.caller,
         model=observed.model,
-        deployment=observed.deployment,
+        deployment=observed.deployment[:_LONGEST_NAME],
         attempts=observed.attempts,
+        **_tries(observed.tries),
         cache=observed.cache,
         upload_bytes=observed.upload_bytes,
         audio_s=round(observed.audio_s, 3) if observed.audio_s is not None else None,
+        outcome=observed.outcome(status),
         status=status,
         problem=observed.problem,
         **({"cause": observed.cause} if observed.cause else {}),
@@ -183,3 +190,22 @@ def request_done(observed: Observed, status: str, seconds: float, path: str) -> 
         **{f"{stage}_s": round(took_s, 4) for stage, took_s in observed.stage_s.items()},
         path=path,
     )
+
+
+def _tries(made: list[Attempt]) -> dict[str, object]:
+    """Return what became of each call, the latest where there were many."""
+    if not made:
+        return {}
+    more = {"tries_before": len(made) - _SHOWN_TRIES} if len(made) > _SHOWN_TRIES else {}
+    return {**more, "tries": [_try(each) for each in made[-_SHOWN_TRIES:]]}
+
+
+def _try(made: Attempt) -> dict[str, object]:
+    return {
+        "deployment": made.deployment[:_LONGEST_NAME],
+        "kind": made.kind,
+        "outcome": made.outcome,
+        **({"reason": made.reason[:_LONGEST_NAME]} if made.reason else {}),
+        **({"http_status": made.http_status} if made.http_status is not None else {}),
+        "seconds": round(made.seconds, 4),
+    }

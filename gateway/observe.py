@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.dispatch.charge import NOTHING, charge_of
-from gateway.stores.usage import NOT_PAID
+from gateway.stores.usage import NOT_PAID, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from gateway.dispatch.answers import Answer
+    from gateway.dispatch.answers import Answer, Attempt
+    from gateway.policies.trace_context import Context
+    from gateway.problems import Problem
     from gateway.stages import Stage
+
+_MOST_TRIES: Final = 100  # kept of one request
+_MOST_SOURCES: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A request's part of a trace."""
+
+    own: Context  # the request's span
+    parent: Context | None  # its caller's
+    began_ns: int  # on the tracer's clock
+    offset_ns: int  # from the tracer's clock to 1970
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +46,9 @@ class Observed:
     billed_s: float | None = None
     cost_usd: float | None = None
     attempts: int = 0  # made for this request alone
+    tries: list[Attempt] = field(default_factory=list)  # those same, in the order in which they ended
+    sources: tuple[str, ...] = ()  # spans of another request's calls, which brought this one's outcome
+    trace: Trace | None = None
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
@@ -40,10 +59,54 @@ class Observed:
         self.deployment = answer.deployment.name
         self.cache = answer.cached.value
         self.attempts = 0 if self.cache in NOT_PAID else len(answer.attempts)
+        self._owes(each.traceparent for each in answer.attempts if each.outcome == OK)
+        if self.attempts:  # also where another began the call and has left
+            self.tries = list(answer.attempts)
         charge = NOTHING if self.cache in NOT_PAID else charge_of(answer, self.audio_s)
         self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s
 
+    def refused(self, problem: Problem) -> None:
+        """Note what the caller is told instead of an answer."""
+        self.problem = problem.type
+        self.attempts = self.attempts or problem.attempts
+        self.cause = problem.cause or (problem.message if problem.status >= 500 else "")
+        self._owes(problem.calls)
+
+    def _owes(self, calls: Iterable[str]) -> None:
+        """Note which calls of another's brought the outcome. calls: their spans."""
+        own = {"", *(each.traceparent for each in self.tries)}
+        self.sources = tuple(each for each in calls if each not in own)[:_MOST_SOURCES]
+
+    @property
+    def trace_id(self) -> str:
+        """Return what the trace is found by, in hexadecimal; empty where there is none."""
+        return f"{self.trace.own.trace_id:032x}" if self.trace else ""
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """Return the labels of an exemplar that leads from a measurement to its trace, where that is kept."""
+        return {"trace_id": self.trace_id} if self.trace and self.trace.own.sampled else None
+
+    def outcome(self, status: str) -> str:
+        """Return how it ended, in a word. status: a number, or "cancelled"."""
+        return self.problem or (OK if status.startswith("2") else status)
+
+    def tried(self, attempt: Attempt) -> None:
+        """Note a call that was made for this request."""
+        if len(self.tries) < _MOST_TRIES:
+            self.tries.append(attempt)
+
     def failed(self) -> None:
         """Charge nothing: there was no answer, whatever it cost us."""
         self.billed_s, self.cost_usd = NOTHING.billed_s, NOTHING.cost_usd
+
+
+def exemplar() -> dict[str, str] | None:
+    """Return what leads from a number to the trace of the present request."""
+    observed = CURRENT.get()
+    return observed.exemplar if observed is not None else None
+
+
+CURRENT: Final[ContextVar[Observed | None]] = ContextVar("observed", default=None)
+"""The request that this task works for: what it begins, a flight or a hedge, goes on working for it."""

@@ -30,6 +30,7 @@ class Problem(Exception):
     cause: str = ""  # for the operator's log alone; no credential either
     leaves_body: bool = False  # what is still to come of a large body is left where it is
     attempts: int = 0  # calls that were made in vain
+    calls: tuple[str, ...] = ()  # their spans, where they are traced
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

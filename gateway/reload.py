@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What the listening socket and the process were made with.
 _ONLY_AT_THE_START = ("host", "port", "workers", "header_timeout", "keep_alive")
-_SECTIONS_AT_THE_START = ("logs", "redis", "usage")
+_SECTIONS_AT_THE_START = ("logs", "redis", "tracing", "usage")
 _OF_THE_CACHE = ("store", "max_bytes", "path")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from datetime import UTC, datetime
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from config.cache import CacheStore
@@ -20,12 +22,14 @@ from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
 from gateway.stores.redis_cache import RedisCache
 from gateway.stores.sqlite_cache import SqliteCache
+from gateway.tracing import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from config.limits import WhenLost
     from config.settings import Settings
+    from config.tracing import Tracing
     from gateway.metrics import Metrics
     from gateway.stores.kept import AnswerStore
 
@@ -43,6 +47,7 @@ class State:
         self._configured_cache = settings.cache.store.value
         self.counters = self._counters(settings, when_lost)
         self.ledger = self._ledger(settings, metrics)
+        self.tracer = begin_tracing(settings.tracing, "gateway")
         self.keyring = Keyring(key_store(settings.auth, self.shared), now=lambda: datetime.now(UTC))
 
     @property
@@ -79,6 +84,8 @@ class State:
 
     async def close(self) -> None:
         """Give everything back. What is done beside the requests has ended."""
+        if self.tracer is not None:
+            await self.tracer.sink.close()
         if self.answers is not None:
             await self.answers.close()
         if isinstance(self.counters, SharedLimits):
@@ -111,6 +118,21 @@ class State:
         if store is None:
             return None
         return Ledger(store, keep_s=settings.usage.keep, now=unix_s, on_dropped=metrics.usage_dropped)
+
+
+def begin_tracing(settings: Tracing, process: str) -> Tracer | None:
+    """Return a process's tracer; None where nothing is traced. process: what it is, in a word."""
+    if settings.endpoint is None or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    from gateway.otlp import Collector  # noqa: PLC0415 - an optional extra, and half a second of imports
+
+    return Tracer(
+        Collector(settings, process),
+        settings.sample,
+        time.perf_counter_ns,
+        time.time_ns,
+        Random(),  # noqa: S311 - ids keep no secret
+    )
 
 
 def unix_s() -> float:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import zlib
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 import pybase64
@@ -35,6 +35,30 @@ _CONNECT_S = 10.0
 _READ_BYTES = 256 * 1024
 
 
+class Watch(Protocol):
+    """Who wants to know of every request, and may add to it."""
+
+    def headers(self, account: Account) -> Mapping[str, str]:
+        """Return what a request to one of the account's own addresses carries besides."""
+        ...
+
+    def replied(self, status: int) -> None: ...
+
+
+class Unwatched:
+    """Nobody."""
+
+    def headers(self, account: Account) -> Mapping[str, str]:
+        del account
+        return {}
+
+    def replied(self, status: int) -> None:
+        pass
+
+
+UNWATCHED = Unwatched()
+
+
 class HttpProvider:
     """A provider behind one session: what dispatch calls."""
 
@@ -45,12 +69,14 @@ class HttpProvider:
         *,
         max_reply_bytes: int = MAX_REPLY_BYTES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        watch: Watch = UNWATCHED,
     ) -> None:
         """Keep the session open until this is closed."""
         self.provider = provider
         self._session = session
         self._max_reply_bytes = max_reply_bytes
         self._sleep = sleep
+        self._watch = watch
         self._errands = Errands()
 
     async def close(self) -> None:
@@ -63,7 +89,13 @@ class HttpProvider:
 
         async def send_as_account(request: HttpRequest, until: Moment) -> HttpReply:
             return await send(
-                self._session, self.provider, to.account, request, until, max_reply_bytes=self._max_reply_bytes
+                self._session,
+                self.provider,
+                to.account,
+                request,
+                until,
+                max_reply_bytes=self._max_reply_bytes,
+                watch=self._watch,
             )
 
         return await run(
@@ -98,12 +130,14 @@ async def send(
     deadline: Moment,
     *,
     max_reply_bytes: int = MAX_REPLY_BYTES,
+    watch: Watch = UNWATCHED,
 ) -> HttpReply:
     """Send one request. Raises ProviderUnavailable, AttemptTimedOut, MalformedReply.
 
     A request that starts a job raises FateUnknown where all of it was sent and nothing came back.
     """
     url, ready = _with_credential(provider, account, request)
+    besides = watch.headers(account) if url.origin() in _origins(tuple(account.base_urls.values())) else {}
     body = _Pieces(ready.body, ready.headers.get("content-type")) if ready.body else None
     try:
         async with (
@@ -111,11 +145,12 @@ async def send(
             session.request(
                 ready.method,
                 url,
-                headers=dict(ready.headers),
+                headers={**besides, **ready.headers},
                 data=body,
                 allow_redirects=False,
             ) as response,
         ):
+            watch.replied(response.status)
             return HttpReply(
                 status=response.status,
                 headers=_dated({name.lower(): value for name, value in response.headers.items()}),

@@ -16,8 +16,9 @@ from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
 from gateway.dispatch.answers import overloaded
 from gateway.keyring import KEY_BEGINS
+from gateway.lines import place_of
 from gateway.logs import LOG, request_done
-from gateway.observe import Observed
+from gateway.observe import CURRENT, Observed
 from gateway.problems import Problem
 from gateway.stages import Stages, noted_in
 from providers.types import Task
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.api.front import Service
     from gateway.drain import Drain
     from gateway.metrics import Metrics
+    from gateway.tracing import Tracer
 
 # Routes that want no key, to read. A 404 for the rest of the Hub's API is among them, or clients think it private.
 PUBLIC: Final = frozenset(
@@ -45,6 +47,11 @@ _OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these
 _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
 
 
+def not_noted(observed: Observed, status: str, seconds: float) -> None:
+    """Keep no ledger."""
+    del observed, status, seconds
+
+
 class Edge:
     """One process's outermost layer."""
 
@@ -53,20 +60,26 @@ class Edge:
         service: Callable[[], Service],
         metrics: Metrics,
         drain: Drain,
-        on_end: Callable[[Observed, str, float], None] = lambda *_: None,
+        on_end: Callable[[Observed, str, float], None] = not_noted,
+        tracer: Tracer | None = None,
     ) -> None:
         """service: gives the present configuration's. on_end: told each request's status and seconds."""
         self._service = service
         self._metrics = metrics
         self._drain = drain
         self._on_end = on_end
+        self._tracer = tracer
 
     async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
         loop = asyncio.get_running_loop()
         stages = Stages(self._metrics.stage)
         observed = Observed(request_id=_request_id(request), started=loop.time(), stage_s=stages.seconds)
+        if self._tracer is not None:
+            observed.trace = self._tracer.begin(request.method, request.headers)
+            stages.tracing = self._tracer.stages(observed.trace)
         request[OBSERVED] = observed
+        CURRENT.set(observed)
         request[SERVICE] = service = self._service()
         status = "cancelled"
         self._metrics.in_flight.inc()
@@ -81,9 +94,11 @@ class Edge:
             seconds = loop.time() - observed.started
             if not status.startswith("2"):
                 observed.failed()
+            request_done(observed, status, seconds, _route_name(request))
+            if self._tracer is not None:
+                self._tracer.request(observed, f"{request.method} {_route_name(request)}", status)
             self._metrics.request(observed, status, seconds)
             self._on_end(observed, status, seconds)
-            request_done(observed, status, seconds, _route_name(request))
 
     async def _answer(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
         try:
@@ -96,9 +111,8 @@ class Edge:
             if isinstance(error, TimeoutError) and self._drain.is_cutting:
                 return _told(request, _cut_off(), observed)
             LOG.exception("unexpected", extra={"fields": {"request_id": observed.request_id}})
-            return _told(
-                request, Problem(status=500, type="internal", message="an error of the gateway's own"), observed
-            )
+            ours = Problem(status=500, type="internal", message="an error of the gateway's own", cause=place_of(error))
+            return _told(request, ours, observed)
 
     async def _admitted(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
         settings = request[SERVICE].settings
@@ -145,13 +159,11 @@ def middleware(edge: Edge) -> Middleware:
 
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
-    observed.problem = problem.type
-    observed.attempts = observed.attempts or problem.attempts
+    observed.refused(problem)
     is_openai = request.path.rstrip("/").startswith("/v1/") or _route_name(request).endswith("/v1/audio/transcriptions")
     is_openai = is_openai and not request.path.startswith(_OTHERS_FORMS)
     front = _OPENAI if is_openai else _HF
     response = front.render_problem(problem, observed.request_id)
-    observed.cause = problem.cause or (problem.message if problem.status >= 500 else "")
     unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
     if unread or hdrs.CONNECTION in problem.headers:
         response.force_close()

@@ -66,6 +66,8 @@ class Attempt:
     seconds: float
     reason: str = ""
     kind: Kind = Kind.FIRST
+    http_status: int | None = None  # of the latest reply, where there was one
+    traceparent: str = ""  # of its span, where it has one
     audio_s: float | None = None  # how much it was sent
 
     def __str__(self) -> str:

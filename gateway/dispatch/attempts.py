@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from gateway.dispatch.answers import Answer, Attempt, Kind, overloaded, problem_of
+from gateway.dispatch.call import Call, current
 from gateway.dispatch.copies import Copies
 from gateway.dispatch.plan import times_for
 from gateway.dispatch.race import first_answer
@@ -64,6 +65,7 @@ class Means:
     clock: Callable[[], float]
     chance: Random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    new_call: Callable[[], Call] = Call
 
 
 @dataclass(slots=True, kw_only=True)
@@ -237,8 +239,8 @@ class Attempts:
 
     async def _called(self, turn: Turn, kind: Kind) -> Transcript:
         """Call once, count it, and judge the deployment by it."""
-        started, outcome = self._clock(), _Outcome()
-        with timed(Stage.ATTEMPT) as timing:
+        started, outcome, call = self._clock(), _Outcome(), self._means.new_call()
+        with timed(Stage.ATTEMPT) as timing, current(call):
             try:
                 return await self._sent(turn, outcome)
             except ProviderError as error:
@@ -249,7 +251,7 @@ class Attempts:
                 raise
             finally:
                 timing.note(deployment=turn.candidate.deployment.name, kind=kind, outcome=outcome.word)
-                self._ended(turn, kind, started, outcome)
+                self._ended(turn, kind, started, outcome, call)
 
     async def _sent(self, turn: Turn, outcome: _Outcome) -> Transcript:
         """Return the transcript; leave in outcome what it says of the deployment. Raises ProviderError."""
@@ -270,7 +272,7 @@ class Attempts:
         outcome.verdict = of_answer(self._clock() - sent, job.audio.duration_s, settings, spent_for_s)
         return transcript
 
-    def _ended(self, turn: Turn, kind: Kind, started: float, outcome: _Outcome) -> None:
+    def _ended(self, turn: Turn, kind: Kind, started: float, outcome: _Outcome, call: Call) -> None:
         now, deployment = self._clock(), turn.candidate.deployment
         # A check's half second is all overhead: it says nothing of how fast audio is worked through.
         turn.end(now, outcome.verdict if kind is not Kind.CHECK else replace(outcome.verdict, pace=None))
@@ -280,6 +282,8 @@ class Attempts:
             seconds=now - started,
             reason=outcome.reason,
             kind=kind,
+            http_status=call.http_status,
+            traceparent=call.traceparent,
             audio_s=self._job.audio.duration_s,
         )
         self.made.append(attempt)
@@ -328,6 +332,7 @@ class Attempts:
         if self._turns.are_full and problem.status == HTTPStatus.BAD_GATEWAY:
             problem = overloaded("every deployment of the model that answers is")
         problem.attempts = len(self.made)
+        problem.calls = tuple(each.traceparent for each in self.made if each.traceparent)
         return problem
 
 

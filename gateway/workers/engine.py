@@ -20,6 +20,7 @@ from gateway.intake.spool import Spool
 from gateway.logs import HTTP, event
 from gateway.metrics import LocalMetrics
 from gateway.problems import Problem
+from gateway.state import begin_tracing
 from gateway.workers.child import begin_log, first_settings, main, opened
 from gateway.workers.sockets import BACKLOG
 from providers.errors import JobRejected, ProviderError, ProviderUnavailable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.fleet import LocalBackend
     from gateway.intake.spool import SpoolBudget
+    from gateway.tracing import Tracer
     from gateway.workers.channel import Channel
 
 _READ_BYTES: Final = 256 * 1024
@@ -43,8 +45,9 @@ _HERE: Final = Deployment(account=Account(name=NAME, adapter=NAME, base_urls={})
 class Host:
     """The models there are, by deployment name."""
 
-    def __init__(self, budget: SpoolBudget) -> None:
+    def __init__(self, budget: SpoolBudget, tracer: Tracer | None = None) -> None:
         self.budget = budget
+        self.tracer = tracer
         self.models: Mapping[str, LocalBackend] = {}
         self._wanted: Mapping[str, LocalBackend] = {}
         self.metrics = LocalMetrics(CollectorRegistry(), CollectorRegistry())
@@ -96,13 +99,22 @@ class Host:
         return _json(200, Model(capabilities=model.capabilities, missing=missing))
 
     async def _transcribe(self, request: web.Request) -> web.Response:
+        trace = self.tracer.begin(request.method, request.headers) if self.tracer is not None else None
+        response, outcome = await self._answered(request)
+        if self.tracer is not None and trace is not None:
+            self.tracer.inference(trace, request.query["model"], outcome)
+        return response
+
+    async def _answered(self, request: web.Request) -> tuple[web.Response, str]:
+        """Return the answer, and how it went in a word."""
         spool = Spool(self.budget)
         try:
-            return _json(200, await self._heard(request, spool))
+            return _json(200, await self._heard(request, spool)), "ok"
         except ProviderError as error:
-            return _json(REFUSED, refusal(error))
+            return _json(REFUSED, refusal(error)), error.outcome
         except Problem as problem:  # there is no room for the audio
-            return _json(REFUSED, Refusal(kind=ProviderUnavailable.__name__, reason=problem.message))
+            unavailable = Refusal(kind=ProviderUnavailable.__name__, reason=problem.message)
+            return _json(REFUSED, unavailable), ProviderUnavailable.outcome
         finally:
             spool.close()
 
@@ -166,7 +178,8 @@ async def work(arguments: list[str]) -> None:
         channel, served = await opened(channel_fd, {"adopt": adopt, "keep": keep, "metrics": metrics}, group)
         settings = await first_settings(channel)
         log = begin_log(settings)
-        host = Host(spool_budget(settings))
+        tracer = begin_tracing(settings.tracing, "engine")
+        host = Host(spool_budget(settings), tracer)
         runner = web.AppRunner(host.web_app(), access_log=None, handler_cancellation=True, logger=HTTP)
         await runner.setup()
         await web.SockSite(runner, socket.socket(fileno=listener_fd), backlog=BACKLOG).start()
@@ -177,6 +190,8 @@ async def work(arguments: list[str]) -> None:
         await runner.cleanup()
         for model in host.models.values():
             await asyncio.to_thread(model.close)
+        if tracer is not None:
+            await tracer.sink.close()
         log.stop()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from config.settings import BadConfiguration
 from gateway.api.ops import Controls
 from gateway.app import Gateway
+from gateway.dispatch.call import CallWatch
 from gateway.logs import event
 from gateway.serve import Server, load_models
 from gateway.workers.channel import ChannelClosed
@@ -135,7 +136,7 @@ async def work(arguments: list[str]) -> None:
         channel, served = await opened(int(channel_fd), answers, group)
         settings = await first_settings(channel)
         log = begin_log(settings)
-        worker = Worker(settings, EngineClient(Path(engine_path)))
+        worker = Worker(settings, EngineClient(Path(engine_path), CallWatch(lambda _: True)))
         worker.ask_parent(channel)
         made.set_result(worker)
         asked_to_stop = worker.asked_to_stop

@@ -11,7 +11,7 @@ import aiohttp
 from providers.local.models import ModelMissing
 from providers.local.provider import NAME
 from providers.local.wire import ENGINE, Model, decoded
-from providers.transport import HttpProvider
+from providers.transport import UNWATCHED, HttpProvider, Watch
 from providers.types import Account, Deployment
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ _ASK_AGAIN_S = 0.5
 class EngineClient:
     """One process's way to the engine. Open it inside a running event loop."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, watch: Watch = UNWATCHED) -> None:
         self.session = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(str(socket), limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
         )
-        self.provider = HttpProvider(ENGINE, self.session)
+        self.provider = HttpProvider(ENGINE, self.session, watch=watch)
 
     async def model(self, name: str) -> Model:
         """Return what is known of a model once loading it was tried; waits for an engine that is coming up."""

@@ -25,6 +25,7 @@ from config.settings import (
     load,
 )
 from config.stores import Redis
+from config.tracing import Propagate
 from config.usage import UsageStore
 
 if TYPE_CHECKING:
@@ -155,6 +156,11 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("default_model", None, "openai/whisper-large-v3", "openai/whisper-large-v3", "a..b"),
     ("logs.format", "auto", "json", "json", "xml"),
     ("logs.level", "info", "debug", "debug", "loud"),
+    ("tracing.endpoint", None, "http://collector:4318/", "http://collector:4318", "collector:4318"),
+    ("tracing.headers", {}, '{"x-key": "k"}', {"x-key": SecretStr("k")}, "[]"),
+    ("tracing.sample", 1.0, "0.1", 0.1, "1.1"),
+    ("tracing.service_name", None, "speech", "speech", '""'),
+    ("tracing.propagate", Propagate.OWN, "all", Propagate.ALL, "some"),
     ("providers", {}, "{}", {}, "[]"),
     ("models", {}, "{}", {}, "[]"),
 ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
 from config.catalog import load_catalog
 from config.settings import AccountSettings, Auth, AuthMode, BadConfiguration, Route, Settings, Target
+from config.tracing import Tracing
 from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
 from gateway.fleet import build_routes
 from providers.registry import PROVIDERS
@@ -143,3 +148,21 @@ class TestAccounts:
         account = AccountSettings(adapter="openai")
 
         check_adapters(Settings(auth=Auth(mode=AuthMode.PASSTHROUGH), providers={"mine": account}))
+
+
+WITHOUT = """
+import sys
+sys.modules["opentelemetry.exporter"] = None
+from gateway.cli import main
+main(["check", sys.argv[1]])
+"""
+
+
+def test_traces_without_their_extra_stop_the_start_and_say_what_to_install(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("tracing: {endpoint: 'http://collector:4318'}\n")
+    command = [sys.executable, "-c", WITHOUT, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert 'pip install "asr-gateway[traces]"' in done.stderr
+    check_adapters(Settings(tracing=Tracing(endpoint="http://collector:4318")))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Callable[[], str]]]:
     """Return a function that starts the log in a format, and gives one that ends it and returns what was written."""
     before = (logs.LOG.handlers, logs.LOG.level, logs.LOG.propagate)
+    root, hooks = logging.getLogger().handlers, (sys.excepthook, threading.excepthook, sys.unraisablehook)
 
     def start(format_: str, level: str = "info") -> Callable[[], str]:
         writer = logs.start(format_, level)
@@ -38,6 +39,8 @@ def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Callab
 
     yield start
     logs.LOG.handlers, logs.LOG.level, logs.LOG.propagate = before
+    logging.getLogger().handlers = root
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
 
 
 def observed(**more: Any) -> Observed:
@@ -63,6 +66,7 @@ def test_a_request_is_one_line_of_json(written: Any) -> None:
         "cache": "bypass",
         "upload_bytes": 7,
         "audio_s": 1.5,
+        "outcome": "ok",
         "status": "200",
         "problem": "",
         "seconds": 0.1235,
@@ -70,12 +74,12 @@ def test_a_request_is_one_line_of_json(written: Any) -> None:
     }
 
 
-def test_a_5xx_is_a_warning_with_its_cause(written: Any) -> None:
-    stop = written("json", "warning")
+def test_a_5xx_is_written_at_every_level_with_its_cause(written: Any) -> None:
+    stop = written("json", "error")
     logs.request_done(observed(), "404", 0, "none")
     logs.request_done(observed(problem="all-failed", cause="a/n: timeout after 2.00 s"), "502", 2, "/")
     (line,) = stop().splitlines()
-    assert json.loads(line)["level"] == "warning"
+    assert json.loads(line)["level"] == "error"
     assert json.loads(line)["cause"] == "a/n: timeout after 2.00 s"
 
 
@@ -140,16 +144,19 @@ def test_the_oldest_of_too_many_lines_are_dropped() -> None:
     class Slow(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             assert go_on.wait(30)
-            return super().format(record)
+            return f"dropped {record.fields['lines']}" if hasattr(record, "fields") else record.getMessage()
 
-    writer = logs.Writer(stream, Slow("%(message)s"))
+    writer = logs.Writer(stream, Slow())
     for number in range(25_000):
         writer.handle(logging.LogRecord("asr_gateway", logging.INFO, "", 0, str(number), None, None))
     go_on.set()
     writer.stop()
     lines = stream.getvalue().splitlines()
-    assert lines[-1] == "24999"
-    assert 10_000 <= len(lines) < 20_000
+    dropped = sum(int(line.partition(" ")[2]) for line in lines if line.startswith("dropped"))
+    written = [line for line in lines if line.isdecimal()]
+    assert written[-1] == "24999"
+    assert 10_000 <= len(written) < 20_000
+    assert len(written) + dropped == 25_000, "what is lost is counted"
 
 
 def test_a_log_that_nobody_reads_does_not_end_serving() -> None:
@@ -177,3 +184,50 @@ def test_lines_of_two_processes_do_not_cut_each_other() -> None:
 def is_held_up(process: subprocess.Popen[bytes]) -> bool:
     """Tell whether one of its threads waits for room in a pipe."""
     return any("pipe_write" in task.read_text() for task in Path(f"/proc/{process.pid}/task").glob("*/wchan"))
+
+
+# --- whoever writes
+
+
+def test_a_library_speaks_in_templates_alone(written: Any) -> None:
+    """What it puts into them may be anything; what is put together already is left out."""
+    stop = written("json")
+    logging.getLogger("any.library").warning("no answer from %s", "planted-secret")
+    logging.getLogger("any.library").error(f"no answer from {'planted-secret'}")  # noqa: G004 - as libraries do
+    whole = stop()
+    assert "planted-secret" not in whole
+    first, second = map(json.loads, whole.splitlines())
+    assert (first["event"], first["logger"], first["template"]) == ("library", "any.library", "no answer from %s")
+    assert second["place"].startswith("test_logs:")
+    assert "template" not in second
+
+
+CRASHES = {
+    "main": "raise ValueError('planted-secret')",
+    "cli": "w.stop(); raise ValueError('planted-secret')",
+    "thread": "import threading; t = threading.Thread(target=int, args=('planted-secret',)); t.start(); t.join()",
+    "group": "raise ExceptionGroup('planted-secret', [KeyError('planted-secret'), ValueError('planted-secret')])",
+    "unraisable": "x = type('X', (), {'__del__': lambda _: int('planted-secret')})(); del x",
+    "task": """
+import asyncio, gc
+async def main():
+    async def fails():
+        raise ValueError('planted-secret')
+    asyncio.get_running_loop().create_task(fails())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gc.collect()
+asyncio.run(main())
+w.stop()
+""",
+}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_what_ends_a_process_is_a_line_without_its_message(crash: str) -> None:
+    code = f"from gateway import logs\nw = logs.start('json', 'error')\n{CRASHES[crash]}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "planted-secret" not in done.stderr + done.stdout
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert line["event"] == ("library" if crash == "task" else "crashed")
+    assert "ValueError" in line["traceback"]

@@ -46,7 +46,7 @@ def check(served: Served, told: Told, status: int, kind: str) -> None:
     assert request_id == told.headers["X-Request-Id"]
     line = served.line_of(told)
     assert (line["event"], line["status"], line["problem"]) == ("request", str(status), kind)
-    assert (line["level"] == "WARNING") == (status >= 500)
+    assert (line["level"] == "ERROR") == (status >= 500)
 
 
 # --- bodies

@@ -11,7 +11,7 @@ import socket
 import struct
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -219,6 +219,40 @@ async def test_the_key_goes_to_the_accounts_own_origins(
         await send(session, provider(), account(own, other), HttpRequest(method="GET", url=f"{url}/a"), soon())
 
     assert seen == [("own", f"Bearer {KEY}"), ("other", f"Bearer {KEY}")]
+
+
+class Noting:
+    """Adds a header, and notes what is replied."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+
+    def headers(self, account: Account) -> Mapping[str, str]:
+        return {"traceparent": account.name, "authorization": "never this one"}
+
+    def replied(self, status: int) -> None:
+        self.statuses.append(status)
+
+
+async def test_who_watches_adds_to_requests_to_the_accounts_own_origins_alone(
+    session: aiohttp.ClientSession, start: Start
+) -> None:
+    """Where an upload is put, or a result fetched, is another's; and nothing replaces what the adapter says."""
+    seen: list[tuple[str | None, str | None]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append((request.headers.get("traceparent"), request.headers.get("authorization")))
+        return web.Response(status=201)
+
+    watch, own = Noting(), await start(handler)
+    elsewhere = own.replace("127.0.0.1", "localhost")
+    public = provider(public_hosts=frozenset({"localhost"}))
+    for url, anonymous in ((own, False), (elsewhere, True)):
+        ready = HttpRequest(method="GET", url=f"{url}/a", anonymous=anonymous)
+        await send(session, public, account(own), ready, soon(), watch=watch)
+
+    assert seen == [(account(own).name, f"Bearer {KEY}"), (None, None)]
+    assert watch.statuses == [201, 201]
 
 
 async def test_another_origin_is_sent_nothing_at_all(
