@@ -103,9 +103,13 @@ class Metrics:
             self._cached.labels(observed.cache).inc()
         if status.startswith("2") and observed.audio_s:
             self._audio_seconds.labels(observed.model).inc(observed.audio_s)
-        if observed.label:
-            self._billed_seconds.labels(observed.label).inc(observed.billed_s or 0.0)
-            self._cost_usd.labels(observed.label).inc(observed.cost_usd or 0.0)
+        self.paid(observed)
+
+    def paid(self, observed: Observed) -> None:
+        """Count what was paid, by whom it goes to."""
+        for label, charge in observed.charges:
+            self._billed_seconds.labels(label).inc(charge.billed_s or 0.0)
+            self._cost_usd.labels(label).inc(charge.cost_usd or 0.0)
 
     def usage_dropped(self, rows: int) -> None:
         """Count what the ledger lost."""

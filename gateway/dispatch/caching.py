@@ -36,6 +36,7 @@ class Asking:
     timeout_s: float | None = None  # what the caller allows
     control: CacheControl = field(default=ANY)
     hold: Callable[[], AbstractContextManager[None]] = nullcontext  # keeps the audio for a call that outlives it
+    book: Callable[[Answer], None] | None = None  # told of an answer that came when the caller had left, and is paid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +132,16 @@ class Caching:
             put = partial(self.relay.keep, part)
 
         async def keep(answer: Answer) -> None:
+            if answer.is_doubtful:
+                return
             if answer.cached is Cached.MISS:
                 await put(await pack(answer), self._keep_s)
             if file != key:
                 await store.put(file, name_of(key), self._keep_s)
 
-        return await self.flights.answer(Errand(key=flight, call=call, keep=keep, hold=wanted.asking.hold), wanted.own)
+        asking = wanted.asking
+        errand = Errand(key=flight, call=call, keep=keep, hold=asking.hold, book=asking.book)
+        return await self.flights.answer(errand, wanted.own)
 
     async def _called(self, wanted: _Wanted, terms: Terms) -> Answer:
         return replace(await self.dispatcher.run(wanted.job, wanted.route, terms), cached=Cached.MISS)

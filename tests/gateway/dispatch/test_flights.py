@@ -12,6 +12,7 @@ import pytest
 from gateway.dispatch.answers import Answer, Cached
 from gateway.dispatch.attempts import Terms
 from gateway.dispatch.flights import Errand, Flights
+from gateway.drain import Drain
 from gateway.problems import Problem
 from providers.types import Moment, Transcript
 from tests.gateway.dispatch.conftest import deployment
@@ -60,7 +61,7 @@ class Job:
 
 @asynccontextmanager
 async def carried() -> AsyncIterator[Flights]:
-    flights = Flights(asyncio.get_running_loop().time)
+    flights = Flights(asyncio.get_running_loop().time, Drain())
     async with asyncio.TaskGroup() as group:
         carrying = group.create_task(flights.carry())
         await asyncio.sleep(0)
@@ -134,7 +135,7 @@ async def test_where_nobody_carries_flights_each_calls_alone() -> None:
     job = Job()
     job.go_on.set()
     job.kept_may_end.set()
-    flights = Flights(asyncio.get_running_loop().time)
+    flights = Flights(asyncio.get_running_loop().time, Drain())
     answers = [await flights.answer(job.errand(), terms()) for _ in range(2)]
     assert [each.cached for each in answers] == [Cached.MISS, Cached.MISS]
     assert (job.calls, job.kept) == (2, 2)
@@ -142,7 +143,7 @@ async def test_where_nobody_carries_flights_each_calls_alone() -> None:
 
 async def test_the_end_of_the_process_is_a_timeout() -> None:
     job = Job()
-    flights = Flights(asyncio.get_running_loop().time)
+    flights = Flights(asyncio.get_running_loop().time, Drain())
     async with asyncio.TaskGroup() as group:
         carrying = group.create_task(flights.carry())
         await asyncio.sleep(0)
