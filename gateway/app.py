@@ -38,12 +38,12 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
-from gateway.ledger import CHECKS
 from gateway.logs import LOG
 from gateway.metrics import Metrics
 from gateway.observe import Observed
 from gateway.reload import Reloader
 from gateway.state import State
+from gateway.stores.usage import CHECKS
 from providers.audio.demux import Demuxer
 from providers.errands import Errands
 from providers.local.provider import LocalModel

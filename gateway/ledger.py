@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from gateway.stores.redis import SharedStore
     from gateway.stores.usage import UsageStore
 
-CHECKS: Final = "gateway:check"
-"""Who pays for the checks of deployments: no key can be called so."""
 _MOST_WAITING: Final = 10_000  # rows, some 5 MB: ten minutes without a store at 16 requests a second
 _BATCH: Final = 100  # rows: their encoding takes 4 ms of the event loop for Redis, less for SQLite
 _GATHER_S: Final = 0.25  # from a row to its batch

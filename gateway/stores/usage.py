@@ -16,6 +16,8 @@ OK: Final = "ok"
 """The outcome of a request that was answered."""
 ABANDONED: Final = "abandoned"
 """The outcome of what was paid for a request that was over: its own row says what became of it."""
+CHECKS: Final = "gateway:check"
+"""Who pays for the checks of deployments: no key can be called so."""
 NOT_PAID: Final = frozenset({"hit", "stale", "joined"})
 """Of the cache: somebody had paid for the answer already."""
 
