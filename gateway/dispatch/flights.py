@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_LEFT: Final = 16
 """Calls of a process that go on for nobody, each holding its upload and its place; what is more is called off."""
+_PAID: Final = frozenset({Cached.MISS, Cached.BYPASS})
 _GRACE_S: Final = 1.0  # for a flight to say itself that its time is over, and of whom it was spent on
 
 
@@ -118,7 +119,7 @@ class Flights:
             answer = await errand.call(flight.terms)
             if not flight.landing.done():
                 flight.landing.set_result(answer)
-            if flight.book is not None and answer.cached is Cached.MISS:
+            if flight.book is not None and answer.cached in _PAID:
                 flight.book(answer)
             await errand.keep(answer)
         except Exception as error:  # noqa: BLE001 - it goes to whoever waits

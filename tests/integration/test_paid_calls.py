@@ -104,14 +104,15 @@ async def test_a_paid_call_goes_on_and_who_asks_meanwhile_joins_it(tmp_path: Pat
     assert late.billed_s == pytest.approx(WAV_S, abs=0.01)
 
 
-async def test_what_nobody_waited_for_is_there_for_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("control", ["", "no-cache"])
+async def test_what_nobody_waited_for_is_there_for_the_next(control: str, tmp_path: Path) -> None:
     """It is counted as cancelled, its cost once, and its row is no request."""
     limits = {"usd_per_day": 10}
     async with (
         upstream(answers(after_s=0.3)) as up,
         serving(paid({"up": up.url}, tmp_path, key_limits=limits)) as served,
     ):
-        async with asked(served) as first:
+        async with asked(served, control=control) as first:
             await waiting(up, 1)
             await leave(served, first)
         await served.at_rest()
