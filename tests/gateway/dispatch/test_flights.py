@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.dispatch.answers import Answer, Cached
+from gateway.dispatch.answers import Answer, Cached, abandoned
 from gateway.dispatch.attempts import Terms
 from gateway.dispatch.flights import Errand, Flights
 from gateway.drain import Drain
@@ -101,6 +101,17 @@ async def _error(flights: Flights, job: Job) -> Exception:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - looked at by the test
         await flights.answer(job.errand(), terms())
     return caught.value
+
+
+async def test_who_joins_what_fails_because_all_had_left_asks_anew() -> None:
+    job = Job(outcome=abandoned())
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        joining = group.create_task(flights.answer(job.errand(), terms()))
+        await asyncio.sleep(0)
+        job.go_on.set()
+        await asyncio.sleep(0)
+        job.outcome = None
+        assert ((await joining).cached, job.calls) == (Cached.MISS, 2)
 
 
 async def test_a_fault_of_ours_does_not_end_other_flights() -> None:
