@@ -44,7 +44,7 @@ test: .venv/.installed
 	$(MAKE) --no-print-directory $(JS)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest -n auto --dist loadscope
 
-# The trials of tests/chaos at their full length, one after the other, with their figures. About nine minutes.
+# The trials of tests/chaos at their full length, one after the other, with their figures. About twelve minutes.
 chaos: .venv/.installed
 	$(BIN)/python tests/system_tools.py
 	ASR_CHAOS_FULL=1 $(BIN)/python -m pytest tests/chaos -q -s -p no:randomly --timeout 300

@@ -39,7 +39,7 @@ UNLIMITED = Limits()
 class LimitStore(StrEnum):
     """Where it is counted."""
 
-    MEMORY = "memory"  # of this process; forgotten when it ends
+    MEMORY = "memory"  # of this process; forgotten when it ends, but for budgets, which the usage ledger knows
     REDIS = "redis"  # for all that share it
 
 

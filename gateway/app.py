@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -24,7 +25,7 @@ from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
 from gateway.dispatch.call import Call, CallWatch, is_own
-from gateway.dispatch.checks import Checks
+from gateway.dispatch.checks import SAMPLE_S, Checks
 from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
@@ -40,9 +41,10 @@ from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.logs import LOG
 from gateway.metrics import Exposition, Metrics, exposed, shown_now
-from gateway.observe import CURRENT, exemplar
+from gateway.observe import CURRENT, Observed, exemplar
 from gateway.reload import Reloader
 from gateway.state import State
+from gateway.stores.usage import CHECKS
 from providers.audio.demux import Demuxer
 from providers.errands import Errands
 from providers.local.provider import LocalModel
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from config.settings import AccountSettings, Settings
-    from gateway.dispatch.answers import Attempt
+    from gateway.dispatch.answers import Answer, Attempt
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
     from providers.local.provider import Engine
@@ -102,7 +104,7 @@ class Gateway:
         self.state = State(settings, self.metrics, self.health.clock, when_lost=lambda: self.settings.limits.when_lost)
         if self.state.tracer is not None:
             self.metrics.exemplar = exemplar
-        self.flights = Flights(self.health.clock, self.metrics.flight)
+        self.flights = Flights(self.health.clock, self.drain, self.metrics.flight)
         self.watch = CallWatch(_TOLD_OF_TRACES[settings.tracing.propagate])
         self._session, self._fetching = new_session(), make_fetching()
         self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
@@ -146,7 +148,7 @@ class Gateway:
             self._beside.set()
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
-        yield Checks(lambda: self.dispatcher, self._check_failed).watch()
+        yield Checks(lambda: self.dispatcher, self._check_failed, self._check_paid).watch()
         yield self.flights.carry()
         yield from self.state.work()
 
@@ -272,6 +274,7 @@ class Gateway:
                 on_standings=self.metrics.budgets.note,
             ),
             keyring=self.state.keyring,
+            book=self._book,
         )
         return fleet, service
 
@@ -327,6 +330,21 @@ class Gateway:
 
     def _check_failed(self, deployment: Deployment, error: Exception) -> None:
         LOG.error("check_failed", exc_info=error, extra={"fields": {"deployment": self.health.label(deployment)}})
+
+    def _check_paid(self, answer: Answer) -> None:
+        """Write down what a check cost; most cost nothing."""
+        models = (name for name, route in self.routes.by_model.items() if answer.deployment in route.deployments)
+        checked = Observed(request_id=uuid4().hex, started=self.health.clock(), front="check", caller=CHECKS)
+        checked.model, checked.audio_s = next(models, "other"), SAMPLE_S
+        checked.answered(answer, self.health.label)
+        if checked.cost_usd:
+            self._book(checked, "200")
+
+    def _book(self, observed: Observed, outcome: str) -> None:
+        """Write down what was paid beside the requests."""
+        self.metrics.paid(observed)
+        if self.state.ledger is not None:
+            self.state.ledger.note(observed, outcome, self.health.clock() - observed.started)
 
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
         label, observed = self.health.label(deployment), CURRENT.get()

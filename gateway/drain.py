@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 class Drain:
@@ -15,6 +15,7 @@ class Drain:
 
     def __init__(self) -> None:
         self._timeouts: set[asyncio.Timeout] = set()
+        self._beside: dict[object, Callable[[], object]] = {}  # what ends each
         self._idle = asyncio.Event()
         self._idle.set()
         self.is_draining = False
@@ -22,7 +23,7 @@ class Drain:
 
     @property
     def in_flight(self) -> int:
-        return len(self._timeouts)
+        return len(self._timeouts) + len(self._beside)
 
     @asynccontextmanager
     async def cut(self) -> AsyncIterator[None]:
@@ -34,8 +35,19 @@ class Drain:
                 yield
             finally:
                 self._timeouts.discard(timeout)
-                if not self._timeouts:
-                    self._idle.set()
+                self._perhaps_idle()
+
+    @contextmanager
+    def beside(self, end: Callable[[], object]) -> Iterator[None]:
+        """Count work that goes on although its request is over. end: called where it would outlast the drain."""
+        mark = object()
+        self._beside[mark] = end
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            del self._beside[mark]
+            self._perhaps_idle()
 
     async def wait(self, limit_s: float) -> None:
         """Return when nothing is in flight, or after limit_s."""
@@ -49,3 +61,9 @@ class Drain:
         now = asyncio.get_running_loop().time()
         for timeout in self._timeouts:
             timeout.reschedule(now)
+        for end in tuple(self._beside.values()):
+            end()
+
+    def _perhaps_idle(self) -> None:
+        if not self.in_flight:
+            self._idle.set()

@@ -6,16 +6,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gateway.dispatch.charge import NOTHING, charge_of
+from gateway.dispatch.charge import NOTHING, charges_of, total
 from gateway.stores.usage import NOT_PAID, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.dispatch.answers import Answer, Attempt
+    from gateway.dispatch.charge import Charge
     from gateway.policies.trace_context import Context
     from gateway.problems import Problem
     from gateway.stages import Stage
+    from providers.types import Deployment
 
 _MOST_TRIES: Final = 100  # kept of one request
 _MOST_SOURCES: Final = 8
@@ -45,6 +47,7 @@ class Observed:
     cache: str = "bypass"  # or hit, miss, joined, stale
     billed_s: float | None = None
     cost_usd: float | None = None
+    charges: tuple[tuple[str, Charge], ...] = ()  # what these are the sums of, by the deployment's label
     attempts: int = 0  # made for this request alone
     tries: list[Attempt] = field(default_factory=list)  # those same, in the order in which they ended
     sources: tuple[str, ...] = ()  # spans of another request's calls, which brought this one's outcome
@@ -55,14 +58,17 @@ class Observed:
     stage_s: Mapping[Stage, float] = field(default_factory=dict)  # how long its steps took
     cause: str = ""  # in our own words: of a 5xx a line for each attempt, of what callers are not told more about
 
-    def answered(self, answer: Answer) -> None:
-        self.deployment = answer.deployment.name
+    def answered(self, answer: Answer, label: Callable[[Deployment], str]) -> None:
+        """label: a deployment's, from the configuration."""
+        self.deployment, self.label = answer.deployment.name, label(answer.deployment)
         self.cache = answer.cached.value
         self.attempts = 0 if self.cache in NOT_PAID else len(answer.attempts)
         self._owes(each.traceparent for each in answer.attempts if each.outcome == OK)
         if self.attempts:  # also where another began the call and has left
             self.tries = list(answer.attempts)
-        charge = NOTHING if self.cache in NOT_PAID else charge_of(answer, self.audio_s)
+        charges = () if self.cache in NOT_PAID else charges_of(answer, self.audio_s)
+        self.charges = tuple((label(to), charge) for to, charge in charges)
+        charge = total(charge for _, charge in charges) if charges else NOTHING
         self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s
 
@@ -99,7 +105,7 @@ class Observed:
 
     def failed(self) -> None:
         """Charge nothing: there was no answer, whatever it cost us."""
-        self.billed_s, self.cost_usd = NOTHING.billed_s, NOTHING.cost_usd
+        self.billed_s, self.cost_usd, self.charges = NOTHING.billed_s, NOTHING.cost_usd, ()
 
 
 def exemplar() -> dict[str, str] | None:

@@ -18,6 +18,7 @@ from gateway.logs import event
 from gateway.stores.keys import key_store
 from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.limits_redis import SharedLimits
+from gateway.stores.limits_seeded import SeededLimits
 from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
 from gateway.stores.redis_cache import RedisCache
@@ -67,7 +68,7 @@ class State:
             yield self.answers.open()
         if self.shared is not None:
             yield self.shared.watch()
-        if isinstance(self.counters, SharedLimits):
+        if not isinstance(self.counters, MemoryLimits):
             yield self.counters.carry()
         if self.ledger is not None:
             yield self.ledger.carry()
@@ -106,12 +107,22 @@ class State:
             return SqliteCache(cache.path, cache.max_bytes, memory, unix_s, _cache_file_changed)
         return memory
 
-    def _counters(self, settings: Settings, when_lost: Callable[[], WhenLost]) -> MemoryLimits | SharedLimits:
+    def _counters(
+        self, settings: Settings, when_lost: Callable[[], WhenLost]
+    ) -> MemoryLimits | SeededLimits | SharedLimits:
         """Return where limits are counted; what is shared, with the means to count alone."""
         memory = MemoryLimits(self._clock, unix_s)
         if settings.limits.store is LimitStore.REDIS and self.shared is not None:
             return SharedLimits(self.shared, memory, unix_s, when_lost)
-        return memory
+        spent = usage_store(settings.usage, self.shared, os.environ)  # one of its own: it is closed once it was read
+        if spent is None:
+            return memory
+        seeded = SeededLimits(memory, spent, unix_s, when_lost, _budgets_known)
+        of_keys, of_models = settings.auth.keys, settings.models.values()
+        limits = (settings.limits, *(each.limits for each in of_keys), *(each.limits for each in of_models))
+        if settings.auth.store != "none" or any(each.has_budget for each in limits):
+            seeded.begin()
+        return seeded
 
     def _ledger(self, settings: Settings, metrics: Metrics) -> Ledger | None:
         store = usage_store(settings.usage, self.shared, os.environ)
@@ -142,6 +153,13 @@ def unix_s() -> float:
 
 def _shared_changed(lost: bool) -> None:  # noqa: FBT001 - the store's callback
     event("redis_lost" if lost else "redis_back", logging.WARNING)
+
+
+def _budgets_known(lost: str | None) -> None:
+    if lost is None:
+        event("budgets_known", logging.WARNING)
+    else:
+        event("budgets_unknown", logging.ERROR, reason=lost)
 
 
 def _cache_file_changed(lost: str | None) -> None:

@@ -50,8 +50,10 @@ class HttpRequest:
     body: Body = ()
     anonymous: bool = False  # True: no credential is added, wherever it goes
     once: bool = False  # True: it starts a job. Where it was sent and not answered, the error is FateUnknown
+    bills: bool = False  # True: once all of it is there, the service does the work and bills it
     within_s: float | None = None  # a limit of its own inside the deadline, where asking again is cheap
     told: TimeLeft | None = None  # headers that pass the deadline on
+    on_sent: Callable[[], None] | None = None  # called when all of the body was handed to the system
 
 
 TimeLeft: TypeAlias = Callable[[float], Mapping[str, str]]
@@ -99,13 +101,29 @@ Exchange: TypeAlias = Generator[Step, HttpReply | None, T]
 it was yielded; everything else is answered with None."""
 
 
+@dataclass(slots=True, eq=False)
+class Progress:
+    """How far one call has come, for whoever may want to call it off."""
+
+    is_sunk: bool = False  # the service has all it needs and cannot be told to stop: it bills, whoever still waits
+    on_revocable: Callable[[], None] | None = None  # called when it can be told so again
+
+    def sunk(self) -> None:
+        self.is_sunk = True
+
+    def revocable(self) -> None:
+        self.is_sunk = False
+        if self.on_revocable is not None:
+            self.on_revocable()
+
+
 class Send(Protocol):
     """Sends one request under a deadline. Raises ProviderError only."""
 
     async def __call__(self, request: HttpRequest, deadline: Moment, /) -> HttpReply: ...
 
 
-async def run(
+async def run(  # noqa: PLR0913 - all that an exchange may need
     exchange: Exchange[T],
     send: Send,
     *,
@@ -114,13 +132,14 @@ async def run(
     clock: Callable[[], float],
     errands: Errands,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    progress: Progress | None = None,
 ) -> T:
     """Grant the exchange what it asks for until it returns.
 
     Raises ProviderError. AttemptTimedOut where a wait would end after the deadline. What is to be sent at the end is
-    left to errands: no caller waits for it, and none who leaves takes it along.
+    left to errands: no caller waits for it, and none who leaves takes it along. progress: is kept up to date.
     """
-    granter = _Granter(provider, send, deadline, clock, sleep)
+    granter = _Granter(provider, send, deadline, clock, sleep, progress or Progress())
     try:
         step = next(exchange)
         while True:
@@ -149,6 +168,7 @@ class _Granter:
     deadline: Moment
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    progress: Progress
     if_abandoned: list[HttpRequest] = field(default_factory=list)
     afterwards: list[HttpRequest] = field(default_factory=list)
 
@@ -162,14 +182,18 @@ class _Granter:
                 await self.sleep(seconds)
             case IfAbandoned(request):
                 self.if_abandoned.append(request)
+                self.progress.revocable()
             case Over():
                 self.if_abandoned.clear()
+                self.progress.sunk()
             case Afterwards(request):
                 self.afterwards.append(request)
         return None
 
     async def _reply(self, request: HttpRequest) -> HttpReply:
         now = self.clock()
+        if request.bills:
+            request = replace(request, on_sent=self.progress.sunk)
         if request.told:
             request = replace(request, headers={**request.headers, **request.told(self.deadline - now)})
         if request.within_s is None or now + request.within_s >= self.deadline:

@@ -72,7 +72,7 @@ def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     else:
         body = json_with_audio({"audio_url": AUDIO, **fields}, _labelled(audio), data_uri=True)
     if audio.size_bytes <= _SYNC_BYTES:
-        reply = succeeded((yield _run(to, "api", body)), classify_error)
+        reply = succeeded((yield replace(_run(to, "api", body), bills=True)), classify_error)
     else:
         reply = yield from _through_queue(body, to)
     return parse_reply(reply, job, to.native_model)

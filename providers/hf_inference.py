@@ -7,7 +7,7 @@ huggingface-inference-toolkit `webservice_starlette.py` (2025-08-25).
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -46,7 +46,7 @@ _LABELS: Final = {
 
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Take one call. What its chunks are, words or segments, only the question tells."""
-    reply = yield build_request(job, to)
+    reply = yield replace(build_request(job, to), bills=True)
     return parse_reply(succeeded(reply, classify_error), job.timestamps)
 
 

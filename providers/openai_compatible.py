@@ -303,7 +303,7 @@ def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Ask once. A server of unknown skill is not believed to have given times until they are seen."""
     asked = openai_form.honoured(job, capabilities(to))
-    reply = succeeded((yield build_request(asked, to)), classify_error)
+    reply = succeeded((yield replace(build_request(asked, to), bills=True)), classify_error)
     heard = openai_form.transcript(_server(to).read(openai_form.read_reply(NAME, reply)), reply)
     missing = {
         Timestamps.NONE: False,

@@ -41,7 +41,7 @@ def submit(request: HttpRequest, classify_error: Callable[[HttpReply], ProviderE
 
     A 4xx is a refusal; a 5xx may come from something between us and the service.
     """
-    reply = yield replace(request, once=True)
+    reply = yield replace(request, once=True, bills=True)
     if reply is not None and reply.status >= 500:
         error = classify_error(reply)
         raise FateUnknown(

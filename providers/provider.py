@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -55,7 +55,7 @@ def one_call(
     """Make the exchange of a service that answers in one call."""
 
     def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
-        reply = yield build_request(job, to)
+        reply = yield replace(build_request(job, to), bills=True)
         return parse_reply(succeeded(reply, classify_error))
 
     return transcribe

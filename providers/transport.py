@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractStreamWriter
 
+    from providers.exchange import Progress
     from providers.provider import Provider
     from providers.types import Account, Deployment, Moment, Transcript, TranscriptionJob
 
@@ -83,8 +84,10 @@ class HttpProvider:
         """Return when jobs nobody waits for are cancelled and uploads deleted, as far as the provider lets us."""
         await self._errands.close()
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
-        """Return the transcript. Raises ProviderError only."""
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress | None = None
+    ) -> Transcript:
+        """Return the transcript. Raises ProviderError only. progress: is kept up to date meanwhile."""
         loop = asyncio.get_running_loop()
 
         async def send_as_account(request: HttpRequest, until: Moment) -> HttpReply:
@@ -106,6 +109,7 @@ class HttpProvider:
             clock=loop.time,
             errands=self._errands,
             sleep=self._sleep,
+            progress=progress,
         )
 
 
@@ -138,7 +142,7 @@ async def send(
     """
     url, ready = _with_credential(provider, account, request)
     besides = watch.headers(account) if url.origin() in _origins(tuple(account.base_urls.values())) else {}
-    body = _Pieces(ready.body, ready.headers.get("content-type")) if ready.body else None
+    body = _Pieces(ready.body, ready.headers.get("content-type"), ready.on_sent) if ready.body else None
     try:
         async with (
             asyncio.timeout_at(deadline) as limit,
@@ -235,10 +239,11 @@ def _inflated(body: bytearray, encoding: str, provider: str, max_bytes: int) -> 
 class _Pieces(Payload):
     """A Body as aiohttp writes it: with a known length, slice by slice."""
 
-    def __init__(self, pieces: Body, content_type: str | None) -> None:
+    def __init__(self, pieces: Body, content_type: str | None, on_sent: Callable[[], None] | None) -> None:
         super().__init__(pieces, content_type=content_type)
         self._size = sum(piece_size(piece) for piece in pieces)
         self.is_sent = False
+        self._on_sent = on_sent
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002 - aiohttp's signature
         raise TypeError("a body in pieces is never joined")
@@ -247,6 +252,8 @@ class _Pieces(Payload):
         for piece in self._value:
             await _write_piece(piece, writer)
         self.is_sent = True
+        if self._on_sent is not None:
+            self._on_sent()
 
 
 def piece_size(piece: Piece) -> int:

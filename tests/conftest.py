@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import av
 import numpy as np
@@ -75,6 +77,12 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(monkeypatch: pytest.MonkeyPatch, own_state: None) -> None:
+    """Begin with an empty one: budgets go on where the ledger says that they were left."""
+    monkeypatch.setenv("XDG_STATE_HOME", f"{os.environ['XDG_STATE_HOME']}/{uuid4().hex}")
 
 
 @functools.cache

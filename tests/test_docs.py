@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click import Group
 
 from gateway.cli import main
 
@@ -62,8 +63,8 @@ def test_every_event_of_the_log_is_explained() -> None:
 def test_commands_are_the_programs(page: Path) -> None:
     for group, names in re.findall(r"`asr-gateway (\w+)(?: (\w+(?: \| \w+)+))?", page.read_text()):
         command = main.commands[group]
-        for name in names.split(" | ") if names and hasattr(command, "commands") else ():
-            assert name in command.commands, f"{group} {name}"
+        if isinstance(command, Group):
+            assert set(names.split(" | ") if names else ()) <= set(command.commands), group
 
 
 def test_a_backup_has_what_is_written_meanwhile(tmp_path: Path) -> None:

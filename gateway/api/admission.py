@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from aiohttp import hdrs
 from config.limits import UNLIMITED
 from config.reliability import Strategy
 from gateway.api.ratelimit import policy_field, standing_field, told
-from gateway.dispatch.charge import charge_of
+from gateway.dispatch.charge import charges_of, total
 from gateway.dispatch.routes import WILDCARD, cost_of
 from gateway.policies.limits import Budget, Correction, Demand, Denied, Granted, Kind, Rules, Scope, rules_of
 from gateway.problems import Problem
@@ -108,6 +108,7 @@ class Admission:
     _held: tuple[Demand, Granted] | None = field(default=None, init=False)
     _charge: _Charge | None = field(default=None, init=False)
     _answer: Answer | None = field(default=None, init=False)
+    _corrected: tuple[float, float] = field(default=(0.0, 0.0), init=False)  # audio seconds and USD, at its end
 
     async def __aenter__(self) -> Self:
         """Ask whether there is a place, and anything left, before the body is read. Raises Problem 429.
@@ -135,6 +136,14 @@ class Admission:
         """Note that the work was done, whatever becomes of the answer now."""
         self._answer = answer
 
+    def paid(self, answer: Answer) -> None:
+        """Settle the charge of a request that is over: its call went on without it."""
+        if (charge := self._charge) is None:
+            return
+        audio_s, usd = _length_s(answer, charge) - charge.audio_s, _paid_usd(answer, charge) - charge.usd
+        correction = _correction(charge, audio_s - self._corrected[0], usd - self._corrected[1])
+        charge.granted.correct(replace(correction, places=(), lease=""))  # those were given back with the request
+
     @property
     def headers(self) -> dict[str, str]:
         """Return what the caller is told of its limits; nothing where it has none."""
@@ -148,7 +157,7 @@ class Admission:
             demand, granted = self._held
             granted.correct(Correction(places=demand.places, lease=demand.lease))
         if self._charge is not None:
-            audio_s, usd = self._unused(self._charge, error)
+            self._corrected = audio_s, usd = self._unused(self._charge, error)
             self._charge.granted.correct(_correction(self._charge, audio_s, usd))
         elif not self._was_denied:
             # It never came to a job, and was a request all the same.
@@ -259,7 +268,8 @@ def _paid_usd(answer: Answer, charge: _Charge) -> float:
     """Return what was paid here: as the provider reported it, else by its price."""
     if charge.route.own_key:
         return 0.0
-    return charge_of(answer, _length_s(answer, charge)).cost_usd or 0.0
+    charges = charges_of(answer, _length_s(answer, charge))
+    return total(each for _, each in charges).cost_usd or 0.0
 
 
 def _correction(charge: _Charge, audio_s: float, usd: float) -> Correction:

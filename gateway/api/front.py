@@ -21,6 +21,7 @@ from gateway.intake.measure import measure
 from gateway.observe import Observed
 from gateway.problems import Problem, forbidden, invalid_parameter, unauthorized
 from gateway.stages import Stage, timed
+from gateway.stores.usage import ABANDONED
 from providers.registry import PROVIDERS
 from providers.types import TranscriptionJob
 
@@ -86,6 +87,7 @@ class Service:
     caching: Caching
     limiting: Limiting
     keyring: Keyring  # the process's one
+    book: Callable[[Observed, str], None]  # writes down what was paid beside a request, and its outcome
     in_use: int = 0  # requests that began with it and are not over
     on_idle: Callable[[], None] = lambda: None
 
@@ -140,11 +142,11 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             if dry_run:
                 return _planned(service.dispatcher, job, route)
             await admission.charge(asked.model, route, audio)
-            how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload))
+            book = partial(_booked, service, observed, admission)
+            how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload), book=book)
             answer = await _dispatched(service.caching, job, route, request[CALLER], how)
-            observed.answered(answer)
+            observed.answered(answer, service.dispatcher.means.health.label)
             admission.answered(answer)
-            observed.label = service.dispatcher.means.health.label(answer.deployment)
             with timed(Stage.RENDER):
                 response = front.render(asked, audio, answer)
         finally:
@@ -160,6 +162,14 @@ def _held(service: Service, upload: Upload) -> Iterator[None]:
     """Keep what a call needs that may outlive the request that began it."""
     with service.used(), upload.held():
         yield
+
+
+def _booked(service: Service, observed: Observed, admission: Admission, answer: Answer) -> None:
+    """Write down what a call cost that ended when its caller had left."""
+    alone = replace(observed, problem="", cause="")
+    alone.answered(answer, service.dispatcher.means.health.label)
+    admission.paid(answer)
+    service.book(alone, ABANDONED)
 
 
 def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> web.Response:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DEADLINE: Final = "deadline"
 """The type of a Problem where the time was over before there was an answer."""
+ABANDONED: Final = "abandoned"
+"""That of one where everybody had left, and a call that was paid for already brought nothing."""
 CREDENTIALS_REJECTED = "credentials-rejected"
 """The type of a Problem where every deployment refused the key it was shown."""
 _LONGEST_WAIT_S = 3600
@@ -77,6 +79,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """A call that is billed."""
+
+    deployment: Deployment
+    transcript: Transcript | None  # None: called off when all of it was sent, which most bill like an answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A transcript and how it was come by."""
 
@@ -86,6 +96,8 @@ class Answer:
     attempts: tuple[Attempt, ...]  # where it was kept or joined: those of whoever asked
     cached: Cached = Cached.BYPASS
     age_s: float | None = None  # where it was kept
+    besides: tuple[Paid, ...] = ()  # what was paid for besides: races that were lost, second opinions
+    is_doubtful: bool = False  # empty where a voice is heard, and nobody waited for a second opinion
 
     @property
     def is_empty(self) -> bool:
@@ -130,6 +142,11 @@ def overloaded(what: str, retry_after_s: float = 1.0) -> Problem:
         message=f"{what} at its limit; come back later",
         headers={"Retry-After": _whole_seconds(retry_after_s)},
     )
+
+
+def abandoned() -> Problem:
+    """Say that nobody else was asked, to whoever comes just then: they ask anew."""
+    return Problem(status=502, type=ABANDONED, message="all who waited had left when the call they paid for failed")
 
 
 def not_cached() -> Problem:

@@ -8,24 +8,27 @@ That is the only place where anything is tried again.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from gateway.dispatch.answers import Answer, Attempt, Kind, overloaded, problem_of
+from gateway.dispatch.answers import Answer, Attempt, Kind, Paid, abandoned, overloaded, problem_of
 from gateway.dispatch.call import Call, current
 from gateway.dispatch.copies import Copies
 from gateway.dispatch.plan import times_for
 from gateway.dispatch.race import first_answer
+from gateway.dispatch.routes import is_paid
 from gateway.dispatch.turns import Turn, Turns
+from gateway.dispatch.underway import CalledOff, Underway
 from gateway.dispatch.verdict import NOTHING, Verdict, of_answer, of_error
 from gateway.policies.backoff import full_jitter_s
 from gateway.policies.deadline import allowed_s, share
 from gateway.policies.hedging import delay_s
 from gateway.stages import Stage, timed
 from providers.errors import MalformedReply, ProviderError
+from providers.exchange import Progress
 from providers.types import Moment, Timestamps
 
 if TYPE_CHECKING:
@@ -44,8 +47,10 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Whatever can transcribe: a provider over HTTP, a local model."""
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
-        """Raise ProviderError only."""
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
+        """Raise ProviderError only. progress: is kept up to date by whatever bills."""
         ...
 
 
@@ -77,9 +82,11 @@ class Terms:
     hurried: bool = False  # the caller allows less time than the gateway would
     own_key: bool = False  # the caller's own credential is what providers see
     first: Kind = Kind.FIRST  # what the first call is counted as
+    underway: Underway = field(default_factory=Underway, init=False, compare=False)  # the calls that are out
 
     def put_off(self, other: Terms) -> None:
         """Let the deadline be that of another who waits for the same answer, where that one is later."""
+        self.underway.take_up()
         if other.deadline > self.deadline:
             self.deadline, self.hurried = other.deadline, other.hurried
 
@@ -111,6 +118,8 @@ class _Outcome:
     word: str = "error"
     reason: str = ""
     verdict: Verdict = NOTHING
+    transcript: Transcript | None = None
+    progress: Progress = field(default_factory=Progress)
 
 
 class Attempts:
@@ -125,6 +134,7 @@ class Attempts:
         self._turns = Turns(candidates, means.health, means.reliability, means.clock, length_s)
         self._errors: list[ProviderError] = []
         self._copies = Copies(job.audio, means.transcoder)
+        self._paid: list[Paid] = []
         self.made: list[Attempt] = []
         self._last: Turn | None = None  # whose call ended last
 
@@ -133,10 +143,26 @@ class Attempts:
 
     async def run(self) -> Answer:
         """Return the first answer worth believing. Raises Problem where there is none."""
+        try:
+            answer = await self._one_round()
+        except NobodyYet as first:
+            answer = await self._later_rounds(first)
+        answer = await self._doubted(answer) if answer.is_empty else answer
+        besides = tuple(each for each in self._paid if each.transcript is not answer.transcript)
+        return replace(answer, attempts=tuple(self.made), besides=besides)
+
+    async def _later_rounds(self, first: NobodyYet) -> Answer:
+        """Wait, and ask again, until there is an answer. Raises Problem where there is none.
+
+        Apart from the first round: most jobs need no other, and setting one up costs more than planning the job.
+        """
+        if not self._means.reliability.retries.limit:
+            raise self._problem() from first
+        await self._slept(first.wait_s)
         rounds = AsyncRetrying(
             retry=retry_if_exception_type(NobodyYet),
             wait=_wait_asked_for,
-            stop=stop_after_attempt(1 + self._means.reliability.retries.limit),
+            stop=stop_after_attempt(self._means.reliability.retries.limit),
             sleep=self._slept,
             reraise=True,
         )
@@ -144,8 +170,7 @@ class Attempts:
             answer: Answer = await rounds(self._one_round)
         except NobodyYet as error:
             raise self._problem() from error
-        answer = await self._doubted(answer) if answer.is_empty else answer
-        return replace(answer, attempts=tuple(self.made))
+        return answer
 
     async def _slept(self, seconds: float) -> None:
         with timed(Stage.BACKOFF):
@@ -166,6 +191,8 @@ class Attempts:
         raise NobodyYet(wait_s)
 
     async def _next_turn(self) -> Turn | None:
+        if self._terms.underway.is_abandoned:
+            raise abandoned()
         if self._clock() >= self._terms.deadline:
             return None
         return self._turns.free() or await self._turns.queued(self._terms.deadline) or self._turns.slow()
@@ -194,6 +221,8 @@ class Attempts:
         return delay_s(after, turn.health.paces, self._job.audio.duration_s)
 
     async def _hedged(self, slow: Turn, race: _Race) -> Answer | None:
+        if self._terms.underway.is_abandoned:
+            return None
         other = self._turns.free() if slow.health.may_hedge(self._clock()) else None
         if other is None:
             return None
@@ -213,7 +242,11 @@ class Attempts:
         means, now = self._means, self._clock()
         if not means.reliability.doubt_empty or not self._turns.is_anybody_left or now >= self._terms.deadline:
             return answer
-        if not await self._hears_speech(self._terms.deadline - now) or (other := self._turns.free()) is None:
+        if not await self._hears_speech(self._terms.deadline - now):
+            return answer
+        if self._terms.underway.is_abandoned:
+            return replace(answer, is_doubtful=True)
+        if (other := self._turns.free()) is None:
             return answer
         second = await self._tried(other, Kind.DOUBT)
         return answer if second is None or second.is_empty else second
@@ -234,6 +267,8 @@ class Attempts:
             turn.failed(error, self._clock(), self._means.reliability.retries.cap)
             self._errors.append(error)
             return None
+        except CalledOff:
+            return None
         candidate = turn.candidate
         return Answer(transcript=transcript, deployment=candidate.deployment, ignored=candidate.ignored, attempts=())
 
@@ -246,7 +281,7 @@ class Attempts:
             except ProviderError as error:
                 outcome.word, outcome.reason = error.outcome, error.reason
                 raise
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, CalledOff):
                 outcome.word = "cancelled"
                 raise
             finally:
@@ -261,13 +296,16 @@ class Attempts:
         settings, own_key, sent = self._means.reliability.breakers, self._terms.own_key, self._clock()
         hurried = self._terms.hurried  # now: another may join while this call has its own limit already
         try:
-            transcript = await self._means.backend_of(deployment).transcribe(job, deployment, until)
+            async with self._terms.underway.call(deployment, own_key=own_key) as outcome.progress:
+                transcript = await self._means.backend_of(deployment).transcribe(
+                    job, deployment, until, outcome.progress
+                )
             check_times(transcript, job, deployment.account.adapter)
         except ProviderError as error:
             cut_short = hurried and not self._is_enough(until - began)
             outcome.verdict = of_error(error, settings, hurried=cut_short, own_key=own_key)
             raise
-        outcome.word = "ok"
+        outcome.word, outcome.transcript = "ok", transcript
         spent_for_s = None if own_key else transcript.spent_for_s
         outcome.verdict = of_answer(self._clock() - sent, job.audio.duration_s, settings, spent_for_s)
         return transcript
@@ -289,6 +327,13 @@ class Attempts:
         self.made.append(attempt)
         self._last = turn
         self._means.on_attempt(deployment, attempt)
+        if self._is_billed(deployment, outcome):
+            self._paid.append(Paid(deployment=deployment, transcript=outcome.transcript))
+
+    def _is_billed(self, deployment: Deployment, outcome: _Outcome) -> bool:
+        """Tell whether a call is billed: an answer is, and what was called off too late; what failed is not."""
+        was_too_late = outcome.word == "cancelled" and outcome.progress.is_sunk
+        return outcome.transcript is not None or (was_too_late and is_paid(deployment) and not self._terms.own_key)
 
     def _until(self, turn: Turn, now: float) -> Moment:
         """Return when an attempt must be over: its own limit, and a part of what is left."""
@@ -313,7 +358,10 @@ class Attempts:
         """Return the job as it is put to one candidate. Raises ProviderError."""
         can = candidate.capabilities
         audio = await self._copies.taken_by(can, candidate.deployment.account.adapter, until)
-        return replace(self._job, audio=audio, timestamps=times_for(self._job, can) or self._job.timestamps)
+        times = times_for(self._job, can) or self._job.timestamps
+        if audio is self._job.audio and times is self._job.timestamps:
+            return self._job
+        return replace(self._job, audio=audio, timestamps=times)
 
     def _jitter_s(self, tries: int) -> float:
         retries = self._means.reliability.retries

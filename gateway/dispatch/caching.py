@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from gateway.dispatch.answers import Answer, Cached, not_cached
 from gateway.dispatch.fingerprint import key_of
@@ -37,6 +38,7 @@ class Asking:
     timeout_s: float | None = None  # what the caller allows
     control: CacheControl = field(default=ANY)
     hold: Callable[[], AbstractContextManager[None]] = nullcontext  # keeps the audio for a call that outlives it
+    book: Callable[[Answer], None] | None = None  # told of an answer that came when the caller had left, and is paid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +75,30 @@ class Caching:
             return await self._anew(job, route, asking)
         key = key_of(job, route, asking.scope)
         if control.no_cache:
-            answer = await self._anew(job, route, asking)
-            await self.store.put(key, await pack(answer), self._keep_s)
-            return answer
+            return await self._renewed(self.store, key, job, route, asking)
         own = self.dispatcher.terms(job, route, asking.timeout_s)
         fresh_s = control.fresh_s(self.settings.ttl)
         wanted = _Wanted(job=job, route=route, asking=asking, own=own, fresh_s=fresh_s)
         return await self._found_or_flown(self.store, key, wanted)
+
+    async def _renewed(
+        self, store: AnswerStore, key: str, job: TranscriptionJob, route: Route, asking: Asking
+    ) -> Answer:
+        """Ask whatever is kept, in a flight that nobody joins; what it brings is kept for others."""
+        if asking.control.only_if_cached:
+            raise not_cached()
+
+        async def call(terms: Terms) -> Answer:
+            answer = await self.dispatcher.run(job, route, terms)
+            if not answer.is_doubtful:
+                await store.put(key, await pack(answer), self._keep_s)
+            return answer
+
+        async def keep(_: Answer) -> None:
+            """Do nothing: it is kept by now."""
+
+        errand = Errand(key=f"{key}:{uuid4().hex}", call=call, keep=keep, hold=asking.hold, book=asking.book)
+        return await self.flights.answer(errand, self.dispatcher.terms(job, route, asking.timeout_s))
 
     async def _anew(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
         if asking.control.only_if_cached:
@@ -133,12 +152,16 @@ class Caching:
             put = partial(self.relay.keep, part)
 
         async def keep(answer: Answer) -> None:
+            if answer.is_doubtful:
+                return
             if answer.cached is Cached.MISS:
                 await put(await pack(answer), self._keep_s)
             if file != key:
                 await store.put(file, name_of(key), self._keep_s)
 
-        return await self.flights.answer(Errand(key=flight, call=call, keep=keep, hold=wanted.asking.hold), wanted.own)
+        asking = wanted.asking
+        errand = Errand(key=flight, call=call, keep=keep, hold=asking.hold, book=asking.book)
+        return await self.flights.answer(errand, wanted.own)
 
     async def _called(self, wanted: _Wanted, terms: Terms) -> Answer:
         return replace(await self.dispatcher.run(wanted.job, wanted.route, terms), cached=Cached.MISS)

@@ -23,6 +23,7 @@ from providers.types import Audio, Container, TranscriptionJob
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gateway.dispatch.answers import Answer
     from gateway.dispatch.attempts import Means
     from gateway.dispatch.service import Dispatcher
     from providers.types import Deployment
@@ -34,10 +35,16 @@ _RATE_HZ: Final = 16_000
 class Checks:
     """One process's, of whatever is configured at the moment."""
 
-    def __init__(self, dispatcher: Callable[[], Dispatcher], on_fault: Callable[[Deployment, Exception], None]) -> None:
-        """dispatcher: gives the present configuration's. on_fault: is told of mistakes of ours."""
+    def __init__(
+        self,
+        dispatcher: Callable[[], Dispatcher],
+        on_fault: Callable[[Deployment, Exception], None],
+        on_answer: Callable[[Answer], None],
+    ) -> None:
+        """dispatcher: gives the present configuration's. on_fault: is told of mistakes of ours. on_answer: pays."""
         self._dispatcher = dispatcher
         self._on_fault = on_fault
+        self._on_answer = on_answer
         self._audio = silence()
 
     async def watch(self) -> None:
@@ -59,7 +66,7 @@ class Checks:
         terms = Terms(deadline=dispatcher.deadline_of(self._audio), first=Kind.CHECK)
         with closing(Attempts(job, (candidate,), _once(dispatcher.means), terms)) as attempts:
             try:
-                await attempts.run()
+                self._on_answer(await attempts.run())
             except Problem:
                 pass  # its health knows
             except Exception as error:  # noqa: BLE001 - told on; every request would end with a check that raised it

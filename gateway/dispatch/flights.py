@@ -1,7 +1,8 @@
 """Jobs that are the same and asked for at the same time, sent once.
 
 A flight owns the call. Whoever asks waits for it: the first, and all that come while it is under way. It ends with its
-call, or when nobody waits any more. What it brings, an error too, goes to those who wait then, and to nobody later.
+call, or when nobody waits any more, unless what is out is paid for already: then its answer is kept for the next. What
+it brings, an error too, goes to those who wait then, and to nobody later.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.dispatch.answers import DEADLINE, Answer, Cached
+from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached
 from gateway.problems import Problem
 from gateway.stages import Stage, timed
 
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from gateway.dispatch.attempts import Terms
+    from gateway.drain import Drain
     from providers.types import Moment
 
+MOST_LEFT: Final = 16
+"""Calls of a process that go on for nobody, each holding its upload and its place; what is more is called off."""
+_PAID: Final = frozenset({Cached.MISS, Cached.BYPASS})
 _GRACE_S: Final = 1.0  # for a flight to say itself that its time is over, and of whom it was spent on
 
 
@@ -33,6 +38,7 @@ class Errand:
     call: Callable[[Terms], Awaitable[Answer]]  # its terms may be put off while it runs; raises Problem
     keep: Callable[[Answer], Awaitable[None]]  # what is done with a good answer, once those who wait have it
     hold: Callable[[], AbstractContextManager[None]]  # keeps what the call needs, should its first caller leave
+    book: Callable[[Answer], None] | None = None  # told what came of a call that this caller left, and that was paid
 
 
 @dataclass(slots=True, eq=False)
@@ -41,18 +47,28 @@ class _Flight:
     began_until: Moment  # its calls began under this deadline, whatever it was put off to
     landing: asyncio.Future[Answer]
     waiting: int = 0
-    is_accounted_for: bool = False  # somebody was told that the call was theirs
+    is_accounted_for: bool = False  # somebody was told that the call was theirs, or left and pays it
+    book: Callable[[Answer], None] | None = None  # of who pays it and has left
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+    held: ExitStack = field(default_factory=ExitStack)  # until the task ends
 
 
 class Flights:
     """One process's."""
 
-    def __init__(self, clock: Callable[[], float], on_flight: Callable[[str], None] = lambda _: None) -> None:
-        """clock: that of the deadlines. on_flight: told of each who asks whether they led or joined."""
+    def __init__(
+        self, clock: Callable[[], float], drain: Drain, on_flight: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Begin with none.
+
+        clock: that of the deadlines. drain: counts the calls that go on when their requests are over.
+        on_flight: told of each who asks whether they led or joined.
+        """
         self._clock = clock
+        self._drain = drain
         self._on_flight = on_flight
         self._aloft: dict[str, _Flight] = {}
+        self._left: set[_Flight] = set()  # once by all who waited, and going on
         self._group: asyncio.TaskGroup | None = None
 
     async def carry(self) -> None:
@@ -80,8 +96,10 @@ class Flights:
             flight.terms.put_off(own)
             try:
                 with waiting:
-                    answer = await self._landed(errand.key, flight, own)
+                    answer = await self._landed(errand, flight, own)
             except Problem as problem:
+                if problem.type == ABANDONED:
+                    continue  # it failed just when this caller joined
                 # A deadline that was over before one's own is another's: its call was never given the whole time.
                 is_anothers = problem.type == DEADLINE and flight.began_until < own.deadline
                 if not is_anothers or self._clock() >= own.deadline:
@@ -99,11 +117,10 @@ class Flights:
             raise RuntimeError("nobody carries flights")
         landing: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         flight = _Flight(replace(own), own.deadline, landing)
-        held = ExitStack()
-        held.enter_context(errand.hold())
+        flight.held.enter_context(errand.hold())
         flight.task = self._group.create_task(self._fly(errand, flight))
         # Not in the task: one that is cancelled before its first step would never let go.
-        flight.task.add_done_callback(lambda _: held.close())
+        flight.task.add_done_callback(lambda _: flight.held.close())
         self._aloft[errand.key] = flight
         return flight
 
@@ -113,6 +130,8 @@ class Flights:
             answer = await errand.call(flight.terms)
             if not flight.landing.done():
                 flight.landing.set_result(answer)
+            if flight.book is not None and answer.cached in _PAID:
+                flight.book(answer)
             await errand.keep(answer)
         except Exception as error:  # noqa: BLE001 - it goes to whoever waits
             self._failed(flight, error)
@@ -128,7 +147,7 @@ class Flights:
             flight.landing.set_exception(error)
             flight.landing.exception()  # perhaps nobody asks for it
 
-    async def _landed(self, key: str, flight: _Flight, own: Terms) -> Answer:
+    async def _landed(self, errand: Errand, flight: _Flight, own: Terms) -> Answer:
         """Wait, no longer than one's own deadline. Raises Problem."""
         flight.waiting += 1
         try:
@@ -138,17 +157,30 @@ class Flights:
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.landing.done():
-                self._call_off(key, flight)
+                self._call_off(errand, flight)
 
     def _patience_s(self, flight: _Flight, own: Terms) -> float:
         grace_s = _GRACE_S if flight.terms.deadline <= own.deadline else 0.0
         return own.deadline + grace_s - self._clock()
 
-    def _call_off(self, key: str, flight: _Flight) -> None:
-        """End a call that nobody waits for any more."""
-        self._forget(key, flight)
-        if flight.task is not None:
-            flight.task.cancel()
+    def _call_off(self, errand: Errand, flight: _Flight) -> None:
+        """End a call that nobody waits for any more, unless it is paid for already."""
+        if flight.task is None or self._goes_on(errand, flight, flight.task):
+            return
+        self._forget(errand.key, flight)
+        flight.task.cancel()
+
+    def _goes_on(self, errand: Errand, flight: _Flight, task: asyncio.Task[None]) -> bool:
+        """Tell whether it goes on to its deadline without anybody: who left last pays it, whoever joins meanwhile."""
+        has_room = flight in self._left or len(self._left) < MOST_LEFT
+        if errand.book is None or self._drain.is_cutting or not has_room or not flight.terms.underway.abandon():
+            return False
+        if flight not in self._left:
+            self._left.add(flight)
+            flight.held.callback(self._left.discard, flight)
+            flight.held.enter_context(self._drain.beside(task.cancel))
+            flight.book, flight.is_accounted_for = errand.book, True
+        return True
 
     def _forget(self, key: str, flight: _Flight) -> None:
         if self._aloft.get(key) is flight:

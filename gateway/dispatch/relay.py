@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
-from gateway.dispatch.answers import DEADLINE, Answer, Cached
+from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached
 from gateway.problems import Problem
 from gateway.stages import Stage, timed
 from gateway.stores.kept import Kept
@@ -32,6 +32,7 @@ _RENEW_EVERY: Final = 0.3  # of it
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 0.25
 _WAIT_GROWS: Final = 1.5
+_ASK_ANEW: Final = frozenset({DEADLINE, ABANDONED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +106,9 @@ class Relay:
         is_late = self._clock() >= terms.deadline
         if seen.where is Where.FAILED:
             problem = _read_problem(seen.value)
-            if is_late or (problem is not None and problem.type != DEADLINE):
+            if is_late or (problem is not None and problem.type not in _ASK_ANEW):
                 raise problem or _too_late()
-            return ""  # its time was over, or it cannot be told why: ask in its place
+            return ""  # its time was over, all had left it, or it cannot be told why: ask in its place
         if is_late:
             raise _too_late()
         return seen.value.decode(errors="replace")

@@ -92,6 +92,12 @@ def _named(deployment: Deployment, model: str) -> Deployment:
     return replace(deployment, native_model=deployment.native_model.replace(NAME_HERE, model))
 
 
+def is_paid(deployment: Deployment) -> bool:
+    """Tell whether a call there is known to cost something."""
+    price = deployment.price
+    return price is not None and (price.usd_per_minute > 0 or price.usd_per_request > 0)
+
+
 def cost_of(deployment: Deployment, duration_s: float | None) -> float | None:
     """Return what audio costs there, in US dollars; None where the price or the length is not known."""
     price = deployment.price

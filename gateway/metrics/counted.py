@@ -97,9 +97,18 @@ class Metrics:
         if observed.upload_bytes:
             self._upload_bytes.observe(observed.upload_bytes)
         if observed.label:
-            self._answer(observed)
+            self._cached(observed.cache).inc()
+        self.paid(observed)
         if observed.front != "ops":
             self._of_caller(observed, status)
+
+    def paid(self, observed: Observed) -> None:
+        """Count what was paid, by whom it goes to and whose key it is for."""
+        for label, charge in observed.charges:
+            self._billed_seconds(label).inc(charge.billed_s or 0.0)
+            self._cost_usd(label).inc(charge.cost_usd or 0.0)
+        if observed.charges and observed.caller:
+            self._caller_cost_usd(self._caller(observed.caller)).inc(observed.cost_usd or 0.0)
 
     def stage(self, stage: Stage, seconds: float) -> None:
         """Count a step of a request."""
@@ -170,11 +179,6 @@ class Metrics:
 
     # ---
 
-    def _answer(self, observed: Observed) -> None:
-        self._cached(observed.cache).inc()
-        self._billed_seconds(observed.label).inc(observed.billed_s or 0.0)
-        self._cost_usd(observed.label).inc(observed.cost_usd or 0.0)
-
     def _of_caller(self, observed: Observed, status: str) -> None:
         caller = self._caller(observed.caller)
         outcome = _OUTCOMES.get(status[0], "refused")
@@ -182,7 +186,6 @@ class Metrics:
         if observed.label and outcome == "ok":
             self._audio_seconds(observed.model).inc(observed.audio_s or 0.0)
             self._caller_audio_seconds(caller).inc(observed.audio_s or 0.0)
-            self._caller_cost_usd(caller).inc(observed.cost_usd or 0.0)
 
     def _caller(self, name: str) -> str:
         """Return a key's name, unless it is one too many."""

@@ -170,7 +170,7 @@ def rules_of(scope: Scope, name: str, limits: Limits) -> Rules:
             if quota is not None
         ),
         budgets=tuple(
-            Budget(name=f"{prefix}usd:{period}", scope=scope, period=period, usd=usd)
+            Budget(name=budget_name(scope, name, period), scope=scope, period=period, usd=usd)
             for period, usd in budgets
             if usd is not None
         ),
@@ -178,6 +178,11 @@ def rules_of(scope: Scope, name: str, limits: Limits) -> Rules:
         if limits.concurrent is None
         else (Places(name=f"{prefix}concurrent", scope=scope, count=limits.concurrent),),
     )
+
+
+def budget_name(scope: Scope, name: str, period: Period) -> str:
+    """Return the name of a budget's counter."""
+    return f"{scope}:{name}:usd:{period}"
 
 
 def part_of(demand: Demand, processes: int) -> Demand:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 OK: Final = "ok"
 """The outcome of a request that was answered."""
+ABANDONED: Final = "abandoned"
+"""The outcome of what was paid for a request that was over: its own row says what became of it."""
+CHECKS: Final = "gateway:check"
+"""Who pays for the checks of deployments: no key can be called so."""
 NOT_PAID: Final = frozenset({"hit", "stale", "joined"})
 """Of the cache: somebody had paid for the answer already."""
 
@@ -35,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     billed_s: float | None
     cost_usd: float | None  # None where no price is known
     cache: str  # bypass, miss, hit, joined, stale
-    outcome: str  # ok, cancelled, or the stable word of the problem
+    outcome: str  # ok, cancelled, the stable word of the problem; or abandoned: a second row, of what was paid later
     attempts: int
     seconds: float  # to answer
 
@@ -82,13 +86,13 @@ class Sum:
 
     def add(self, row: Row) -> None:
         """Count a row."""
-        is_ok = row.outcome == OK
-        self.requests += 1
+        is_ok, is_request = row.outcome == OK, row.outcome != ABANDONED
+        self.requests += is_request
         self.audio_s += (row.audio_s or 0.0) if is_ok else 0.0
         self.billed_s += row.billed_s or 0.0
         self.cost_usd += row.cost_usd or 0.0
         self.hits += row.cache in NOT_PAID
-        self.failures += not is_ok
+        self.failures += is_request and not is_ok
         self.unpriced += is_ok and row.cost_usd is None
 
 

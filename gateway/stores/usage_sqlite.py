@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.stores.sqlite import DatabaseUnusable, open_database
-from gateway.stores.usage import NOT_PAID, OK, By, Row, Sum, UsageUnusable
+from gateway.stores.usage import ABANDONED, NOT_PAID, OK, By, Row, Sum, UsageUnusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -54,8 +54,10 @@ _TOO_MANY: Final = (
     "(SELECT id FROM usage WHERE id <= (SELECT max(id) FROM usage) - ? ORDER BY id LIMIT ?)"
 )
 _SUMS: Final = f"""
-    count(*), total(CASE WHEN outcome = '{OK}' THEN audio_s END), total(billed_s), total(cost_usd),
-    total(cache IN ({", ".join(f"'{each}'" for each in sorted(NOT_PAID))})), total(outcome <> '{OK}'),
+    total(outcome <> '{ABANDONED}'), total(CASE WHEN outcome = '{OK}' THEN audio_s END),
+    total(billed_s), total(cost_usd),
+    total(cache IN ({", ".join(f"'{each}'" for each in sorted(NOT_PAID))})),
+    total(outcome NOT IN ('{OK}', '{ABANDONED}')),
     total(outcome = '{OK}' AND cost_usd IS NULL)
 """
 _DAY: Final = "date(at, 'unixepoch')"
@@ -136,7 +138,7 @@ def _sum(row: sqlite3.Row, names: int) -> Sum:
     requests, audio_s, billed_s, cost_usd, hits, failures, unpriced = row[names:]
     return Sum(
         names=tuple(row[:names]),
-        requests=requests,
+        requests=int(requests),
         audio_s=audio_s,
         billed_s=billed_s,
         cost_usd=cost_usd,

@@ -24,6 +24,7 @@ from gateway.state import begin_tracing
 from gateway.workers.child import begin_log, first_settings, main, opened
 from gateway.workers.sockets import BACKLOG
 from providers.errors import JobRejected, ProviderError, ProviderUnavailable
+from providers.exchange import Progress
 from providers.local.provider import NAME
 from providers.local.wire import JOB_BYTES, MAX_JOB_BYTES, REFUSED, TIME_LEFT, Model, Refusal, Written, refusal
 from providers.types import Account, Deployment, Moment
@@ -134,7 +135,7 @@ class Host:
                 await model.wait_loaded()  # after a crash it is loaded again: who asked before waits
         except TimeoutError as error:
             raise ProviderUnavailable(NAME, "the model is still loading") from error
-        return await model.transcribe(job.read(content), _HERE, until)
+        return await model.transcribe(job.read(content), _HERE, until, Progress())
 
 
 async def _missing_of(models: Iterable[LocalBackend]) -> list[str]:

@@ -23,6 +23,7 @@ from providers.local.models import ModelMissing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from providers.exchange import Progress
     from providers.types import Capabilities, Deployment, Moment, Transcript, TranscriptionJob
 
 NAME = "local"
@@ -105,9 +106,11 @@ class LocalModel:
         """Return when the model is ready, or known to be missing."""
         await self._tried.wait()
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress | None = None
+    ) -> Transcript:
         """Return the transcript. Raises ProviderError only."""
-        del to
+        del to, progress  # nobody bills it
         if self._engine is None or self._executor is None:
             raise ProviderUnavailable(NAME, str(self.missing or "the model is still loading"))
         if self._waiting >= self._room:

@@ -17,6 +17,7 @@ from providers.types import Account, Deployment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from providers.exchange import Progress
     from providers.types import Capabilities, Moment, Transcript, TranscriptionJob
 
 _HOST = "http://engine"  # a name for HTTP's sake: the socket's path says where
@@ -82,9 +83,11 @@ class RemoteModel:
     async def wait_loaded(self) -> None:
         await self._tried.wait()
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress | None = None
+    ) -> Transcript:
         """Return the transcript. Raises ProviderError only."""
-        del to
+        del to, progress  # nobody bills it
         self.waiting += 1
         try:
             return await self._engine.provider.transcribe(job, self._to, deadline)

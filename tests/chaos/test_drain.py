@@ -6,8 +6,9 @@ import asyncio
 import re
 import signal
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiohttp
 import pytest
@@ -18,11 +19,13 @@ from tests.chaos.upstream import answers, hangs, upstream
 from tests.program import PROGRAM, configuration, program
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.program import Program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+Believes: TypeAlias = "Callable[[], Awaitable[None]]"
+"""Returns when a balancer sends requests to both gateways."""
 
 
 async def is_ready(client: Client) -> int:
@@ -106,13 +109,15 @@ async def test_d6_a_second_signal(start: Start, report: Report, number: signal.S
 
 
 @asynccontextmanager
-async def proxy(name: str, ports: tuple[int, int], folder: Path) -> AsyncIterator[str]:
-    """Run nginx or HAProxy with the configuration in deploy/, on other ports."""
-    port = await free_port()
+async def proxy(name: str, ports: tuple[int, int], folder: Path) -> AsyncIterator[tuple[str, Believes]]:
+    """Run nginx or HAProxy with the configuration in deploy/, on other ports; give its URL, and how to ask it."""
+    port, asked = await free_port(), await free_port()
     file = folder / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[name]
     text = (DEPLOY / file.name).read_text()
     for documented, real in ((8080, port), (8081, ports[0]), (8082, ports[1])):
         text = re.sub(rf"\b{documented}\b", str(real), text)
+    if name == "haproxy":
+        text += f"listen beliefs\n  bind 127.0.0.1:{asked}\n  stats enable\n  stats uri /\n"
     file.write_text(text)
     at_hand = f"pid {folder}/nginx.pid; error_log {folder}/error.log;"
     command = {
@@ -124,10 +129,28 @@ async def proxy(name: str, ports: tuple[int, int], folder: Path) -> AsyncIterato
         while not await listens(port):
             assert process.returncode is None, f"{name} did not start"
             await asyncio.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", partial(_haproxy_believes, asked) if name == "haproxy" else _nginx_believes
     finally:
         process.terminate()
         await process.wait()
+
+
+async def _haproxy_believes(port: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        while await _servers(session, port) != ["UP", "UP"]:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.05)
+
+
+async def _servers(session: aiohttp.ClientSession, port: int) -> list[str]:
+    """Return what its checks have found of each gateway."""
+    async with session.get(f"http://127.0.0.1:{port}/;csv") as reply:
+        rows = [line.split(",") for line in (await reply.text()).splitlines() if line.startswith("asr_gateways,")]
+    return [each[17] for each in rows if each[1] in {"one", "two"}]
+
+
+async def _nginx_believes() -> None:
+    """Wait a moment, for it cannot be asked: it learns from requests, and sends those that fail elsewhere."""
+    await asyncio.sleep(1.5)
 
 
 async def free_port() -> int:
@@ -162,7 +185,7 @@ async def test_d3_a_rolling_restart(name: str, report: Report, tmp_path: Path) -
             async with program(document, folder, port=port) as running:
                 yield running
 
-        async with proxy(name, ports, tmp_path) as url, aiohttp.ClientSession() as session:
+        async with proxy(name, ports, tmp_path) as (url, believes), aiohttp.ClientSession() as session:
             client = Client(url, session)
             ended: list[int] = []
 
@@ -185,7 +208,7 @@ async def test_d3_a_rolling_restart(name: str, report: Report, tmp_path: Path) -
                     group.create_task(lives(port, number))
                 while not all([await listens(port) for port in ports]):  # noqa: ASYNC110 - seen from outside
                     await asyncio.sleep(0.05)
-                await asyncio.sleep(0.5)
+                await believes()
                 load = group.create_task(client.at_rate(rate, 2.0 + rounds * 7.0, 8_000))
                 await asyncio.sleep(1.0)
                 for generation in range(rounds):
@@ -193,7 +216,7 @@ async def test_d3_a_rolling_restart(name: str, report: Report, tmp_path: Path) -
                         restart[generation][number].set()
                         while len(ended) <= 2 * generation + number or not await listens(ports[number]):  # noqa: ASYNC110 - seen from outside
                             await asyncio.sleep(0.05)
-                        await asyncio.sleep(1.5)  # until the balancer believes in it again
+                        await believes()
                 told: list[Told] = await load
                 finish.set()
             wrong = [each for each in told if each.status != 200 or each.text != f"blake3 {each.digest}"]

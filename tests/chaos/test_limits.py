@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -128,7 +129,8 @@ async def test_r2_r3_a_server_that_goes_away_fails_nobody(tmp_path: Path, report
             while not await behind.exists("asr:limits:processes"):  # noqa: ASYNC110 - sent beside the requests
                 await asyncio.sleep(0.02)
         changes = [line["event"] for line in served.lines if line["event"].startswith("redis_")]
-        assert changes == ["redis_lost", "redis_back"] * (len(changes) // 2), "one line for each change"
+        assert changes[:2] == ["redis_lost", "redis_back"]
+        assert all(before != after for before, after in pairwise(changes)), "one line for each change"
     figure = (
         f"{len(told)} of {len(told)} 200, p99 +{added_ms:.0f} ms, once lost p50 {after_ms:+.1f} ms, back {back_s:.1f} s"
     )
@@ -172,7 +174,7 @@ async def test_r6_a_slow_server_is_asked_once(tmp_path: Path, report: Report) ->
         median_ms = 1000 * quantile(_seconds(told), 0.5)
         large = [await client.ask(utterance(400_000)) for _ in range(5)]
         large_ms = 1000 * quantile(_seconds(large), 0.5)
-    assert 50 <= median_ms < 80
+    assert 0.05 <= min(_seconds(told)) < 0.1, "one round trip, not two"
     report("R6", f"p50 {median_ms:.0f} ms at 50 ms of round trip; 400 kB {large_ms:.0f} ms", "<= 1 round trip")
 
 

@@ -48,8 +48,12 @@ def deployment(provider: Provider, native_model: str, url: str = "https://provid
     return Deployment(account=account(provider, url), native_model=native_model)
 
 
-def converse(provider: Provider, case: dict[str, Any]) -> Transcript:
-    """Drive the adapter by hand with the recorded replies, in order. size_bytes: of audio that takes another way."""
+def converse(provider: Provider, case: dict[str, Any], sent: list[HttpRequest] | None = None) -> Transcript:
+    """Drive the adapter by hand with the recorded replies, in order. size_bytes: of audio that takes another way.
+
+    sent: takes the requests.
+    """
+    sent = [] if sent is None else sent
     audio = sample_audio("sb_spk2_snt1.flac")
     if "size_bytes" in case:
         audio = replace(audio, content=MemoryContent(bytes(case["size_bytes"])))
@@ -66,6 +70,7 @@ def converse(provider: Provider, case: dict[str, Any]) -> Transcript:
     for _ in range(50):
         match step:
             case HttpRequest():
+                sent.append(step)
                 recorded = next(replies)
                 body = recorded["text"] if "text" in recorded else json.dumps(recorded.get("json"))
                 headers = {name.lower(): value for name, value in recorded.get("headers", {}).items()}
@@ -105,6 +110,16 @@ def test_recorded_reply_is_read_as_expected(name: str, path: Path) -> None:
     for field in ("language", "duration_s", "cost_usd", "model_version", "request_id"):
         if field in expected:
             assert getattr(heard, field) == expected[field]
+
+
+@pytest.mark.parametrize(("name", "path"), CASES, ids=lambda value: getattr(value, "stem", value))
+def test_one_request_of_each_transcription_is_billed(name: str, path: Path) -> None:
+    """Once that one is sent, hanging up saves nothing: whoever calls it off must know which it is."""
+    case, sent = json.loads(path.read_text()), list[HttpRequest]()
+    with contextlib.suppress(errors.ProviderError):
+        converse(PROVIDERS[name], case, sent)
+        assert [each.method for each in sent if each.bills] == ["POST"]
+    assert len([each for each in sent if each.bills]) <= 1
 
 
 # Each would be a transcript of nothing, if it were believed.

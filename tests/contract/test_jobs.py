@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from providers.emulators.ear import DigestEar, Emulation, as_audio
 from providers.emulators.replicate import version_of
 from providers.errors import FateUnknown, MalformedReply, ProviderUnavailable, RateLimited
+from providers.exchange import Progress
 from providers.registry import PROVIDERS, emulated_urls, emulator_of
 from providers.transport import HttpProvider, new_session
 from providers.types import Account, Deployment, Moment, TranscriptionJob
@@ -98,7 +99,7 @@ class Service:
     asked: Counter[str] = field(default_factory=Counter)
     reading: asyncio.Event = field(default_factory=asyncio.Event)  # somebody has asked how the job is
 
-    async def hear(self, *, url: str | None = None) -> Transcript:
+    async def hear(self, *, url: str | None = None, progress: Progress | None = None) -> Transcript:
         """Have it transcribe, its errands done; pauses take no time."""
         urls = emulated_urls(self.name, url or self.url)
         account = Account(name="a", adapter=self.name, base_urls=urls, api_key=SecretStr(KEY))
@@ -107,7 +108,8 @@ class Service:
             client = HttpProvider(PROVIDERS[self.name], session, sleep=lambda _: asyncio.sleep(0.01))
             try:
                 deadline = Moment(asyncio.get_running_loop().time() + 60)
-                return await client.transcribe(TranscriptionJob(model="m", audio=as_audio(LONG)), to, deadline)
+                job = TranscriptionJob(model="m", audio=as_audio(LONG))
+                return await client.transcribe(job, to, deadline, progress)
             finally:
                 await client.close()
 
@@ -257,6 +259,23 @@ async def test_a_caller_who_leaves_leaves_nothing_behind(start: Start) -> None:
 
     assert waiting.cancelled()
     assert await service.left_behind() == (1, 1, 0)
+
+
+async def test_a_job_is_sunk_while_nothing_can_cancel_it(start: Start) -> None:
+    """From its submission until the service has given it a name, and once it is over."""
+    progress, told, submitted = Progress(), list[bool](), list[bool]()
+    progress.on_revocable = lambda: told.append(progress.is_sunk)
+
+    async def look(request: web.Request, handle: Handle) -> web.StreamResponse:
+        await request.read()
+        await asyncio.sleep(0.02)  # all of it has been sent
+        submitted.append(progress.is_sunk)
+        return await handle(request)
+
+    service = await start(job_s=0.1, submit=[look])
+    await service.hear(progress=progress)
+
+    assert (submitted, told, progress.is_sunk) == ([True], [False], True)
 
 
 async def test_a_cancelling_that_fails_hides_nothing(start: Start) -> None:

@@ -54,6 +54,18 @@ async def test_what_is_cut_ends_with_a_timeout() -> None:
     assert (drain.is_cutting, drain.in_flight) == (True, 0)
 
 
+async def test_what_goes_on_beside_requests_is_waited_for_and_ended() -> None:
+    drain, ended = Drain(), asyncio.Event()
+    with drain.beside(ended.set):
+        waiting = asyncio.get_running_loop().create_task(drain.wait(1e9))
+        await asyncio.sleep(0)
+        assert (drain.in_flight, waiting.done(), ended.is_set()) == (1, False, False)
+        drain.cut_all()
+        assert ended.is_set()
+    await waiting
+    assert drain.in_flight == 0
+
+
 async def test_what_comes_after_the_cut_is_cut_as_well() -> None:
     """Its headers were on their way: it is told so too, instead of being reset with the connection."""
     drain = Drain()

@@ -13,9 +13,10 @@ import pytest
 
 from config.limits import GatewayLimits, Limits
 from config.settings import Auth
+from config.usage import Usage
 from gateway.policies.spend import Period, window_of
 from gateway.state import unix_s
-from gateway.stores.limits_memory import MemoryLimits
+from gateway.stores.limits_seeded import SeededLimits
 from tests.asking import MODEL, Served, Told, key, serving, settings
 from tests.conftest import encoded, tone
 from tests.faulty import Faulty, answers, faulty, hangs, slow
@@ -167,7 +168,7 @@ async def test_places_are_given_back(whose: str) -> None:
         assert (first.result().status, told.status, told.type) == (200, 429, "limit")
         assert told.headers["Retry-After"] == "1"
         assert (await ask(served)).status == 200
-        assert isinstance(served.gateway.state.counters, MemoryLimits)
+        assert isinstance(served.gateway.state.counters, SeededLimits)
         assert len(served.gateway.state.counters) == 0
 
 
@@ -236,3 +237,26 @@ async def test_a_reload_keeps_what_was_counted() -> None:
         assert (await ask(served)).status == 200
         await served.gateway.adopt(limited(up, own={"requests_per_minute": 4}))
         assert [(await ask(served)).status for _ in range(2)] == [200, 429]
+
+
+async def test_a_restart_does_not_begin_budgets_anew() -> None:
+    """The ledger knows what was spent: it is told of everything when the process ends."""
+    async with faulty(HEARD) as up:
+        for expected in (200, 200, 429):
+            async with serving(limited(up, own={"usd_per_day": 2.5}, usd_per_minute=6)) as served:
+                told = await ask(served)
+                assert told.status == expected
+        assert (told.type, left(told, "budget-per-day"), up.calls) == ("budget", 50, 2)
+
+
+@pytest.mark.parametrize(("when_lost", "status"), [("closed", 429), ("open", 200)])
+async def test_budgets_whose_ledger_cannot_be_read_close_unless_told(
+    when_lost: str, status: int, tmp_path: Path
+) -> None:
+    async with faulty(HEARD) as up:
+        chosen = limited(up, own={"usd_per_day": 2.5}, gateway={"when_lost": when_lost}, usd_per_minute=6)
+        settings = chosen.model_copy(update={"usage": Usage(path=tmp_path)})  # a folder
+        async with serving(settings) as served:
+            told = await ask(served)
+            assert told.status == status
+            assert status == 200 or told.type == "budget"

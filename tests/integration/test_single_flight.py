@@ -139,7 +139,7 @@ async def test_who_wants_it_anew_neither_leads_nor_joins() -> None:
             await waiting(up, 2)
             async with asked(served, {}, {}) as together:
                 await waiting(up, 3)
-                await until(lambda: aboard(served) == 2)
+                await until(lambda: aboard(served) == 3)
                 gate.opened.set()
         assert [state(task.result()) for task in alone] == ["bypass", "bypass"]
         assert sorted(state(task.result()) for task in together) == ["joined", "miss"]

@@ -472,6 +472,22 @@ async def test_a_job_that_was_sent_and_not_answered_may_have_begun(
     assert (caught.value.retryable, caught.value.failover) == (False, True)
 
 
+async def test_a_body_is_sent_when_all_of_it_is(session: aiohttp.ClientSession, raw: Raw) -> None:
+    sent, seen = list[bool](), list[bool]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(100_000)
+        seen.append(bool(sent))
+        await reader.readexactly(40_000_000 - 100_000)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    body = (MemoryContent(bytes(40_000_000)),)
+    await fetch(session, await raw(talk), method="POST", body=body, on_sent=lambda: sent.append(True))
+
+    assert (seen, sent) == ([False], [True])
+
+
 async def test_a_job_of_which_a_part_was_sent_cannot_have_begun(session: aiohttp.ClientSession, raw: Raw) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

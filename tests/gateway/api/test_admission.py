@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from config.limits import Limits
 from config.reliability import Strategy
 from config.settings import OnUnsupported, Settings
 from gateway.api.admission import Admission, Limiting, estimated_usd
-from gateway.dispatch.answers import Answer
+from gateway.dispatch.answers import Answer, Paid
 from gateway.dispatch.routes import Route
 from gateway.observe import Observed
 from gateway.policies.limits import Denied, Scope, rules_of
@@ -81,6 +82,35 @@ async def test_it_is_charged_before_it_runs_and_stays_charged() -> None:
     case = Case()
     assert await case.runs(audio(), route(DOLLAR_A_MINUTE), answer()) == (HOUR_LEFT - 60, DAY_LEFT - 1)
     assert await case.left() == (HOUR_LEFT - 60, DAY_LEFT - 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "left_meanwhile"),
+    [
+        (asyncio.CancelledError(), (HOUR_LEFT - 60, DAY_LEFT - 1)),
+        (Problem(status=504, type="deadline", message="late"), (HOUR_LEFT, DAY_LEFT)),
+    ],
+)
+async def test_what_goes_on_when_its_request_is_over_costs_once(
+    error: BaseException, left_meanwhile: tuple[float, float]
+) -> None:
+    """Whether the estimate was given back at its end or not: what it came to is settled when it is known."""
+    case = Case()
+    admission = case.admission()
+    with suppress(type(error)):
+        async with admission:
+            await admission.charge("m", route(DOLLAR_A_MINUTE), audio())
+            raise error
+    assert await case.left() == left_meanwhile
+    admission.paid(answer(cost_usd=0.25))
+    assert await case.left() == (HOUR_LEFT - 60, DAY_LEFT - 0.25)
+
+
+async def test_races_that_were_lost_are_charged_beside_the_answer() -> None:
+    case = Case()
+    besides = (Paid(deployment=DOLLAR_A_MINUTE, transcript=None), Paid(deployment=UNPRICED, transcript=None))
+    await case.runs(audio(), route(CHEAPER), replace(answer(CHEAPER), besides=besides))
+    assert await case.left() == (HOUR_LEFT - 60, DAY_LEFT - 1.1)
 
 
 @pytest.mark.parametrize("cache", ["hit", "joined", "stale"])

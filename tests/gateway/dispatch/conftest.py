@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.attempts import Backend as Provides
+    from providers.exchange import Progress
     from providers.types import Audio, Moment
 
 
@@ -106,8 +107,10 @@ class Backend:
     seen: list[TranscriptionJob] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
-        del to, deadline
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
+        del to, deadline, progress
         self.seen.append(job)
         self.called.set()
         answer = self.answers.pop(0)

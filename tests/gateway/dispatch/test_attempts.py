@@ -86,6 +86,22 @@ async def test_an_empty_text_is_doubted_until_the_deadline_only() -> None:
     assert (answer.is_empty, world.kinds) == (True, ["first"])
 
 
+async def test_an_empty_text_that_nobody_waits_for_is_left_in_doubt() -> None:
+    """A second opinion would cost as much again; an answer that may be wrong is not kept instead."""
+    clock = asyncio.get_running_loop().time
+    world = World({"a/0": Backend([Transcript(text="")]), "a/1": Backend([HEARD])})
+    terms = Terms(deadline=Moment(clock() + 60))
+
+    async def all_leave(_: Audio) -> bool:
+        terms.underway.is_abandoned = True
+        return True
+
+    means = replace(world.means(clock), hears_speech=all_leave)
+    with closing(Attempts(job(), (candidate("a/0"), candidate("a/1")), means, terms)) as attempts:
+        answer = await attempts.run()
+    assert (answer.is_doubtful, world.kinds) == (True, ["first"])
+
+
 async def test_the_first_answer_is_the_answer() -> None:
     with closing(Tries(job(), HEARD, HEARD)) as tries:
         answer = await tries.run([candidate("a/0"), candidate("a/1")])
@@ -207,7 +223,7 @@ class TestTranscoding:
         """The thread ends at its next frame, and what it made is closed."""
         long = as_audio(encoded(tone(600, 16_000), 16_000, "mp3", "libmp3lame"))
         with closing(Tries(job(long), HEARD)) as tries, pytest.raises(Problem, match="still transcoding") as caught:
-            await tries.run([candidate("a/0", FLAC)], 0.001)
+            await tries.run([candidate("a/0", FLAC)], 0.05)
 
         assert (caught.value.status, tries.counted) == (504, [("a/0", "timeout")])
         await asyncio.get_running_loop().shutdown_default_executor()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from gateway.dispatch.answers import Answer
-from gateway.dispatch.charge import Charge, charge_of
+from gateway.dispatch.answers import Answer, Paid
+from gateway.dispatch.charge import Charge, charge_of, charges_of, total
 from providers.types import Account, Deployment, Price, Transcript
 
 GROQ = Price(usd_per_minute=0.06, minimum_s=10.0)
@@ -47,6 +49,19 @@ def test_what_the_provider_billed_is_what_it_cost() -> None:
 def test_what_cannot_be_a_cost_is_none(cost_usd: float) -> None:
     said = Transcript(text="hello", cost_usd=cost_usd)
     assert charge_of(answer(GROQ, said), 10.0).cost_usd == pytest.approx(0.01)
+
+
+def test_what_was_paid_besides_is_charged_at_its_own_price() -> None:
+    """What was called off is charged like an answer. Whose price is not known adds nothing that is known."""
+    besides = tuple(Paid(deployment=answer(price).deployment, transcript=None) for price in (GROQ, None))
+    charges = charges_of(replace(answer(Price(usd_per_minute=0.6)), besides=besides), 5.0)
+
+    assert [charge.billed_s for _, charge in charges] == [5.0, 10.0, 5.0]
+    assert [charge.cost_usd for _, charge in charges] == [pytest.approx(0.05), pytest.approx(0.01), None]
+    whole = total(charge for _, charge in charges)
+    assert whole.billed_s == 20.0
+    assert whole.cost_usd == pytest.approx(0.06)
+    assert total(charge for _, charge in charges[2:]) == Charge(billed_s=5.0, cost_usd=None)
 
 
 def test_the_length_is_the_files_and_only_where_nothing_tells_the_providers() -> None:

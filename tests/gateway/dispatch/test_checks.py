@@ -48,7 +48,7 @@ async def checked(world: World, capabilities: Capabilities | None = None) -> lis
     means = world.means()
     fleet = Fleet(world, capabilities or Capabilities())
     dispatcher = Dispatcher(fleet=fleet, deadline=Deadline(), means=means, today=lambda: date(2026, 1, 1))
-    checks = Checks(lambda: dispatcher, lambda to, error: told.append((to.name, error)))
+    checks = Checks(lambda: dispatcher, lambda to, error: told.append((to.name, error)), lambda _: None)
     await checks.check(dispatcher, deployment("a/b"))
     return told
 
@@ -112,7 +112,7 @@ async def test_a_model_that_is_not_there_is_not_asked() -> None:
     world = world_of(HEARD)
     means = world.means()
     dispatcher = Dispatcher(fleet=Fleet(world, None), deadline=Deadline(), means=means, today=date.today)
-    await Checks(lambda: dispatcher, lambda *_: None).check(dispatcher, deployment("a/b"))
+    await Checks(lambda: dispatcher, lambda *_: None, lambda _: None).check(dispatcher, deployment("a/b"))
     assert world.kinds == []
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.dispatch.answers import Answer, Cached
+from gateway.dispatch.answers import Answer, Cached, abandoned
 from gateway.dispatch.attempts import Terms
 from gateway.dispatch.flights import Errand, Flights
+from gateway.drain import Drain
 from gateway.problems import Problem
 from providers.types import Moment, Transcript
 from tests.gateway.dispatch.conftest import deployment
@@ -60,7 +61,7 @@ class Job:
 
 @asynccontextmanager
 async def carried() -> AsyncIterator[Flights]:
-    flights = Flights(asyncio.get_running_loop().time)
+    flights = Flights(asyncio.get_running_loop().time, Drain())
     async with asyncio.TaskGroup() as group:
         carrying = group.create_task(flights.carry())
         await asyncio.sleep(0)
@@ -102,6 +103,17 @@ async def _error(flights: Flights, job: Job) -> Exception:
     return caught.value
 
 
+async def test_who_joins_what_fails_because_all_had_left_asks_anew() -> None:
+    job = Job(outcome=abandoned())
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        joining = group.create_task(flights.answer(job.errand(), terms()))
+        await asyncio.sleep(0)
+        job.go_on.set()
+        await asyncio.sleep(0)
+        job.outcome = None
+        assert ((await joining).cached, job.calls) == (Cached.MISS, 2)
+
+
 async def test_a_fault_of_ours_does_not_end_other_flights() -> None:
     job, other = Job(outcome=RuntimeError("a mistake")), Job()
     job.go_on.set()
@@ -134,7 +146,7 @@ async def test_where_nobody_carries_flights_each_calls_alone() -> None:
     job = Job()
     job.go_on.set()
     job.kept_may_end.set()
-    flights = Flights(asyncio.get_running_loop().time)
+    flights = Flights(asyncio.get_running_loop().time, Drain())
     answers = [await flights.answer(job.errand(), terms()) for _ in range(2)]
     assert [each.cached for each in answers] == [Cached.MISS, Cached.MISS]
     assert (job.calls, job.kept) == (2, 2)
@@ -142,7 +154,7 @@ async def test_where_nobody_carries_flights_each_calls_alone() -> None:
 
 async def test_the_end_of_the_process_is_a_timeout() -> None:
     job = Job()
-    flights = Flights(asyncio.get_running_loop().time)
+    flights = Flights(asyncio.get_running_loop().time, Drain())
     async with asyncio.TaskGroup() as group:
         carrying = group.create_task(flights.carry())
         await asyncio.sleep(0)

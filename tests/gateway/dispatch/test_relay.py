@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import pytest
 from pydantic import SecretStr
 
 from config.stores import Redis
-from gateway.dispatch.answers import Answer, Cached
+from gateway.dispatch.answers import ABANDONED, Answer, Cached, abandoned
 from gateway.dispatch.attempts import Terms
 from gateway.dispatch.kept_answers import pack, unpack
 from gateway.dispatch.relay import Relay, Relayed
+from gateway.problems import Problem
 from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
 from gateway.stores.redis_cache import RedisCache
@@ -97,6 +99,32 @@ async def test_a_leader_that_dies_is_replaced_by_exactly_one() -> None:
             calls.go_on.set()
     assert sorted(task.result().cached for task in tasks) == ["joined"] * 4 + ["miss"]
     assert calls.made == 1
+
+
+async def test_what_failed_because_all_had_left_is_asked_in_its_place() -> None:
+    calls, left = Calls(), asyncio.Event()
+
+    async def fails(_: Terms) -> Answer:
+        calls.running = 1
+        await left.wait()
+        raise abandoned()
+
+    async with relays(2) as (one, other), asyncio.TaskGroup() as group:
+        leading = group.create_task(_error(one, replace(job(calls), call=fails)))
+        while not calls.running:  # noqa: ASYNC110 - a count has no event
+            await asyncio.sleep(0.005)
+        following = group.create_task(kept_answer(other, job(calls)))
+        await asyncio.sleep(0.1)
+        calls.go_on.set()
+        left.set()
+        assert (await following).cached is Cached.MISS
+        assert (calls.made, (await leading).type) == (1, ABANDONED)
+
+
+async def _error(relay: Relay, part: Relayed) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await relay.answer(part, terms())
+    return caught.value
 
 
 async def test_a_leader_that_wakes_late_harms_nobody() -> None:

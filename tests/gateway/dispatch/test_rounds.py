@@ -25,6 +25,7 @@ from providers.errors import (
     QuotaExhausted,
     RateLimited,
 )
+from providers.exchange import Progress
 from providers.types import Capabilities, Deployment, Moment, Transcript, TranscriptionJob
 from tests.gateway.dispatch.conftest import Backend, World, deployment, job, reliability
 
@@ -286,9 +287,11 @@ class Slow:
         self._inner = inner
         self._take_time = take_time
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
         await self._take_time()
-        return await self._inner.transcribe(job, to, deadline)
+        return await self._inner.transcribe(job, to, deadline, progress)
 
 
 class Hangs:
@@ -298,8 +301,10 @@ class Hangs:
         self._around = around
         self.given_s: list[float] = []
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
-        del job, to
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
+        del job, to, progress
         self.given_s.append(deadline - self._around.now)
         self._around.now = deadline
         raise LATE
@@ -342,8 +347,10 @@ async def test_who_is_the_last_has_all_the_time(others: tuple[str, ...]) -> None
     class Then:
         """Fails, then hangs."""
 
-        async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
-            return await (backend if backend.answers else hangs).transcribe(job, to, deadline)
+        async def transcribe(
+            self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+        ) -> Transcript:
+            return await (backend if backend.answers else hangs).transcribe(job, to, deadline, progress)
 
     around.slow["a/one"] = Then()
     slept = len(around.slept)

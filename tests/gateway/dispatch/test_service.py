@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.dispatch.answers import Answer
+    from providers.exchange import Progress
     from providers.types import Deployment, TranscriptionJob
 
 HEARD = Transcript(text="hello")
@@ -50,8 +51,10 @@ class OneDeployment:
         del deployments
         await self.loaded.wait()
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
-        del to
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
+        del to, progress
         self.sent.append(job)
         self.deadlines.append(deadline)
         return self.heard

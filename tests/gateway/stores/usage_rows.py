@@ -53,7 +53,7 @@ ROWS = st.lists(
         billed_s=SECONDS,
         cost_usd=SECONDS,
         cache=st.sampled_from(["bypass", "miss", "hit", "stale", "joined"]),
-        outcome=st.sampled_from(["ok", "cancelled", "all-failed"]),
+        outcome=st.sampled_from(["ok", "cancelled", "all-failed", "abandoned"]),
     ),
     max_size=20,
 )

@@ -49,6 +49,7 @@ from tests.serving import routed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from providers.exchange import Progress
     from providers.local.models import ModelMissing
 
 HEARD = Transcript(
@@ -85,8 +86,10 @@ class Model:
     async def wait_loaded(self) -> None:
         await self.loaded.wait()
 
-    async def transcribe(self, job: TranscriptionJob, to: Deployment, deadline: Moment) -> Transcript:
-        del to
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
+        del to, progress
         self.seen.append((job, b"".join(bytes(each) for each in job.audio.content.slices())))
         self.time_left_s.append(deadline - asyncio.get_running_loop().time())
         self.called.set()
