@@ -329,10 +329,19 @@ class Gateway:
         """Let the gauges read what they show when they are scraped."""
         self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
+        self.metrics.spool_limit_bytes.labels("memory").set_function(lambda: self.spool.memory_total)
+        self.metrics.spool_limit_bytes.labels("disk").set_function(lambda: self.spool.disk_total)
         self.state.watch(self.metrics)
         self.metrics.watch_health(self.health.conditions)
         self.metrics.local.watch(lambda: queues(self.fleet.local.values()))
+        self.metrics.watch_ways(self._ways)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
+
+    def _ways(self) -> Iterator[tuple[str, str]]:
+        """Yield each model with each of its deployments, by the names that metrics call them."""
+        for model, route in self.routes.by_model.items():
+            for deployment in route.deployments:
+                yield model, self.health.label(deployment)
 
 
 def load_here(deployment: Deployment, account: AccountSettings, *, on_batch: Callable[[str, int], None]) -> LocalModel:

@@ -40,6 +40,7 @@ class State:
         self._clock = clock
         self.shared = SharedStore(settings.redis, _shared_changed) if settings.redis else None
         self.answers = self._answer_store(settings)
+        self._configured_cache = settings.cache.store.value
         self.counters = self._counters(settings, when_lost)
         self.ledger = self._ledger(settings, metrics)
         self.keyring = Keyring(key_store(settings.auth, self.shared), now=lambda: datetime.now(UTC))
@@ -72,7 +73,7 @@ class State:
         if shared is not None:
             metrics.watch_shared(lambda: not shared.is_lost)
         if self.answers is not None:
-            metrics.watch_cache(self.answers)
+            metrics.watch_cache(self.answers, self._configured_cache)
         if isinstance(counters, SharedLimits):
             metrics.watch_unsettled(lambda: counters.unsettled)
 

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from gateway.dispatch.answers import Kind
 from gateway.metrics import declared
 from gateway.metrics.local import LocalMetrics
-from gateway.metrics.scraped import Answers, Budgets, Conditions, LocalJobs, Reloads
+from gateway.metrics.scraped import Answers, Budgets, Conditions, LocalJobs, Reloads, Ways
 from gateway.stages import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.health import Condition
@@ -79,6 +79,7 @@ class Metrics:
         self.local = LocalMetrics(counted, shown)
         self.in_flight = declared.IN_FLIGHT.build(shown)
         self.spool_bytes = declared.SPOOL_BYTES.build(shown)
+        self.spool_limit_bytes = declared.SPOOL_LIMIT_BYTES.build(shown)
         self._reloads = Reloads()
         shown.register(self._reloads)
         self._budgets = Budgets()
@@ -142,9 +143,9 @@ class Metrics:
         """Show whether the shared Redis answers."""
         declared.REDIS_UP.build(self.shown).set_function(is_up)
 
-    def watch_cache(self, store: AnswerStore) -> None:
-        """Show how much is kept, and what had to go."""
-        self.shown.register(Answers(store, self._cache_evictions))
+    def watch_cache(self, store: AnswerStore, configured: str) -> None:
+        """Show how much is kept, what had to go, and whether the store is the configured one."""
+        self.shown.register(Answers(store, configured, self._cache_evictions))
 
     def watch_unsettled(self, count: Callable[[], float]) -> None:
         """Show how many corrections of limits and budgets were given up because the shared Redis was lost."""
@@ -154,6 +155,10 @@ class Metrics:
     def budgets(self) -> Budgets:
         """What is told how much of each budget is left."""
         return self._budgets
+
+    def watch_ways(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Show which deployments a model may be asked of. ways: gives models with a deployment each."""
+        self.shown.register(Ways(ways))
 
     def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         """Show how many jobs each local model has."""

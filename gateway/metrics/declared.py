@@ -106,6 +106,9 @@ PROBLEMS: Final = DeclaredCounter(
 )
 UPLOAD_BYTES: Final = DeclaredHistogram("asr_upload_bytes", "Size of uploads.", buckets=_BYTES)
 SPOOL_BYTES: Final = DeclaredGauge("asr_spool_bytes", "Uploads kept, by where: memory, disk.", ("where",))
+SPOOL_LIMIT_BYTES: Final = DeclaredGauge(
+    "asr_spool_limit_bytes", "Uploads that may be kept together, by where: memory, disk.", ("where",)
+)
 AUDIO_SECONDS: Final = DeclaredCounter("asr_audio_seconds", "Audio transcribed.", ("model",))
 
 # --- callers
@@ -155,8 +158,8 @@ REAL_TIME_FACTOR: Final = DeclaredHistogram(
 )
 FAILOVERS: Final = DeclaredCounter(
     "asr_failovers",
-    "Jobs that went on to another deployment, by what had come of the one before: an attempt's outcome, or empty for a "
-    "text that was doubted.",
+    "Jobs that went on to another deployment, by what had come of the one before (an attempt's outcome), or why that "
+    "was not asked at all: failing, slow, rate-limited, credentials, quota, limit, busy.",
     ("from", "to", "reason"),
 )
 HEDGES: Final = DeclaredCounter(
@@ -172,6 +175,12 @@ DEPLOYMENT_AWAY: Final = DeclaredGauge(
     "asr_deployment_away",
     "1 where a deployment is left alone, by why: failing, slow, rate-limited, credentials, quota, limit.",
     ("deployment", "why"),
+    across=max,
+)
+MODEL_DEPLOYMENT: Final = DeclaredGauge(
+    "asr_model_deployment",
+    "1 for each deployment that a model may be asked of: to tell of a model what others tell of deployments.",
+    ("model", "deployment"),
     across=max,
 )
 BREAKER_STATE: Final = DeclaredGauge(
@@ -195,6 +204,12 @@ CACHE_LOOKUPS: Final = DeclaredCounter(
     "asr_cache_lookups", "Looks into a store of answers, by outcome: hit, miss.", ("store", "outcome")
 )
 CACHE_BYTES: Final = DeclaredGauge("asr_cache_bytes", "Answers kept.", ("store",), shared={"store": "sqlite"})
+CACHE_STORE_UP: Final = DeclaredGauge(
+    "asr_cache_store_up",
+    "1 while answers are kept in the store that is configured, 0 while in the process's own memory instead.",
+    ("store",),
+    across=min,
+)
 CACHE_EVICTIONS: Final = DeclaredCounter(
     "asr_cache_evictions", "Answers that went before their time, to make room.", ("store",)
 )

@@ -47,18 +47,38 @@ class Conditions(Collector):
 class Answers(Collector):
     """A store of answers."""
 
-    def __init__(self, store: AnswerStore, evictions: Counter) -> None:
-        """evictions: brought up to the store's own count at each scrape, so that it outlives the process."""
+    def __init__(self, store: AnswerStore, configured: str, evictions: Counter) -> None:
+        """Show a store. configured: the name of the one that it should be.
+
+        evictions: brought up to the store's own count at each scrape, so that it outlives the process.
+        """
         self._store = store
+        self._configured = configured
         self._evictions = evictions
         self._told = 0
 
     def collect(self) -> Iterable[Metric]:
-        family, size_bytes = declared.CACHE_BYTES.family(), self._store.size_bytes
+        size, up = declared.CACHE_BYTES.family(), declared.CACHE_STORE_UP.family()
+        up.add_metric((self._configured,), float(self._store.name == self._configured))
+        size_bytes = self._store.size_bytes
         if size_bytes is not None:
-            family.add_metric((self._store.name,), size_bytes)
+            size.add_metric((self._store.name,), size_bytes)
             told, self._told = self._told, self._store.evictions
             self._evictions.labels(self._store.name).inc(self._told - told)
+        return (size, up)
+
+
+class Ways(Collector):
+    """Which deployments a model may be asked of, as configured."""
+
+    def __init__(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """ways: gives models with a deployment each, by their names in the configuration."""
+        self._ways = ways
+
+    def collect(self) -> Iterable[Metric]:
+        family = declared.MODEL_DEPLOYMENT.family()
+        for way in dict.fromkeys(self._ways()):  # two ids behind a wildcard are one deployment here
+            family.add_metric(way, 1.0)
         return (family,)
 
 

@@ -48,7 +48,7 @@ async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
         families = {each.name: each for each in text_string_to_metric_families(await reply.text())}
     ours = set(families)
     with_redis_alone = {declared.REDIS_UP.name, declared.LIMITS_UNSETTLED.name}
-    with_a_cache_alone = {declared.CACHE_BYTES.name}
+    with_a_cache_alone = {declared.CACHE_BYTES.name, declared.CACHE_STORE_UP.name}
     assert ours == {each.name for each in declared.ALL} - with_redis_alone - with_a_cache_alone
     assert all(families[name].documentation for name in ours)
 

@@ -78,7 +78,7 @@ class Store:
 def test_evictions_are_counted_once_however_often_it_is_scraped() -> None:
     """They are counted where they outlive the process, from a number that does not."""
     metrics, store = Metrics(), Store()
-    metrics.watch_cache(store)
+    metrics.watch_cache(store, "memory")
     list(metrics.shown.collect())
     store.evictions = 5
     list(metrics.shown.collect())
@@ -89,7 +89,7 @@ def test_evictions_are_counted_once_however_often_it_is_scraped() -> None:
 def test_a_store_that_counts_for_itself_is_not_shown() -> None:
     metrics, store = Metrics(), Store()
     store.size_bytes = None
-    metrics.watch_cache(store)
+    metrics.watch_cache(store, "memory")
     assert values(metrics, "asr_cache_bytes") == {}
 
 
