@@ -165,6 +165,10 @@ class Metrics:
         """What is told how much of each budget is left."""
         return self._budgets
 
+    def watch_ways(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Show which deployments a model may be asked of. ways: gives models with a deployment each."""
+        self.shown.register(Ways(ways))
+
     def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
         """Show how many jobs each local model has."""
         self.shown.register(LocalJobs(jobs))
