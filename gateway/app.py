@@ -333,8 +333,8 @@ class Gateway:
         self.metrics.spool_limit_bytes.labels("disk").set_function(lambda: self.spool.disk_total)
         self.state.watch(self.metrics)
         self.metrics.watch_health(self.health.conditions)
-        self.metrics.watch_ways(self._ways)
         self.metrics.local.watch(lambda: queues(self.fleet.local.values()))
+        self.metrics.watch_ways(self._ways)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 
     def _ways(self) -> Iterator[tuple[str, str]]:

@@ -156,13 +156,13 @@ class Metrics:
         """What is told how much of each budget is left."""
         return self._budgets
 
-    def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
-        """Show how many jobs each local model has."""
-        self.shown.register(LocalJobs(jobs))
-
     def watch_ways(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
         """Show which deployments a model may be asked of. ways: gives models with a deployment each."""
         self.shown.register(Ways(ways))
+
+    def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many jobs each local model has."""
+        self.shown.register(LocalJobs(jobs))
 
     def watch_health(self, conditions: Callable[[], Sequence[Condition]]) -> None:
         """Show every deployment's condition as it is when it is scraped."""

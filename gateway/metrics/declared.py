@@ -158,8 +158,8 @@ REAL_TIME_FACTOR: Final = DeclaredHistogram(
 )
 FAILOVERS: Final = DeclaredCounter(
     "asr_failovers",
-    "Jobs that went on to another deployment, by what had come of the one before: an attempt's outcome, or empty for a "
-    "text that was doubted.",
+    "Jobs that went on to another deployment, by what had come of the one before (an attempt's outcome), or why that "
+    "was not asked at all: failing, slow, rate-limited, credentials, quota, limit, busy.",
     ("from", "to", "reason"),
 )
 HEDGES: Final = DeclaredCounter(
