@@ -173,10 +173,6 @@ class Metrics:
         """Show how many jobs each local model has."""
         self.shown.register(LocalJobs(jobs))
 
-    def watch_ways(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
-        """Show which deployments a model may be asked of. ways: gives models with a deployment each."""
-        self.shown.register(Ways(ways))
-
     def watch_health(self, conditions: Callable[[], Sequence[Condition]]) -> None:
         """Show every deployment's condition as it is when it is scraped."""
         self.shown.register(Conditions(conditions))

@@ -58,8 +58,9 @@ class Answers(Collector):
         self._told = 0
 
     def collect(self) -> Iterable[Metric]:
-        size, up, size_bytes = declared.CACHE_BYTES.family(), declared.CACHE_STORE_UP.family(), self._store.size_bytes
+        size, up = declared.CACHE_BYTES.family(), declared.CACHE_STORE_UP.family()
         up.add_metric((self._configured,), float(self._store.name == self._configured))
+        size_bytes = self._store.size_bytes
         if size_bytes is not None:
             size.add_metric((self._store.name,), size_bytes)
             told, self._told = self._told, self._store.evictions
