@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.routes import Route
     from gateway.observe import Observed
     from gateway.policies.limits import Places, Standing
+    from gateway.stores.redis_cache import Look, Seen
     from providers.types import Audio
 
 SMALL_BYTES: Final = 1 << 18
@@ -55,6 +56,10 @@ class Counters(Protocol):
 
     async def take(self, demand: Demand) -> Granted | Denied:
         """Take all that is asked for, or nothing. Always answers, and soon, whatever becomes of a store."""
+        ...
+
+    async def take_and_look(self, demand: Demand, look: Look) -> tuple[Granted | Denied, Seen | None]:
+        """Take, and look for the answer with the same step; None where that was not done."""
         ...
 
     def correct(self, correction: Correction) -> None:
@@ -117,20 +122,25 @@ class Admission:
         """
         if self.own and (self.limiting.counters.is_near or not self.is_small):
             demand = self._demand(self.own, self.own.places, audio_s=0.0, usd=0.0, requests=0)
-            self._held = demand, await self._take(demand)
+            granted, _ = await self._take(demand)
+            self._held = demand, granted
         return self
 
-    async def charge(self, model: str, route: Route, audio: Audio) -> None:
-        """Charge a job: its request, its audio, what it is thought to cost. Raises Problem 429, and takes nothing."""
+    async def charge(self, model: str, route: Route, audio: Audio, look: Look | None = None) -> Seen | None:
+        """Charge a job: its request, its audio, what it is thought to cost. Raises Problem 429, and takes nothing.
+
+        look: what is to be looked for with the same step, where that saves one. Returns what was seen then.
+        """
         of_model = self.limiting.model_rules(model)
         rules = self.own + of_model
         if not rules:
-            return
+            return None
         audio_s, usd = charged_s(audio), estimated_usd(route, charged_s(audio))
         places = of_model.places if self._held else rules.places
         demand = self._demand(rules, places, audio_s=audio_s, usd=usd, requests=1)
-        granted = await self._take(demand)
+        granted, seen = await self._take(demand, look)
         self._charge = _Charge(demand=demand, granted=granted, route=route, audio=audio, audio_s=audio_s, usd=usd)
+        return seen
 
     def answered(self, answer: Answer) -> None:
         """Note that the work was done, whatever becomes of the answer now."""
@@ -165,17 +175,20 @@ class Admission:
             if requests:
                 self.limiting.counters.correct(Correction(rates=requests))
 
-    async def _take(self, demand: Demand) -> Granted:
+    async def _take(self, demand: Demand, look: Look | None = None) -> tuple[Granted, Seen | None]:
         """Take it all. Raises Problem 429."""
+        counters = self.limiting.counters
         with timed(Stage.LIMITS):
-            answer = await self.limiting.counters.take(demand)
+            answer, seen = (
+                (await counters.take(demand), None) if look is None else await counters.take_and_look(demand, look)
+            )
         if demand.budgets:
             self.limiting.on_standings(answer.standings)
         if isinstance(answer, Denied):
             self._was_denied = True
             self.limiting.on_denied(answer)
             raise too_much(answer)
-        return answer
+        return answer, seen
 
     def _unused(self, charge: _Charge, error: BaseException | None) -> tuple[float, float]:
         """Return audio seconds and USD to correct the charge by.

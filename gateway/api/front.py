@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
     from gateway.dispatch.answers import Answer
-    from gateway.dispatch.caching import Asking, Caching
+    from gateway.dispatch.caching import Caching
     from gateway.dispatch.routes import Route, Routes
     from gateway.dispatch.service import Dispatcher
     from gateway.intake.upload import Intake, Shape, Upload
@@ -141,10 +141,10 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
-            await admission.charge(asked.model, route, audio)
+            admit = partial(admission.charge, asked.model, route, audio)
             book = partial(_booked, service, observed, admission)
             how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload), book=book)
-            answer = await _dispatched(service.caching, job, route, request[CALLER], how)
+            answer = await _dispatched(partial(service.caching.transcribe, job, route, how, admit), request[CALLER])
             observed.answered(answer, service.dispatcher.means.health.label)
             admission.answered(answer)
             with timed(Stage.RENDER):
@@ -177,10 +177,10 @@ def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> web
     return web.Response(body=msgspec.json.encode(plan), content_type="application/json")
 
 
-async def _dispatched(caching: Caching, job: TranscriptionJob, route: Route, caller: Caller, how: Asking) -> Answer:
+async def _dispatched(dispatch: Callable[[], Awaitable[Answer]], caller: Caller) -> Answer:
     """Dispatch. Raises Problem; where the key that was refused is the caller's own, the caller is told so."""
     try:
-        return await caching.transcribe(job, route, how)
+        return await dispatch()
     except Problem as problem:
         if caller.token is not None and problem.type == CREDENTIALS_REJECTED:
             raise unauthorized("the provider refused this token") from problem

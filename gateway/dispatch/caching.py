@@ -6,7 +6,7 @@ import asyncio
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from uuid import uuid4
 
 from gateway.dispatch.answers import Answer, Cached, not_cached
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from gateway.dispatch.routes import Route
     from gateway.dispatch.service import Dispatcher
     from gateway.stores.kept import AnswerStore, Kept
+    from gateway.stores.redis_cache import Look, Seen
     from providers.types import Audio, TranscriptionJob
+
+Admit: TypeAlias = "Callable[[Look | None], Awaitable[Seen | None]]"
+"""Charges a caller, or raises Problem. It may look with the same step where it is told for what, and need not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,28 +72,48 @@ class Caching:
     sound_of: Callable[[Audio], Awaitable[str | None]] | None = None  # what tells a sound, whatever the file
     on_lookup: Callable[[str, bool], None] = lambda _store, _found: None  # told the store, and whether it had it
 
-    async def transcribe(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
-        """Return the answer. Raises Problem: 504 not-cached where only a kept one would do; else as dispatch does."""
-        control = asking.control
-        if self.store is None or control.no_store or (is_sampled(job) and not self.settings.sampled):
-            return await self._anew(job, route, asking)
-        key = key_of(job, route, asking.scope)
-        if control.no_cache:
-            return await self._renewed(self.store, key, job, route, asking)
-        own = self.dispatcher.terms(job, route, asking.timeout_s)
-        fresh_s = control.fresh_s(self.settings.ttl)
-        wanted = _Wanted(job=job, route=route, asking=asking, own=own, fresh_s=fresh_s)
-        return await self._found_or_flown(self.store, key, wanted)
+    async def transcribe(self, job: TranscriptionJob, route: Route, asking: Asking, admit: Admit) -> Answer:
+        """Return the answer. Raises Problem: 504 not-cached where only a kept one would do; else as dispatch does.
 
-    async def _renewed(
-        self, store: AnswerStore, key: str, job: TranscriptionJob, route: Route, asking: Asking
-    ) -> Answer:
+        admit: asked once, before anything is done.
+        """
+        key = key_of(job, route, asking.scope) if self._may_keep(job, asking.control) else ""
+        own = self.dispatcher.terms(job, route, asking.timeout_s)
+        fresh_s = asking.control.fresh_s(self.settings.ttl)
+        wanted = _Wanted(job=job, route=route, asking=asking, own=own, fresh_s=fresh_s)
+        part = await self._admitted(key, wanted, admit)
+        if self.store is None or not key:
+            return await self._anew(job, route, asking)
+        if asking.control.no_cache:
+            return await self._renewed(self.store, key, wanted)
+        return await self._found_or_flown(self.store, key, wanted, part)
+
+    def _may_keep(self, job: TranscriptionJob, control: CacheControl) -> bool:
+        is_sure = self.settings.sampled or not is_sampled(job)
+        return self.store is not None and not control.no_store and is_sure
+
+    async def _admitted(self, key: str, wanted: _Wanted, admit: Admit) -> Relayed | None:
+        """Let the caller be charged; where a flight that looks in a shared store is next, look with the same step."""
+        control = wanted.asking.control
+        if self.relay is None or not key or control.no_cache or control.only_if_cached or self.settings.same_sound:
+            await admit(None)
+            return None
+        part = self._part(key, wanted)
+        try:
+            part.beforehand.seen = await admit(self.relay.looking(part))
+        except asyncio.CancelledError:
+            await self.relay.leave(part)
+            raise
+        return part
+
+    async def _renewed(self, store: AnswerStore, key: str, wanted: _Wanted) -> Answer:
         """Ask whatever is kept, in a flight that nobody joins; what it brings is kept for others."""
+        asking = wanted.asking
         if asking.control.only_if_cached:
             raise not_cached()
 
         async def call(terms: Terms) -> Answer:
-            answer = await self.dispatcher.run(job, route, terms)
+            answer = await self.dispatcher.run(wanted.job, wanted.route, terms)
             if not answer.is_doubtful:
                 await store.put(key, await pack(answer), self._keep_s)
             return answer
@@ -98,14 +122,14 @@ class Caching:
             """Do nothing: it is kept by now."""
 
         errand = Errand(key=f"{key}:{uuid4().hex}", call=call, keep=keep, hold=asking.hold, book=asking.book)
-        return await self.flights.answer(errand, self.dispatcher.terms(job, route, asking.timeout_s))
+        return await self.flights.answer(errand, wanted.own)
 
     async def _anew(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
         if asking.control.only_if_cached:
             raise not_cached()
         return await self.dispatcher.transcribe(job, route, asking.timeout_s)
 
-    async def _found_or_flown(self, store: AnswerStore, key: str, wanted: _Wanted) -> Answer:
+    async def _found_or_flown(self, store: AnswerStore, key: str, wanted: _Wanted, part: Relayed | None) -> Answer:
         """Return what is kept, or ask; where every deployment fails, what was kept for that."""
         only_kept = wanted.asking.control.only_if_cached
         looks_first = self.relay is None or only_kept  # else the flight does, and takes the lease with the same step
@@ -122,7 +146,7 @@ class Caching:
         if only_kept:
             raise not_cached()
         try:
-            return await self._flown(store, key, sound, wanted)
+            return await self._flown(store, key, sound, wanted, part)
         except Problem as problem:
             stale = await self._stale(store, sound, wanted) if _is_an_outage(problem) else None
             if stale is None:
@@ -141,12 +165,12 @@ class Caching:
             return None
         return sound and key_of(wanted.job, wanted.route, wanted.asking.scope, f"sound:{sound}")
 
-    async def _flown(self, store: AnswerStore, file: str, key: str, wanted: _Wanted) -> Answer:
+    async def _flown(self, store: AnswerStore, file: str, key: str, wanted: _Wanted, part: Relayed | None) -> Answer:
         """Ask, or join those who do. file: the key of this very file, where the answer's is that of its sound."""
         put: Callable[[bytes, float], Awaitable[None]] = partial(store.put, key)
         flight, call = key, partial(self._called, wanted)
         if self.relay is not None:
-            part = self._part(key, wanted)
+            part = part or self._part(key, wanted)
             # The look is a part of the flight: who wants younger answers flies apart.
             flight, call = f"{key}:{wanted.fresh_s:g}", partial(self._relayed, self.relay, part)
             put = partial(self.relay.keep, part)
@@ -159,9 +183,22 @@ class Caching:
             if file != key:
                 await store.put(file, name_of(key), self._keep_s)
 
-        asking = wanted.asking
-        errand = Errand(key=flight, call=call, keep=keep, hold=asking.hold, book=asking.book)
-        return await self.flights.answer(errand, wanted.own)
+        errand = Errand(key=flight, call=call, keep=keep, hold=wanted.asking.hold, book=wanted.asking.book)
+        if self.relay is None or part is None:
+            return await self.flights.answer(errand, wanted.own)
+        return await self._aboard(self.relay, part, errand, wanted.own)
+
+    async def _aboard(self, relay: Relay, part: Relayed, errand: Errand, own: Terms) -> Answer:
+        """Fly by what was seen beforehand. A lease among it is given back where another flight is joined.
+
+        That one waits for it, where its own look was answered first.
+        """
+        try:
+            if self.flights.is_aloft(errand.key):
+                await relay.let_go(part)
+            return await self.flights.answer(errand, own)
+        finally:
+            await relay.let_go(part)  # who left before its flight had begun
 
     async def _called(self, wanted: _Wanted, terms: Terms) -> Answer:
         return replace(await self.dispatcher.run(wanted.job, wanted.route, terms), cached=Cached.MISS)

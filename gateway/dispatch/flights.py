@@ -80,6 +80,10 @@ class Flights:
             finally:
                 self._group = None
 
+    def is_aloft(self, key: str) -> bool:
+        """Tell whether whoever asks now would join."""
+        return key in self._aloft
+
     async def answer(self, errand: Errand, own: Terms) -> Answer:
         """Return the answer, and whether it was joined. Raises Problem.
 

@@ -19,13 +19,13 @@ from gateway.problems import Problem
 from gateway.stages import Stage, timed
 from gateway.stores.kept import Kept
 from gateway.stores.redis import StoreLost
-from gateway.stores.redis_cache import Where
+from gateway.stores.redis_cache import UNKNOWN, Where
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.dispatch.attempts import Terms
-    from gateway.stores.redis_cache import RedisCache, Seen
+    from gateway.stores.redis_cache import Look, RedisCache, Seen
 
 _LEASE_S: Final = 5.0  # how long a process may stand still before another asks in its place
 _RENEW_EVERY: Final = 0.3  # of it
@@ -33,6 +33,18 @@ _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 0.25
 _WAIT_GROWS: Final = 1.5
 _ASK_ANEW: Final = frozenset({DEADLINE, ABANDONED})
+
+
+@dataclass(slots=True)
+class Beforehand:
+    """What was seen with another step, before anybody asked for the job; of use once."""
+
+    seen: Seen | None = None
+
+    def taken(self) -> Seen | None:
+        """Return it to the first who asks: a lease among it is that one's then."""
+        seen, self.seen = self.seen, None
+        return seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +56,7 @@ class Relayed:
     call: Callable[[Terms], Awaitable[Answer]]  # raises Problem
     read: Callable[[Kept | None], Awaitable[Answer | None]]  # a kept answer; None where it is none
     token: str = field(default_factory=lambda: uuid4().hex)
+    beforehand: Beforehand = field(default_factory=Beforehand)
 
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,10 +81,9 @@ class Relay:
         """Return an answer that is kept, another process's, or one's own. Raises Problem."""
         followed, wait_s = "", _FIRST_WAIT_S
         while True:
-            try:
-                with timed(Stage.CACHE):
-                    seen = await self._look(job, followed)
-            except StoreLost:
+            with timed(Stage.CACHE):
+                seen = job.beforehand.taken() or await self._seen(job, followed)
+            if seen.where is Where.UNKNOWN:
                 return await self._read_or_called(job, await self.store.get_alone(job.key), terms)
             if seen.where is Where.LEAD:
                 return await self._led(job, terms)
@@ -87,10 +99,30 @@ class Relay:
         """Keep an answer of one's own, for those who wait and those to come."""
         await self.store.put(job.key, value, keep_s, job.token)
 
-    async def _look(self, job: Relayed, followed: str) -> Seen:
-        return await self.store.look(
+    def looking(self, job: Relayed, followed: str = "") -> Look:
+        """Return the look for it, for who takes something else of the server with the same step."""
+        return self.store.looking(
             job.key, fresh_s=job.fresh_s, token=job.token, lease_s=self._lease_s, followed=followed
         )
+
+    async def let_go(self, job: Relayed) -> None:
+        """Give back a lease that was taken beforehand, and that nobody has gone by."""
+        seen = job.beforehand.taken()
+        if seen is not None and seen.where is Where.LEAD:
+            await self.leave(job)
+
+    async def leave(self, job: Relayed) -> None:
+        """Give back a lease, should it have been taken."""
+        await self._given_back(job, None)
+
+    async def _seen(self, job: Relayed, followed: str) -> Seen:
+        try:
+            return await self.store.look(self.looking(job, followed))
+        except StoreLost:
+            return UNKNOWN
+        except asyncio.CancelledError:
+            await self.leave(job)  # nobody knows
+            raise
 
     async def _read_or_called(
         self, job: Relayed, kept: Kept | None, terms: Terms, state: Cached = Cached.HIT

@@ -185,6 +185,18 @@ def budget_name(scope: Scope, name: str, period: Period) -> str:
     return f"{scope}:{name}:usd:{period}"
 
 
+def undone(demand: Demand, granted: Granted) -> Correction:
+    """Return what gives all of it back."""
+    return Correction(
+        rates=tuple((rate, -units) for rate, units in demand.rates if units),
+        budgets=tuple(
+            (budget, since, -usd) for (budget, usd), since in zip(demand.budgets, granted.since, strict=True) if usd
+        ),
+        places=demand.places,
+        lease=demand.lease,
+    )
+
+
 def part_of(demand: Demand, processes: int) -> Demand:
     """Return the demand under one process's part of each limit, so that all together keep it, and at least 1."""
     return replace(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.policies.limits import Places, Rate
+    from gateway.stores.redis_cache import Look
 
 MOST: Final = 100_000
 """Counters of a kind that are kept; beyond it, the one that was asked for longest ago is begun anew."""
@@ -42,6 +43,11 @@ class MemoryLimits:
 
     async def take(self, demand: Demand) -> Granted | Denied:
         return self.take_now(demand)
+
+    async def take_and_look(self, demand: Demand, look: Look) -> tuple[Granted | Denied, None]:
+        """Take; nothing is saved by looking with the same step."""
+        del look
+        return self.take_now(demand), None
 
     def take_now(self, demand: Demand) -> Granted | Denied:
         """Take all that is asked for, or nothing."""

@@ -1,5 +1,6 @@
 """Limits that replicas share: one script on the server's own clock decides for all of them.
 
+The same script looks for the answer, where those are shared too: what a request asks of the server is one round trip.
 Where the server is lost, each process counts in its own memory and allows its part, so that all together keep nearly
 what the operator wrote; what it took through the server is counted there too. Budgets close or stay open, as
 configured. Corrections are sent beside the requests. A place is a lease that its process holds by renewing it: those
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import uuid4
 
 from config.limits import WhenLost
-from gateway.policies.limits import Correction, Demand, Denied, Granted, part_of, part_of_rate
+from gateway.policies.limits import Correction, Demand, Denied, Granted, part_of, part_of_rate, undone
 from gateway.stores.limits_memory import budget_standing, rate_standing
 from gateway.stores.redis import StoreLost
+from gateway.stores.redis_cache import UNKNOWN, Look, Seen
 from gateway.stores.script import Script
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class SharedLimits:
         self._wall = wall
         self._when_lost = when_lost
         self._prefix = f"{shared.prefix}limits:"
-        self._take, self._settle = Script("limits_take"), Script("limits_settle")
+        self._admit = Script("admit", after="limits", calls=("limits_take", "look"))
+        self._settle = Script("limits_settle", after="limits")
         self._process = uuid4().hex
         self._processes = 1  # that share the limits, at last count
         self._held: dict[str, tuple[str, ...]] = {}  # keys of places in use, by lease
@@ -64,17 +67,12 @@ class SharedLimits:
 
     async def take(self, demand: Demand) -> Granted | Denied:
         """Take all that is asked for, or nothing; while the server is lost, of this process's part."""
-        if self._shared.is_lost:
-            return self._taken_alone(demand)
-        try:
-            told = await self._shared.run(lambda client: self._take.run(client, *self._asked(demand)))
-        except StoreLost:
-            self._leave(demand)
-            return self._taken_alone(demand)
-        except asyncio.CancelledError:
-            self._leave(demand)
-            raise
-        return self._read(demand, [float(each) for each in told])
+        answer, _ = await self._heard_out(demand, None)
+        return answer
+
+    async def take_and_look(self, demand: Demand, look: Look) -> tuple[Granted | Denied, Seen | None]:
+        """Take, and look with the same step; None where it was refused, and no look taken."""
+        return await self._heard_out(demand, look)
 
     def correct(self, correction: Correction) -> None:
         """Remember what is to be corrected; it is sent beside the requests."""
@@ -129,6 +127,40 @@ class SharedLimits:
         keys = [f"{self._prefix}processes", *(key for key, *_ in changes)]
         arguments = [self._process, _text(LEASE_S), *(each for _, *rest in changes for each in rest)]
         return self._settle.run(client, keys, arguments)
+
+    async def _heard_out(self, demand: Demand, look: Look | None) -> tuple[Granted | Denied, Seen | None]:
+        """Ask. Who leaves meanwhile waits for the answer, which comes soon, and gives back what it says was taken."""
+        if self._shared.is_lost:
+            return self._taken_alone(demand), UNKNOWN
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self._tried(demand, look))
+            try:
+                await asyncio.wait((asking,))
+            except asyncio.CancelledError:
+                await asyncio.wait((asking,))
+                granted, _ = asking.result()
+                if isinstance(granted, Granted):
+                    granted.correct(undone(demand, granted))
+                raise
+        return asking.result()
+
+    async def _tried(self, demand: Demand, look: Look | None) -> tuple[Granted | Denied, Seen | None]:
+        try:
+            taken, *seen = await self._shared.run(lambda client: self._admitted(client, demand, look))
+        except StoreLost:
+            self._leave(demand)
+            return self._taken_alone(demand), UNKNOWN
+        except asyncio.CancelledError:
+            self._leave(demand)
+            raise
+        return self._read(demand, [float(each) for each in taken]), Seen.read(seen[0]) if seen else None
+
+    def _admitted(self, client: Client, demand: Demand, look: Look | None) -> Awaitable[list[list[bytes]]]:
+        keys, arguments = self._asked(demand)
+        counts = (len(keys), len(arguments))
+        if look is None:
+            return self._admit.run(client, keys, [*counts, *arguments])
+        return self._admit.run(client, [*keys, *look.keys], [*counts, *arguments, *look.arguments])
 
     def _taken_alone(self, demand: Demand) -> Granted | Denied:
         if demand.budgets and self._when_lost() is WhenLost.CLOSED:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.policies.limits import Correction, Granted
     from gateway.stores.limits_memory import MemoryLimits
+    from gateway.stores.redis_cache import Look
     from gateway.stores.usage import Sum, UsageStore
 
 PATIENCE_S: Final = 2.0  # of those who come first
@@ -67,6 +68,11 @@ class SeededLimits:
             if not self._known.is_set() and self._when_lost() is WhenLost.CLOSED:
                 return Denied(rule=demand.budgets[0][0], retry_after_s=_ASK_AGAIN_S, is_unknown=True)
         return self._inner.take_now(demand)
+
+    async def take_and_look(self, demand: Demand, look: Look) -> tuple[Granted | Denied, None]:
+        """Take; nothing is saved by looking with the same step."""
+        del look
+        return await self.take(demand), None
 
     def correct(self, correction: Correction) -> None:
         self._inner.correct(correction)

@@ -1,4 +1,4 @@
--- Corrects what was taken, holds the places in use, and counts the processes that share the limits.
+-- Corrects what was taken, holds the places in use, and counts the processes that share the limits. After limits.lua.
 -- KEYS: the processes, then one for each change, in the order of ARGV.
 -- ARGV: this process, seconds for which a lease holds; for each change, one of
 --       'rate', seconds between units, units used besides those taken (negative: not used);
@@ -7,18 +7,6 @@
 --       'hold', a lease that is held for longer, nothing.
 -- Returns how many processes there are.
 local process, lease_s = ARGV[1], tonumber(ARGV[2])
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
-
-local function number(reply)
-  local value = type(reply) == 'string' and tonumber(reply) or nil
-  return value == value and value ~= math.huge and value or nil
-end
-
-local function text(value)
-  return string.format('%.17g', value)
-end
 
 local function hold(key, lease)
   if redis.pcall('TYPE', key).ok ~= 'zset' then

@@ -1,4 +1,4 @@
--- Takes all that one request asks for, or nothing: one round trip, by the server's clock.
+-- Takes all that one request asks for, or nothing, by the server's clock. After limits.lua; admit.lua calls it.
 -- KEYS: rates, budgets and places, in the order of ARGV.
 -- ARGV: how many rates, how many budgets, the lease, seconds for which it holds;
 --       for each rate: seconds between units, units at once, units to take;
@@ -10,18 +10,6 @@
 local ROUNDING_S, ROUNDING_USD, PLACE_AGAIN_S, DAY_S = 0.01, 1e-9, 1, 86400
 local rates, budgets = tonumber(ARGV[1]), tonumber(ARGV[2])
 local lease, lease_s = ARGV[3], tonumber(ARGV[4])
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
-
-local function number(reply)
-  local value = type(reply) == 'string' and tonumber(reply) or nil
-  return value == value and value ~= math.huge and value or nil
-end
-
-local function text(value)
-  return string.format('%.17g', value)
-end
 
 -- begin calendar
 -- Return the days since 1970 of the first of a day's month, and of the next. Source: H. Hinnant,

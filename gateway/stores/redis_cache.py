@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from gateway.stores.kept import Extent, Kept
 from gateway.stores.redis import StoreLost
 from gateway.stores.script import Script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from gateway.stores.memory_cache import MemoryCache
     from gateway.stores.redis import Client, SharedStore
@@ -33,6 +33,15 @@ class Where(StrEnum):
     NOTHING = "nothing"
     LEAD = "lead"  # there is none, and the lease is ours
     FOLLOW = "follow"  # there is none, and another has the lease
+    UNKNOWN = "unknown"  # the server is lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What look.lua is asked, by itself or as a part of another script."""
+
+    keys: tuple[str, ...]
+    arguments: tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,15 @@ class Seen:
     where: Where
     value: bytes = b""
     age_s: float = 0.0
+
+    @classmethod
+    def read(cls, told: Sequence[bytes]) -> Self:
+        """Read what look.lua returns."""
+        where, age_ms, value = told
+        return cls(where=Where(where.decode()), value=value, age_s=int(age_ms) / 1000)
+
+
+UNKNOWN: Final = Seen(where=Where.UNKNOWN)
 
 
 class RedisCache:
@@ -66,7 +84,7 @@ class RedisCache:
 
     async def get(self, key: str) -> Kept | None:
         try:
-            seen = await self.look(key, fresh_s=_FOREVER_S)
+            seen = await self.look(self.looking(key, fresh_s=_FOREVER_S))
         except StoreLost:
             return await self.get_alone(key)
         return Kept(value=seen.value, age_s=seen.age_s) if seen.where is Where.KEPT else None
@@ -82,17 +100,17 @@ class RedisCache:
         except StoreLost:
             await self._alone.put(key, value, keep_s)
 
-    async def look(
-        self, key: str, *, fresh_s: float, token: str = "", lease_s: float = 0.0, followed: str = ""
-    ) -> Seen:
-        """Look, and take the lease where there is nothing. Raises StoreLost.
+    def looking(self, key: str, *, fresh_s: float, token: str = "", lease_s: float = 0.0, followed: str = "") -> Look:
+        """Return a look which takes the lease where there is nothing.
 
         fresh_s: the age up to which an answer will do. token: this asker's own, for a lease of lease_s; 0: only look.
         followed: the token of the call that is waited for: how it failed is told then.
         """
-        told = await self._run("look", self._keys(key), token, _ms(lease_s), _ms(fresh_s), followed)
-        where, age_ms, value = told
-        return Seen(where=Where(where.decode()), value=value, age_s=int(age_ms) / 1000)
+        return Look(keys=self._keys(key), arguments=(token, _ms(lease_s), _ms(fresh_s), followed))
+
+    async def look(self, look: Look) -> Seen:
+        """Look. Raises StoreLost."""
+        return Seen.read(await self._run("look", look.keys, *look.arguments))
 
     async def renew(self, key: str, token: str, lease_s: float) -> None:
         """Hold a lease for longer. Raises StoreLost."""

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 class Script:
-    """One of this package's .lua files."""
+    """One of this package's .lua files, with what it needs of the others."""
 
-    def __init__(self, name: str) -> None:
-        self._text = files(__package__).joinpath(f"{name}.lua").read_text()
+    def __init__(self, name: str, *, after: str = "", calls: Sequence[str] = ()) -> None:
+        """after: the file whose names it uses. calls: scripts that it calls, as functions of KEYS and ARGV."""
+        functions = (f"local function {each}(KEYS, ARGV)\n{_text(each)}end\n" for each in calls)
+        self._text = "\n".join([*([_text(after)] if after else ()), *functions, _text(name)])
         self._digest = hashlib.sha1(self._text.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
 
     async def run(self, client: Client, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:  # noqa: ANN401 - as the script returns
@@ -27,3 +29,7 @@ class Script:
             return await client.evalsha(self._digest, len(keys), *keys, *arguments)
         except NoScriptError:
             return await client.eval(self._text, len(keys), *keys, *arguments)
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.lua").read_text()

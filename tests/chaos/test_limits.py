@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from tests.between import between
 from tests.chaos.conftest import FULL, Report
 from tests.chaos.load import MODEL, Client, Told, metrics, quantile, utterance
 from tests.chaos.upstream import answers, upstream
@@ -25,11 +26,19 @@ SECRET = "hf_gw_newsroom"
 SECOND_BYTES = 32_000  # of an utterance
 AMPLE = {"requests_per_minute": 1_000_000, "audio_seconds_per_hour": 10_000_000, "concurrent": 1000}
 SECONDS = 20 if FULL else 3
+CACHE, NO_CACHE = {"store": "redis"}, {"store": "none"}
 
 
 @asynccontextmanager
 async def gateway(
-    url: str, redis: str, folder: Path, limits: dict[str, Any], *, patience: str = "100ms", when_lost: str = "closed"
+    url: str,
+    redis: str,
+    folder: Path,
+    limits: dict[str, Any],
+    *,
+    patience: str = "100ms",
+    when_lost: str = "closed",
+    cache: dict[str, Any] = NO_CACHE,
 ) -> AsyncIterator[tuple[Program, Client]]:
     """Serve one model to one key with limits, which are counted in the Redis."""
     await asyncio.to_thread(folder.mkdir)
@@ -41,6 +50,7 @@ async def gateway(
         auth={"mode": "keys", "keys": [key]},
         redis={"url": redis, "timeout": patience},
         limits={"store": "redis", "when_lost": when_lost},
+        cache=cache,
     )
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), headers={"Authorization": f"Bearer {SECRET}"}
@@ -160,52 +170,29 @@ def _seconds(told: list[Told]) -> list[float]:
 
 
 async def test_r6_a_slow_server_is_asked_once(tmp_path: Path, report: Report) -> None:
-    """50 ms away: the whole of limits is one round trip, for what is no large upload."""
+    """50 ms away: limits and the look for a kept answer are one round trip, for what is no large upload."""
     limits = {**AMPLE, "usd_per_day": 1000}
     async with (
         redis_server() as redis,
         upstream(answers()) as a,
-        far_away(redis.port, 0.025) as port,
-        gateway(a.url, f"redis://127.0.0.1:{port}/0", tmp_path / "one", limits, patience="2s") as (_, client),
+        between(redis.port, each_way_s=0.025) as far,
+        gateway(a.url, f"redis://127.0.0.1:{far.port}/0", tmp_path / "one", limits, patience="2s", cache=CACHE) as (
+            _,
+            client,
+        ),
     ):
-        await client.ask()
-        told = [await client.ask() for _ in range(20)]
-        assert {each.status for each in told} == {200}
-        median_ms = 1000 * quantile(_seconds(told), 0.5)
+        known = utterance()
+        await client.ask(known)
+        missed = [await client.ask() for _ in range(20)]
+        hit = [await client.ask(known) for _ in range(20)]
         large = [await client.ask(utterance(400_000)) for _ in range(5)]
-        large_ms = 1000 * quantile(_seconds(large), 0.5)
-    assert 0.05 <= min(_seconds(told)) < 0.1, "one round trip, not two"
-    report("R6", f"p50 {median_ms:.0f} ms at 50 ms of round trip; 400 kB {large_ms:.0f} ms", "<= 1 round trip")
-
-
-@asynccontextmanager
-async def far_away(port: int, each_way_s: float) -> AsyncIterator[int]:
-    """Stand before a server, as far away as said; give the port."""
-    conversations: set[asyncio.Task[None]] = set()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while piece := await reader.read(1 << 16):
-                await asyncio.sleep(each_way_s)
-                writer.write(piece)
-        writer.close()
-
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(carry(reader, there_writer))
-            group.create_task(carry(there_reader, writer))
-        await asyncio.gather(writer.wait_closed(), there_writer.wait_closed(), return_exceptions=True)
-
-    def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        conversations.add(asyncio.get_running_loop().create_task(converse(reader, writer)))
-
-    server = await asyncio.start_server(meet, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await asyncio.gather(*conversations)
+        assert {each.status for each in (*missed, *hit, *large)} == {200}
+        assert [{each.headers["X-Gateway-Cache"] for each in told} for told in (missed, hit)] == [{"miss"}, {"hit"}]
+        miss_ms, hit_ms, large_ms = (1000 * quantile(_seconds(told), 0.5) for told in (missed, hit, large))
+    for told in (missed, hit):
+        assert 0.05 <= min(_seconds(told)) < 0.1, "one round trip, not two"
+    figure = f"p50 of misses {miss_ms:.0f} ms, of hits {hit_ms:.0f} ms at 50 ms of round trip; 400 kB {large_ms:.0f} ms"
+    report("R6", figure, "<= 1 round trip")
 
 
 async def test_places_are_for_all_gateways_and_come_back(tmp_path: Path) -> None:

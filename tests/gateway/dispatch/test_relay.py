@@ -91,7 +91,7 @@ async def test_a_leader_that_dies_is_replaced_by_exactly_one() -> None:
     calls = Calls()
     async with relays(6) as (dead, *alive):
         part = job(calls)
-        await dead.store.look(part.key, fresh_s=60.0, token=part.token, lease_s=LEASE_S)
+        await dead.store.look(dead.store.looking(part.key, fresh_s=60.0, token=part.token, lease_s=LEASE_S))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(kept_answer(each, job(calls))) for each in alive]
             await asyncio.sleep(3 * LEASE_S)  # longer than any lease that is not renewed
@@ -132,13 +132,13 @@ async def test_a_leader_that_wakes_late_harms_nobody() -> None:
     calls = Calls()
     async with relays(2) as (late, other):
         one, two = job(calls), job(calls)
-        await late.store.look(one.key, fresh_s=60.0, token=one.token, lease_s=0.01)
+        await late.store.look(late.store.looking(one.key, fresh_s=60.0, token=one.token, lease_s=0.01))
         await asyncio.sleep(0.05)
-        seen = await other.store.look(two.key, fresh_s=60.0, token=two.token, lease_s=60.0)
+        seen = await other.store.look(other.store.looking(two.key, fresh_s=60.0, token=two.token, lease_s=60.0))
         assert seen.where == "lead"
         await late.store.leave(one.key, one.token)
         await late.store.renew(one.key, one.token, 0.001)
-        third = await late.store.look(one.key, fresh_s=60.0, token="third", lease_s=60.0)
+        third = await late.store.look(late.store.looking(one.key, fresh_s=60.0, token="third", lease_s=60.0))
         assert (third.where, third.value.decode()) == ("follow", two.token)
 
 
@@ -160,7 +160,7 @@ async def test_one_who_is_cancelled_gives_the_lease_back_at_once() -> None:
             await asyncio.sleep(0.005)
         leading.cancel()
         await asyncio.wait((leading,))
-        seen = await other.store.look("k", fresh_s=60.0, token="next", lease_s=60.0)
+        seen = await other.store.look(other.store.looking("k", fresh_s=60.0, token="next", lease_s=60.0))
         assert seen.where == "lead"
 
 
