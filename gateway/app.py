@@ -10,7 +10,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from prometheus_client import generate_latest
 
 from config.cache import CacheStore
 from config.catalog import load_catalog
@@ -28,7 +27,7 @@ from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
-from gateway.fleet import Fleet, build_local, build_routes
+from gateway.fleet import Fleet, build_local, build_routes, queues
 from gateway.intake.fetch import Fetcher
 from gateway.intake.fetch import new_session as new_fetching_session
 from gateway.intake.receive import BodyLimits
@@ -38,7 +37,7 @@ from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.logs import LOG
-from gateway.metrics import Metrics
+from gateway.metrics import Exposition, Metrics, exposed, shown_now
 from gateway.reload import Reloader
 from gateway.state import State
 from providers.audio.demux import Demuxer
@@ -93,13 +92,13 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.state = State(settings, self.metrics, self.health.clock, when_lost=lambda: self.settings.limits.when_lost)
-        self.flights = Flights(self.health.clock)
+        self.flights = Flights(self.health.clock, self.metrics.flight)
         self._session, self._fetching = new_session(), make_fetching()
         self._earlier: list[tuple[Service, Fleet]] = []  # configurations that a request still goes by
         self._leaving = Errands()  # what is still to be done for those that are over
         self._is_alone = asyncio.Event()
         self._is_alone.set()
-        self._make_local = make_local or load_here
+        self._make_local = make_local or partial(load_here, on_batch=self.metrics.local.batch)
         self.controls = ops.Controls(
             reload=self.reloader.reload,
             status=self.own_status,
@@ -185,9 +184,13 @@ class Gateway:
         lacking = self.fleet.missing or away or self.state.is_alone or self.reloader.error
         return "degraded" if lacking else "ready"
 
-    async def own_metrics(self) -> bytes:
-        """Return this process's numbers in Prometheus' text format."""
-        return generate_latest(self.metrics.registry)
+    async def own_metrics(self, accept: str = "") -> Exposition:
+        """Return this process's numbers in the form that a scraper asks for."""
+        return await exposed(self.metrics, accept)
+
+    def shown_metrics(self) -> bytes:
+        """Return what is so in this process at the moment, without what it has counted."""
+        return shown_now(self.metrics)
 
     async def own_cache(self) -> dict[str, Any]:
         """Say how much is kept."""
@@ -251,7 +254,12 @@ class Gateway:
                 relay=self.state.relay,
                 on_lookup=self.metrics.cache_lookup,
             ),
-            limiting=Limiting(settings=settings, counters=self.state.counters, on_denied=self.metrics.limited),
+            limiting=Limiting(
+                settings=settings,
+                counters=self.state.counters,
+                on_denied=self.metrics.limited,
+                on_standings=self.metrics.budgets.note,
+            ),
             keyring=self.state.keyring,
         )
         return fleet, service
@@ -266,6 +274,7 @@ class Gateway:
         self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
         self.transcoder.max_duration_s = self.sounds.max_duration_s = self.settings.server.max_duration
         self.state.keyring.adopt(self.settings.auth.keys)
+        self.metrics.named_callers = frozenset(key.name for key in self.settings.auth.keys)
         self.health.adopt(self.routes, self.settings.reliability)
 
     def _let_go(self) -> None:
@@ -291,6 +300,8 @@ class Gateway:
             transcoder=self.transcoder,
             hears_speech=partial(self.speech.speech_at_least, seconds=_DOUBTED_FROM_S),
             on_attempt=self._count_attempt,
+            on_failover=self._count_failover,
+            on_hedge=self._count_hedge,
             reliability=settings.reliability,
             clock=self.health.clock,
             chance=Random(),  # noqa: S311 - it spreads load, it keeps no secret
@@ -308,6 +319,12 @@ class Gateway:
     def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
         self.metrics.attempt(self.health.label(deployment), attempt)
 
+    def _count_failover(self, before: Deployment, after: Deployment, reason: str) -> None:
+        self.metrics.failover(self.health.label(before), self.health.label(after), reason)
+
+    def _count_hedge(self, deployment: Deployment, outcome: str) -> None:
+        self.metrics.hedge(self.health.label(deployment), outcome)
+
     def _watch(self) -> None:
         """Let the gauges read what they show when they are scraped."""
         self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
@@ -316,6 +333,7 @@ class Gateway:
         self.metrics.spool_limit_bytes.labels("disk").set_function(lambda: self.spool.disk_total)
         self.state.watch(self.metrics)
         self.metrics.watch_health(self.health.conditions)
+        self.metrics.local.watch(lambda: queues(self.fleet.local.values()))
         self.metrics.watch_ways(self._ways)
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 
@@ -326,9 +344,9 @@ class Gateway:
                 yield model, self.health.label(deployment)
 
 
-def load_here(deployment: Deployment, account: AccountSettings) -> LocalModel:
+def load_here(deployment: Deployment, account: AccountSettings, *, on_batch: Callable[[str, int], None]) -> LocalModel:
     """Return a local model in this process, not yet loaded."""
-    return LocalModel(deployment.native_model, partial(load_engine, account), made_for=account)
+    return LocalModel(deployment.native_model, partial(load_engine, account), made_for=account, on_batch=on_batch)
 
 
 def load_engine(account: AccountSettings, native_model: str) -> Engine:

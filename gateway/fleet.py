@@ -17,7 +17,7 @@ from providers.transport import HttpProvider
 from providers.types import Account, Deployment, Price
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from aiohttp import ClientSession
 
@@ -40,10 +40,17 @@ class LocalBackend(Backend, Protocol):
     @property
     def waiting(self) -> int: ...
     @property
+    def queued(self) -> tuple[str, int] | None: ...
+    @property
     def capabilities(self) -> Capabilities | None: ...
     async def load(self) -> None: ...
     async def wait_loaded(self) -> None: ...
     def close(self) -> None: ...
+
+
+def queues(models: Iterable[LocalBackend]) -> Iterator[tuple[str, int]]:
+    """Yield each model that runs in this process, with how many jobs wait for it."""
+    yield from (each.queued for each in dict.fromkeys(models) if each.queued is not None)
 
 
 class Fleet:

@@ -69,6 +69,7 @@ class Limiting:
     settings: Settings
     counters: Counters
     on_denied: Callable[[Denied], None]
+    on_standings: Callable[[Iterable[Standing]], None] = lambda _: None  # told what is left, each time it is asked for
 
     def of(self, request: web.Request, caller: Caller, observed: Observed) -> Admission:
         """Return a request's, to be entered before its body is read."""
@@ -159,6 +160,8 @@ class Admission:
         """Take it all. Raises Problem 429."""
         with timed(Stage.LIMITS):
             answer = await self.limiting.counters.take(demand)
+        if demand.budgets:
+            self.limiting.on_standings(answer.standings)
         if isinstance(answer, Denied):
             self._was_denied = True
             self.limiting.on_denied(answer)

@@ -81,7 +81,6 @@ class Edge:
             seconds = loop.time() - observed.started
             if not status.startswith("2"):
                 observed.failed()
-            self._metrics.problem(observed.problem)
             self._metrics.request(observed, status, seconds)
             self._on_end(observed, status, seconds)
             request_done(observed, status, seconds, _route_name(request))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
+from aiohttp import hdrs, web
 
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.ledger import Ledger
+    from gateway.metrics import Exposition
     from gateway.reload import Reloaded
 
 READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
@@ -31,7 +31,7 @@ class Controls:
 
     reload: Callable[[], Awaitable[Reloaded]]  # reads the configuration again
     status: Callable[[], Awaitable[dict[str, Any]]]
-    metrics: Callable[[], Awaitable[bytes]]  # in Prometheus' text format
+    metrics: Callable[[str], Awaitable[Exposition]]  # in the form that an Accept header asks for
     cache: Callable[[], Awaitable[dict[str, Any]]]
     purge: Callable[[], Awaitable[int]]  # forgets every answer; returns how many there were
 
@@ -98,10 +98,10 @@ async def usage(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Answer in Prometheus' text format, to an admin."""
+    """Answer in the text format of Prometheus or OpenMetrics, to an admin."""
     admin_only(request[CALLER])
-    body = await request.config_dict[CONTROLS].metrics()
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    told = await request.config_dict[CONTROLS].metrics(request.headers.get(hdrs.ACCEPT, ""))
+    return web.Response(body=told.body, headers={"Content-Type": told.content_type})
 
 
 async def models(request: web.Request) -> web.Response:

@@ -66,6 +66,7 @@ class Attempt:
     seconds: float
     reason: str = ""
     kind: Kind = Kind.FIRST
+    audio_s: float | None = None  # how much it was sent
 
     def __str__(self) -> str:
         return f"{self.deployment}: {self.outcome} after {self.seconds:.2f} s" + (

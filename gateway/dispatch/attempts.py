@@ -57,6 +57,9 @@ class Means:
     transcoder: Transcoder
     hears_speech: Callable[[Audio], Awaitable[bool]]
     on_attempt: Callable[[Deployment, Attempt], None]
+    # Told which was left, which is asked instead, and why: an attempt's outcome, or why it was not asked at all.
+    on_failover: Callable[[Deployment, Deployment, str], None] = lambda *_: None
+    on_hedge: Callable[[Deployment, str], None] = lambda *_: None  # told whose call it was, and won or lost
     reliability: Reliability
     clock: Callable[[], float]
     chance: Random
@@ -88,6 +91,18 @@ class NobodyYet(Exception):
 
 
 @dataclass(slots=True)
+class _Race:
+    """A call and the hedge beside it, if there was one."""
+
+    hedge: Deployment | None = None
+    answer: Answer | None = None
+
+    @property
+    def is_won_by_hedge(self) -> bool:
+        return self.answer is not None and self.answer.deployment is self.hedge
+
+
+@dataclass(slots=True)
 class _Outcome:
     """How a call went, filled in while it goes."""
 
@@ -109,6 +124,7 @@ class Attempts:
         self._errors: list[ProviderError] = []
         self._copies = Copies(job.audio, means.transcoder)
         self.made: list[Attempt] = []
+        self._last: Turn | None = None  # whose call ended last
 
     def close(self) -> None:
         self._copies.close()
@@ -155,13 +171,19 @@ class Attempts:
     async def _raced(self, turn: Turn) -> Answer | None:
         """Return its answer, or that of another that joined the race because it was slow."""
         kind = Kind.RETRY if turn.calls > 1 else Kind.FAILOVER if self.made else self._terms.first
+        if turn.calls == 1:
+            self._note_failover(turn)
         hedge_in_s = self._hedge_in_s(turn)
         if hedge_in_s is None:
             return await self._tried(turn, kind)
+        race = _Race()
         try:
-            return await first_answer(self._tried(turn, kind), lambda: self._hedged(turn), hedge_in_s)
+            race.answer = await first_answer(self._tried(turn, kind), lambda: self._hedged(turn, race), hedge_in_s)
+            return race.answer
         finally:  # a task that is cancelled before its first step gives nothing back itself
             turn.end(self._clock())
+            if race.hedge is not None:
+                self._means.on_hedge(race.hedge, "won" if race.is_won_by_hedge else "lost")
 
     def _hedge_in_s(self, turn: Turn) -> float | None:
         after = self._terms.hedge_after
@@ -169,9 +191,20 @@ class Attempts:
             return None
         return delay_s(after, turn.health.paces, self._job.audio.duration_s)
 
-    async def _hedged(self, slow: Turn) -> Answer | None:
+    async def _hedged(self, slow: Turn, race: _Race) -> Answer | None:
         other = self._turns.free() if slow.health.may_hedge(self._clock()) else None
-        return await self._tried(other, Kind.HEDGE) if other else None
+        if other is None:
+            return None
+        race.hedge = other.candidate.deployment
+        return await self._tried(other, Kind.HEDGE)
+
+    def _note_failover(self, turn: Turn) -> None:
+        """Tell of a deployment that is asked instead of one that failed, or of the first that was not asked at all."""
+        to = turn.candidate.deployment
+        if self._last is not None:
+            self._means.on_failover(self._last.candidate.deployment, to, self.made[-1].outcome)
+        elif (passed := self._turns.passed_over_for(turn)) is not None:
+            self._means.on_failover(passed.deployment, to, passed.why)
 
     async def _doubted(self, answer: Answer) -> Answer:
         """Ask one other where a text is empty and a voice is heard; if it agrees, or none is left, empty it is."""
@@ -242,9 +275,15 @@ class Attempts:
         # A check's half second is all overhead: it says nothing of how fast audio is worked through.
         turn.end(now, outcome.verdict if kind is not Kind.CHECK else replace(outcome.verdict, pace=None))
         attempt = Attempt(
-            deployment=deployment.name, outcome=outcome.word, seconds=now - started, reason=outcome.reason, kind=kind
+            deployment=deployment.name,
+            outcome=outcome.word,
+            seconds=now - started,
+            reason=outcome.reason,
+            kind=kind,
+            audio_s=self._job.audio.duration_s,
         )
         self.made.append(attempt)
+        self._last = turn
         self._means.on_attempt(deployment, attempt)
 
     def _until(self, turn: Turn, now: float) -> Moment:

@@ -48,9 +48,10 @@ class _Flight:
 class Flights:
     """One process's."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """clock: that of the deadlines."""
+    def __init__(self, clock: Callable[[], float], on_flight: Callable[[str], None] = lambda _: None) -> None:
+        """clock: that of the deadlines. on_flight: told of each who asks whether they led or joined."""
         self._clock = clock
+        self._on_flight = on_flight
         self._aloft: dict[str, _Flight] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -68,6 +69,7 @@ class Flights:
 
         own: what who asks is bound to. A flight's deadline is the latest of those who wait for it.
         """
+        self._on_flight("joined" if errand.key in self._aloft else "led")
         while True:
             flight = self._aloft.get(errand.key)
             if flight is None and self._group is None:

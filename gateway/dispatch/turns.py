@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.dispatch.health import Call, Condition, Health, HealthBook
     from gateway.dispatch.plan import Candidate
     from providers.errors import ProviderError
-    from providers.types import Moment
+    from providers.types import Deployment, Moment
 
 
 @dataclass(slots=True)
@@ -54,6 +54,14 @@ class Turn:
     def may_be_asked(self, limit: int) -> bool:
         """Tell whether asking makes sense after what it has said. limit: retries, after the first call."""
         return self.error is None or (self.error.retryable and self.calls <= limit)
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """The candidate that another stands in for."""
+
+    deployment: Deployment
+    why: str  # it is left alone, or busy
 
 
 class Turns:
@@ -88,6 +96,14 @@ class Turns:
     def is_another_by(self, moment: float, than: Turn) -> bool:
         """Tell whether one besides that one could be asked, for the first time or again, now or at a moment to come."""
         return any(turn is not than and self._may_come(turn, moment) for turn in self._turns)
+
+    def passed_over_for(self, turn: Turn) -> PassedOver | None:
+        """Return the first candidate where another is asked before it."""
+        first = self._turns[0]
+        if first is turn:
+            return None
+        why = first.health.condition("", self._clock()).why
+        return PassedOver(first.candidate.deployment, why or "busy")
 
     def free(self) -> Turn | None:
         """Return the first that can be asked now and has a place."""

@@ -3,142 +3,200 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from gateway.dispatch.answers import Kind
 from gateway.metrics import declared
-from gateway.metrics.scraped import Answers, Budgets, Conditions, LocalJobs, Ways
+from gateway.metrics.local import LocalMetrics
+from gateway.metrics.scraped import Answers, Budgets, Conditions, LocalJobs, Reloads, Ways
+from gateway.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.health import Condition
-    from gateway.metrics.scraped import Spent
     from gateway.observe import Observed
     from gateway.policies.limits import Denied
-    from gateway.stages import Stage
     from gateway.stores.kept import AnswerStore
 
 MOST_CALLERS: Final = 200
-"""Names of keys that have series of their own; those that come later share one: keys can be made while this runs."""
+"""Names of keys made while this runs that have series of their own; those that come later share one."""
 OTHER: Final = "other"
+
+
+class Metrics:
+    """One process's numbers.
+
+    Children by their labels are looked up in `functools.cache`, which costs a tenth of prometheus-client's own look-up;
+    it grows no further than the label sets do.
+    """
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, that nobody reads
+        # What counts what has happened: in files that outlive the process, where several serve one port.
+        self.counted = counted = CollectorRegistry()
+        # What is so at the moment, which each process is asked for.
+        self.shown = shown = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        self.registry.register(counted)
+        self.registry.register(shown)
+        self.exemplar: Callable[[], dict[str, str] | None] = no_exemplar  # of the request that is being counted
+        self.named_callers: frozenset[str] = frozenset()  # the keys that the configuration names
+        self._later_callers: set[str] = set()
+
+        self._requests = cache(declared.REQUESTS.build(counted).labels)
+        self._request_seconds = cache(declared.REQUEST_SECONDS.build(counted).labels)
+        stage_seconds = declared.STAGE_SECONDS.build(counted)
+        self._stage_seconds = {stage: stage_seconds.labels(stage) for stage in Stage}
+        self._problems = cache(declared.PROBLEMS.build(counted).labels)
+        self._upload_bytes = declared.UPLOAD_BYTES.build(counted)
+        self._audio_seconds = cache(declared.AUDIO_SECONDS.build(counted).labels)
+
+        self._caller_requests = cache(declared.CALLER_REQUESTS.build(counted).labels)
+        self._caller_audio_seconds = cache(declared.CALLER_AUDIO_SECONDS.build(counted).labels)
+        self._caller_cost_usd = cache(declared.CALLER_COST_USD.build(counted).labels)
+        self._limited = cache(declared.LIMITED.build(counted).labels)
+        self.usage_dropped = declared.USAGE_ROWS_DROPPED.build(counted).inc
+
+        self._attempts = cache(declared.ATTEMPTS.build(counted).labels)
+        self._attempt_seconds = cache(declared.ATTEMPT_SECONDS.build(counted).labels)
+        self._real_time_factor = cache(declared.REAL_TIME_FACTOR.build(counted).labels)
+        self._failovers = cache(declared.FAILOVERS.build(counted).labels)
+        self._hedges = cache(declared.HEDGES.build(counted).labels)
+        self._billed_seconds = cache(declared.BILLED_SECONDS.build(counted).labels)
+        self._cost_usd = cache(declared.COST_USD.build(counted).labels)
+
+        self._cached = cache(declared.CACHE_ANSWERS.build(counted).labels)
+        self._cache_lookups = cache(declared.CACHE_LOOKUPS.build(counted).labels)
+        self._cache_evictions = declared.CACHE_EVICTIONS.build(counted)
+        self._flights = cache(declared.FLIGHTS.build(counted).labels)
+
+        self.local = LocalMetrics(counted, shown)
+        self.in_flight = declared.IN_FLIGHT.build(shown)
+        self.spool_bytes = declared.SPOOL_BYTES.build(shown)
+        self.spool_limit_bytes = declared.SPOOL_LIMIT_BYTES.build(shown)
+        self._reloads = Reloads()
+        shown.register(self._reloads)
+        self._budgets = Budgets()
+        shown.register(self._budgets)
+        declared.BUILD_INFO.build(shown).labels(version("asr-gateway"), platform.python_version()).set(1)
+
+    # --- what happens
+
+    def request(self, observed: Observed, status: str, seconds: float) -> None:
+        """Count a request at its end. status: a number, or "cancelled"."""
+        self._requests(observed.front, observed.model or "none", status).inc()
+        self._request_seconds(observed.front).observe(seconds, self.exemplar())
+        if observed.problem:
+            self._problems(observed.problem).inc()
+        if observed.upload_bytes:
+            self._upload_bytes.observe(observed.upload_bytes)
+        if observed.label:
+            self._answer(observed)
+        if observed.front != "ops":
+            self._of_caller(observed, status)
+
+    def stage(self, stage: Stage, seconds: float) -> None:
+        """Count a step of a request."""
+        self._stage_seconds[stage].observe(seconds, self.exemplar())
+
+    def cache_lookup(self, store: str, found: bool) -> None:  # noqa: FBT001 - the cache's callback
+        """Count a look for an answer."""
+        self._cache_lookups(store, "hit" if found else "miss").inc()
+
+    def flight(self, outcome: str) -> None:
+        """Count a job that others could join, or that joined another. outcome: led, joined."""
+        self._flights(outcome).inc()
+
+    def limited(self, denied: Denied) -> None:
+        """Count a request that a limit refused."""
+        self._limited(denied.rule.scope, denied.rule.kind).inc()
+
+    def reload(self, *, succeeded: bool) -> None:
+        """Count a change of configuration."""
+        self._reloads.note(succeeded=succeeded)
+
+    def attempt(self, deployment: str, attempt: Attempt) -> None:
+        """Count a call. deployment: a name from the configuration, whatever a wildcard route made of a caller's."""
+        self._attempts(deployment, attempt.outcome, attempt.kind).inc()
+        self._attempt_seconds(deployment).observe(attempt.seconds, self.exemplar())
+        # A check's half second is all overhead: it says nothing of how fast audio is worked through.
+        if attempt.outcome == "ok" and attempt.audio_s and attempt.kind is not Kind.CHECK:
+            self._real_time_factor(deployment).observe(attempt.seconds / attempt.audio_s)
+
+    def failover(self, before: str, after: str, reason: str) -> None:
+        """Count a job that went on to another deployment. before, after: names from the configuration."""
+        self._failovers(before, after, reason).inc()
+
+    def hedge(self, deployment: str, outcome: str) -> None:
+        """Count a second call beside a slow first. outcome: won, lost."""
+        self._hedges(deployment, outcome).inc()
+
+    # --- what is read when it is asked for
+
+    def watch_shared(self, is_up: Callable[[], bool]) -> None:
+        """Show whether the shared Redis answers."""
+        declared.REDIS_UP.build(self.shown).set_function(is_up)
+
+    def watch_cache(self, store: AnswerStore, configured: str) -> None:
+        """Show how much is kept, what had to go, and whether the store is the configured one."""
+        self.shown.register(Answers(store, configured, self._cache_evictions))
+
+    def watch_unsettled(self, count: Callable[[], float]) -> None:
+        """Show how many corrections of limits and budgets were given up because the shared Redis was lost."""
+        declared.LIMITS_UNSETTLED.build(self.shown).set_function(count)
+
+    @property
+    def budgets(self) -> Budgets:
+        """What is told how much of each budget is left."""
+        return self._budgets
+
+    def watch_ways(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Show which deployments a model may be asked of. ways: gives models with a deployment each."""
+        self.shown.register(Ways(ways))
+
+    def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many jobs each local model has."""
+        self.shown.register(LocalJobs(jobs))
+
+    def watch_health(self, conditions: Callable[[], Sequence[Condition]]) -> None:
+        """Show every deployment's condition as it is when it is scraped."""
+        self.shown.register(Conditions(conditions))
+
+    # ---
+
+    def _answer(self, observed: Observed) -> None:
+        self._cached(observed.cache).inc()
+        self._billed_seconds(observed.label).inc(observed.billed_s or 0.0)
+        self._cost_usd(observed.label).inc(observed.cost_usd or 0.0)
+
+    def _of_caller(self, observed: Observed, status: str) -> None:
+        caller = self._caller(observed.caller)
+        outcome = _OUTCOMES.get(status[0], "refused")
+        self._caller_requests(caller, outcome).inc()
+        if observed.label and outcome == "ok":
+            self._audio_seconds(observed.model).inc(observed.audio_s or 0.0)
+            self._caller_audio_seconds(caller).inc(observed.audio_s or 0.0)
+            self._caller_cost_usd(caller).inc(observed.cost_usd or 0.0)
+
+    def _caller(self, name: str) -> str:
+        """Return a key's name, unless it is one too many."""
+        if name in self.named_callers or name in self._later_callers:
+            return name
+        if len(self._later_callers) >= MOST_CALLERS:
+            return OTHER
+        self._later_callers.add(name)
+        return name
+
+
+_OUTCOMES: Final = {"2": "ok", "4": "refused", "5": "failed", "c": "cancelled"}
 
 
 def no_exemplar() -> dict[str, str] | None:
     """Return what points from a number to a trace of one of those that made it: nothing, where nobody traces."""
     return None
-
-
-class Metrics:
-    """One process's numbers."""
-
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.exemplar: Callable[[], dict[str, str] | None] = no_exemplar  # of the request that is being counted
-        self._requests = declared.REQUESTS.build(registry)
-        self._request_seconds = declared.REQUEST_SECONDS.build(registry)
-        self._stage_seconds = declared.STAGE_SECONDS.build(registry)
-        self._attempts = declared.ATTEMPTS.build(registry)
-        self._attempt_seconds = declared.ATTEMPT_SECONDS.build(registry)
-        self._real_time_factor = declared.REAL_TIME_FACTOR.build(registry)
-        self._failovers = declared.FAILOVERS.build(registry)
-        self._hedges = declared.HEDGES.build(registry)
-        self._flights = declared.FLIGHTS.build(registry)
-        self._audio_seconds = declared.AUDIO_SECONDS.build(registry)
-        self._billed_seconds = declared.BILLED_SECONDS.build(registry)
-        self._cost_usd = declared.COST_USD.build(registry)
-        self._caller_requests = declared.CALLER_REQUESTS.build(registry)
-        self._caller_audio_seconds = declared.CALLER_AUDIO_SECONDS.build(registry)
-        self._caller_cost_usd = declared.CALLER_COST_USD.build(registry)
-        self._usage_dropped = declared.USAGE_ROWS_DROPPED.build(registry)
-        self._upload_bytes = declared.UPLOAD_BYTES.build(registry)
-        self._problems = declared.PROBLEMS.build(registry)
-        self._cached = declared.CACHE_ANSWERS.build(registry)
-        self._cache_lookups = declared.CACHE_LOOKUPS.build(registry)
-        self._limited = declared.LIMITED.build(registry)
-        self._reloads = declared.CONFIG_RELOADS.build(registry)
-        self._reloaded = declared.CONFIG_RELOADED.build(registry)
-        for outcome in ("done", "refused"):  # there from the start: the first one would be no increase
-            self._reloads.labels(outcome)
-        self._reloaded.set(1)
-        self._local_batch_size = declared.LOCAL_BATCH_SIZE.build(registry)
-        self.in_flight = declared.IN_FLIGHT.build(registry)
-        self.spool_bytes = declared.SPOOL_BYTES.build(registry)
-        self.spool_limit_bytes = declared.SPOOL_LIMIT_BYTES.build(registry)
-        declared.BUILD_INFO.build(registry).labels(version("asr-gateway"), platform.python_version()).set(1)
-
-    def request(self, observed: Observed, status: str, seconds: float) -> None:
-        """Count a request at its end. status: a number, or "cancelled"."""
-        self._requests.labels(observed.front, observed.model or "none", status).inc()
-        self._request_seconds.labels(observed.front).observe(seconds)
-        if observed.upload_bytes:
-            self._upload_bytes.observe(observed.upload_bytes)
-        if observed.deployment:
-            self._cached.labels(observed.cache).inc()
-        if status.startswith("2") and observed.audio_s:
-            self._audio_seconds.labels(observed.model).inc(observed.audio_s)
-        if observed.label:
-            self._billed_seconds.labels(observed.label).inc(observed.billed_s or 0.0)
-            self._cost_usd.labels(observed.label).inc(observed.cost_usd or 0.0)
-
-    def stage(self, stage: Stage, seconds: float) -> None:
-        """Count a step of a request."""
-        self._stage_seconds.labels(stage).observe(seconds)
-
-    def usage_dropped(self, rows: int) -> None:
-        """Count what the ledger lost."""
-        self._usage_dropped.inc(rows)
-
-    def problem(self, kind: str) -> None:
-        """Count what a request was told instead of a transcript, if anything."""
-        if kind:
-            self._problems.labels(kind).inc()
-
-    def cache_lookup(self, store: str, found: bool) -> None:  # noqa: FBT001 - the cache's callback
-        """Count a look for an answer."""
-        self._cache_lookups.labels(store, "hit" if found else "miss").inc()
-
-    def limited(self, denied: Denied) -> None:
-        """Count a request that a limit refused."""
-        self._limited.labels(denied.rule.scope, denied.rule.kind).inc()
-
-    def reload(self, *, succeeded: bool) -> None:
-        """Count a change of configuration."""
-        self._reloads.labels("done" if succeeded else "refused").inc()
-        self._reloaded.set(succeeded)
-
-    def attempt(self, deployment: str, attempt: Attempt) -> None:
-        """Count a call. deployment: a name from the configuration, whatever a wildcard route made of a caller's."""
-        self._attempts.labels(deployment, attempt.outcome, attempt.kind).inc()
-        self._attempt_seconds.labels(deployment).observe(attempt.seconds)
-
-    def watch_shared(self, is_up: Callable[[], bool]) -> None:
-        """Show whether the shared Redis answers."""
-        declared.REDIS_UP.build(self.registry).set_function(is_up)
-
-    def watch_cache(self, store: AnswerStore, configured: str) -> None:
-        """Show how much is kept, what had to go, and whether the store is the configured one."""
-        self.registry.register(Answers(store, configured))
-
-    def watch_unsettled(self, count: Callable[[], float]) -> None:
-        """Show how many corrections of limits and budgets were given up because the shared Redis was lost."""
-        declared.LIMITS_UNSETTLED.build(self.registry).set_function(count)
-
-    def watch_budgets(self, spent: Callable[[], Sequence[Spent]]) -> None:
-        """Show what is spent of each budget."""
-        self.registry.register(Budgets(spent))
-
-    def watch_local(self, jobs: Callable[[], Mapping[str, int]]) -> None:
-        """Show how many jobs each local model has."""
-        self.registry.register(LocalJobs(jobs))
-
-    def watch_ways(self, ways: Callable[[], Iterable[tuple[str, str]]]) -> None:
-        """Show which deployments a model may be asked of. ways: gives models with a deployment each."""
-        self.registry.register(Ways(ways))
-
-    def watch_health(self, conditions: Callable[[], Sequence[Condition]]) -> None:
-        """Show every deployment's condition as it is when it is scraped."""
-        self.registry.register(Conditions(conditions))

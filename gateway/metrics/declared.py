@@ -25,6 +25,11 @@ class DeclaredCounter:
     labels: tuple[str, ...] = ()
     across: Across = field(default=sum, kw_only=True)
 
+    def across_processes(self, labels: Mapping[str, str]) -> Across:
+        """Return what makes one number of those of several processes."""
+        del labels
+        return self.across
+
     def build(self, registry: CollectorRegistry) -> Counter:
         return Counter(self.name, self.help, self.labels, registry=registry)
 
@@ -41,9 +46,13 @@ class DeclaredGauge:
     help: str
     labels: tuple[str, ...] = ()
     across: Across = field(default=sum, kw_only=True)
-    one_for_all: Mapping[str, str] = field(
+    shared: Mapping[str, str] = field(
         default_factory=dict, kw_only=True
-    )  # with these labels: max, as it is shared
+    )  # where it has these labels, it is one for all
+
+    def across_processes(self, labels: Mapping[str, str]) -> Across:
+        """Return what makes one number of those of several processes."""
+        return max if self.shared and self.shared.items() <= labels.items() else self.across
 
     def build(self, registry: CollectorRegistry) -> Gauge:
         return Gauge(self.name, self.help, self.labels, registry=registry)
@@ -61,7 +70,6 @@ class DeclaredHistogram:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = field(kw_only=True)
-    across: Across = field(default=sum, kw_only=True)
 
     def build(self, registry: CollectorRegistry) -> Histogram:
         return Histogram(self.name, self.help, self.labels, buckets=self.buckets, registry=registry)
@@ -150,8 +158,8 @@ REAL_TIME_FACTOR: Final = DeclaredHistogram(
 )
 FAILOVERS: Final = DeclaredCounter(
     "asr_failovers",
-    "Jobs that went on to another deployment, by what had come of the one before: an attempt's outcome, or empty for a "
-    "text that was doubted.",
+    "Jobs that went on to another deployment, by what had come of the one before (an attempt's outcome), or why that "
+    "was not asked at all: failing, slow, rate-limited, credentials, quota, limit, busy.",
     ("from", "to", "reason"),
 )
 HEDGES: Final = DeclaredCounter(
@@ -195,7 +203,7 @@ CACHE_ANSWERS: Final = DeclaredCounter(
 CACHE_LOOKUPS: Final = DeclaredCounter(
     "asr_cache_lookups", "Looks into a store of answers, by outcome: hit, miss.", ("store", "outcome")
 )
-CACHE_BYTES: Final = DeclaredGauge("asr_cache_bytes", "Answers kept.", ("store",), one_for_all={"store": "sqlite"})
+CACHE_BYTES: Final = DeclaredGauge("asr_cache_bytes", "Answers kept.", ("store",), shared={"store": "sqlite"})
 CACHE_STORE_UP: Final = DeclaredGauge(
     "asr_cache_store_up",
     "1 while answers are kept in the store that is configured, 0 while in the process's own memory instead.",

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
 from gateway.app import load_here, spool_budget
-from gateway.fleet import build_local, build_routes
+from gateway.fleet import build_local, build_routes, queues
 from gateway.intake.spool import Spool
 from gateway.logs import HTTP, event
+from gateway.metrics import LocalMetrics
 from gateway.problems import Problem
 from gateway.workers.child import begin_log, first_settings, main, opened
 from gateway.workers.sockets import BACKLOG
@@ -44,6 +47,8 @@ class Host:
         self.budget = budget
         self.models: Mapping[str, LocalBackend] = {}
         self._wanted: Mapping[str, LocalBackend] = {}
+        self.metrics = LocalMetrics(CollectorRegistry(), CollectorRegistry())
+        self.metrics.watch(lambda: queues(self.models.values()))
 
     async def begin(self, settings: Settings) -> list[str]:
         """Load the first configuration's; say which of it is missing. Who asks for one meanwhile waits."""
@@ -64,7 +69,8 @@ class Host:
         return []
 
     def _built(self, settings: Settings) -> Mapping[str, LocalBackend]:
-        return build_local(build_routes(settings, load_catalog()), settings, load_here, self.models)
+        make = partial(load_here, on_batch=self.metrics.batch)
+        return build_local(build_routes(settings, load_catalog()), settings, make, self.models)
 
     async def keep(self) -> None:
         """Let go of what the latest configuration does not name, once nothing runs on it any more."""
@@ -152,9 +158,12 @@ async def work(arguments: list[str]) -> None:
     async def keep(_: object) -> None:
         await (await made).keep()
 
+    async def metrics(_: object) -> bytes:
+        return (await made).metrics.shown_now()
+
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)  # its workers need it to their end
     async with asyncio.TaskGroup() as group:
-        channel, served = await opened(channel_fd, {"adopt": adopt, "keep": keep}, group)
+        channel, served = await opened(channel_fd, {"adopt": adopt, "keep": keep, "metrics": metrics}, group)
         settings = await first_settings(channel)
         log = begin_log(settings)
         host = Host(spool_budget(settings))

@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
 
+from gateway.metrics.declared import ALL, DeclaredHistogram
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from prometheus_client import Metric
+    from prometheus_client.samples import Sample
 
 _WORST_FIRST: Final = ("loading", "draining", "degraded", "ready")
 _REDIS: Final = ("lost", "ready", None)  # as whoever is worst off sees it
 _STATES: Final = ("open", "half-open", "parked", "closed")  # of a deployment, worst first
 
-# What is not a sum over workers: each of them says it of something that they share.
-_ONE_FOR_ALL: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
-    "asr_config_reloads_total": max,
-    "asr_config_last_reload_successful": min,
-    "asr_deployment_away": max,
-    "asr_redis_up": min,
-    'asr_cache_bytes{store="sqlite"}': max,  # each says it of one file
+_BY_NAME: Final = {
+    name: each for each in ALL for name in (each.name, f"{each.name}_total") if not isinstance(each, DeclaredHistogram)
 }
 
 
@@ -74,27 +72,17 @@ def caches(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def metrics(texts: Sequence[bytes]) -> bytes:
-    """Return several processes' numbers as one process's, in Prometheus' text format."""
-    samples: dict[str, dict[str, list[float]]] = {}
+    """Return what several processes show as one process's, in Prometheus' text format."""
+    samples: dict[str, dict[str, list[Sample]]] = {}
     heads: dict[str, str] = {}
     for text in texts:
         for family in _families(text):
             heads[family.name] = _head(family)
             of_family = samples.setdefault(family.name, {})
             for sample in family.samples:
-                of_family.setdefault(_written(sample.name, sample.labels), []).append(sample.value)
+                of_family.setdefault(_written(sample.name, sample.labels), []).append(sample)
     whole = (heads[family] + "".join(_line(*each) for each in of.items()) for family, of in samples.items())
     return "".join(whole).encode()
-
-
-def counts(text: bytes) -> bytes:
-    """Return the families that only ever grow, and since when: no gauge of what is just going on."""
-    kept = (family for family in _families(text) if family.type != "gauge" or family.name.endswith("_created"))
-    return "".join(_head(family) + "".join(_own_lines(family)) for family in kept).encode()
-
-
-def _own_lines(family: Metric) -> Iterable[str]:
-    return (_line(_written(each.name, each.labels), [each.value]) for each in family.samples)
 
 
 def _families(text: bytes) -> Iterable[Metric]:
@@ -107,16 +95,16 @@ def _head(family: Metric) -> str:
     return f"# HELP {name} {_one_line(family.documentation)}\n# TYPE {name} {family.type}\n"
 
 
-def _line(name: str, values: Sequence[float]) -> str:
-    number: str = floatToGoString(_merged(name, values))  # type: ignore[no-untyped-call]
+def _line(name: str, same: Sequence[Sample]) -> str:
+    number: str = floatToGoString(_merged(same))  # type: ignore[no-untyped-call]
     return f"{name} {number}\n"
 
 
-def _merged(name: str, values: Sequence[float]) -> float:
-    bare = name.partition("{")[0]
-    # When something was first counted: by whoever counted it first.
-    merge = min if bare.endswith("_created") else _ONE_FOR_ALL.get(name, _ONE_FOR_ALL.get(bare, sum))
-    return merge(values)
+def _merged(same: Sequence[Sample]) -> float:
+    """Return the one number of what each says: as it is declared, and the sum where nothing is."""
+    known = _BY_NAME.get(same[0].name)
+    across = sum if known is None else known.across_processes(same[0].labels)
+    return across(each.value for each in same)
 
 
 def _written(name: str, labels: Mapping[str, str]) -> str:

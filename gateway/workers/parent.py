@@ -14,14 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from prometheus_client import CONTENT_TYPE_LATEST
+
 from config.settings import BadConfiguration
 from gateway.logs import event
+from gateway.metrics import Exposition
 from gateway.notify import STOPPING, notify
 from gateway.reload import OnHangup, Reloaded
 from gateway.serve import CannotListen
 from gateway.workers import merge
 from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
-from gateway.workers.counted import Counted
+from gateway.workers.counts import Counts, memory_folder
 from gateway.workers.process import Child, alone, asked, ended, kill
 from gateway.workers.shares import for_one_worker
 from gateway.workers.sockets import BACKLOG, listeners
@@ -56,13 +59,13 @@ class Parent:
         self._read = read
         self._announce = announce
         self._workers: dict[int, Child] = {}  # by place
-        self._counted = Counted()
         self._engine: Child | None = None
         self._engine_settings = settings  # what it is given when it starts
         self._engine_wanted = asyncio.Event()
         self._stopping = asyncio.Event()
         self._grace_s: float | None = None  # None: as configured
-        self._folder: Path | None = None  # where the engine's socket is
+        self._folders: tuple[str, ...] = ()  # where the engine's socket is, and what is counted
+        self._counts: Counts
         self._one_at_a_time = asyncio.Lock()
         self._was_reloaded = asyncio.Event()
 
@@ -70,8 +73,13 @@ class Parent:
         """Serve until SIGTERM or SIGINT; a second one ends all at once. Raises CannotListen, DidNotStart."""
         ports = _listening(self.settings)
         try:
-            with TemporaryDirectory(prefix="asr-") as folder, _engine_socket(Path(folder)) as engine:
-                self._folder = Path(folder)
+            with (
+                TemporaryDirectory(prefix="asr-") as folder,
+                TemporaryDirectory(prefix="asr-", dir=memory_folder()) as counts,
+                _engine_socket(Path(folder)) as engine,
+            ):
+                self._folders = (folder, counts)
+                self._counts = Counts(Path(counts))
                 try:
                     await self._kept(ports, engine, Path(folder) / "engine")
                 except* DidNotStart as several:
@@ -141,7 +149,7 @@ class Parent:
         async def status(_: object) -> dict[str, Any]:
             return merge.statuses(await self._all("status"), self._places)
 
-        async def metrics(_: object) -> bytes:
+        async def metrics(_: object) -> Exposition:
             return await self._metrics()
 
         async def cache(_: object) -> dict[str, Any]:
@@ -165,13 +173,13 @@ class Parent:
         answers = await asyncio.gather(*(asked(each, what) for each in tuple(self._workers.values())))
         return [each for each in answers if each is not None]
 
-    async def _metrics(self) -> bytes:
-        children = tuple(self._workers.values())
+    async def _metrics(self) -> Exposition:
+        children = (*self._workers.values(), *((self._engine,) if self._engine else ()))
         told = await asyncio.gather(*(asked(each, "metrics") for each in children))
-        for child, text in zip(children, told, strict=True):
-            if text is not None and child in self._workers.values():
-                self._counted.note(child, text)
-        return await asyncio.to_thread(merge.metrics, self._counted.texts())
+        shown = [each for each in told if each is not None]
+        counted = await asyncio.to_thread(self._counts.text)  # last: what is being asked for may count too
+        body = counted + await asyncio.to_thread(merge.metrics, shown)
+        return Exposition(body=body, content_type=CONTENT_TYPE_LATEST)
 
     async def _told_all(self, settings: Settings | str) -> Reloaded:
         """Return what came of it: the first error, else what needs a restart."""
@@ -228,7 +236,7 @@ class Parent:
                 child.channel.tell("stop", self._grace_s)
             code = await ended(child)
             del self._workers[place]
-            self._counted.end(child)
+            await asyncio.to_thread(self._counts.end, child.process.pid)
             served = served or child.ready.is_set()
             if self._stopping.is_set():
                 return
@@ -252,6 +260,7 @@ class Parent:
                 return
             self._engine = child
             code = await ended(child)
+            await asyncio.to_thread(self._counts.end, child.process.pid)
             event("engine_ended", logging.ERROR, code=code)
             if not child.ready.is_set():
                 child.missing = [_ENGINE_ENDED]
@@ -278,7 +287,9 @@ class Parent:
             ours, theirs = map(undo.enter_context, socket.socketpair())
             descriptors = (theirs.fileno(), listener.fileno())
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments), pass_fds=descriptors
+                *(sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments),
+                pass_fds=descriptors,
+                env={**os.environ, **self._counts.environ},
             )
             undo.pop_all()
         theirs.close()
@@ -332,8 +343,8 @@ class Parent:
         for child in (*self._workers.values(), *([self._engine] if self._engine else [])):
             with contextlib.suppress(ProcessLookupError):
                 child.process.kill()
-        if self._folder is not None:  # nothing is unwound now
-            shutil.rmtree(self._folder, ignore_errors=True)
+        for each in self._folders:  # nothing is unwound now
+            shutil.rmtree(each, ignore_errors=True)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -64,7 +64,7 @@ class Worker:
         self.gateway.controls = Controls(
             reload=lambda: channel.ask("reload"),
             status=lambda: channel.ask("status"),
-            metrics=lambda: channel.ask("metrics"),
+            metrics=lambda _: channel.ask("metrics"),
             cache=lambda: channel.ask("cache"),
             purge=lambda: channel.ask("purge"),
         )
@@ -114,7 +114,7 @@ async def work(arguments: list[str]) -> None:
         return await (await made).gateway.own_status()
 
     async def metrics(_: object) -> object:
-        return await (await made).gateway.own_metrics()
+        return (await made).gateway.shown_metrics()
 
     async def cache(_: object) -> object:
         return await (await made).gateway.own_cache()

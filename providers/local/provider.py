@@ -42,9 +42,20 @@ class Engine(Protocol):
 class LocalModel:
     """A model that is loaded once and then answers, in threads of its own."""
 
-    def __init__(self, native_model: str, load: Callable[[str], Engine], *, made_for: object = None) -> None:
-        """made_for: what load reads besides the name, so that its owner can tell whether it would do for another."""
+    def __init__(
+        self,
+        native_model: str,
+        load: Callable[[str], Engine],
+        *,
+        made_for: object = None,
+        on_batch: Callable[[str, int], None] = lambda *_: None,
+    ) -> None:
+        """made_for: what load reads besides the name, so that its owner can tell whether it would do for another.
+
+        on_batch: told the model and how many jobs it begins to work on together, in the thread that does.
+        """
         self.made_for = made_for
+        self._on_batch = on_batch
         self._native_model = native_model
         self._load = load
         self._engine: Engine | None = None
@@ -64,6 +75,11 @@ class LocalModel:
     def waiting(self) -> int:
         """Jobs queued or running now."""
         return self._waiting
+
+    @property
+    def queued(self) -> tuple[str, int]:
+        """The model, and how many jobs wait for it to be free."""
+        return self._native_model, max(0, self._waiting - (self._engine.workers if self._engine else 0))
 
     @property
     def capabilities(self) -> Capabilities | None:
@@ -117,18 +133,21 @@ class LocalModel:
         if executor:
             executor.shutdown(wait=True, cancel_futures=True)
 
-    @staticmethod
     async def _in_a_worker(
-        engine: Engine, executor: ThreadPoolExecutor, job: TranscriptionJob, abandoned: threading.Event
+        self, engine: Engine, executor: ThreadPoolExecutor, job: TranscriptionJob, abandoned: threading.Event
     ) -> tuple[Transcript, float]:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(executor, _work, engine, job, abandoned)
+            return await loop.run_in_executor(executor, self._begun, engine, job, abandoned)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task and task.cancelling():
                 raise
             raise ProviderUnavailable(NAME, "shutting down") from error  # `close` dropped it, nobody cancelled us
+
+    def _begun(self, engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> tuple[Transcript, float]:
+        self._on_batch(self._native_model, 1)  # each by itself
+        return _work(engine, job, abandoned)
 
     def _wait_s(self, engine: Engine) -> float:
         """Return when what waits now will be done."""

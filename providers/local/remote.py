@@ -60,6 +60,7 @@ class RemoteModel:
         self.made_for = made_for
         self.missing: ModelMissing | None = None
         self.capabilities: Capabilities | None = None
+        self.queued = None  # known where it runs
         self.waiting = 0  # jobs of this process that are queued or running there
         self._name = name
         self._engine = engine

@@ -28,6 +28,7 @@ class Expression:
     place: str  # overview: Requests; recorded asr:...; alert AsrRedisLost
     text: str
     legend: str = ""
+    dashboard: str = ""  # whose variables are in it
 
 
 def rules(kind: str) -> Iterator[Mapping[str, Any]]:
@@ -55,9 +56,19 @@ def of_dashboards() -> Iterator[Expression]:
     for name, dashboard in dashboards().items():
         for panel in panels(dashboard):
             for target in panel["targets"]:
-                yield Expression(f"{name}: {panel['title']}", target["expr"], target["legendFormat"])
+                yield Expression(f"{name}: {panel['title']}", target["expr"], target["legendFormat"], name)
         for note in dashboard["annotations"]["list"]:
-            yield Expression(f"{name}: annotation {note['name']}", note["expr"])
+            yield Expression(f"{name}: annotation {note['name']}", note["expr"], dashboard=name)
+
+
+def choices_of(dashboard: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the metric and the label whose values a dashboard's reader chooses from, by the variable's name."""
+    found: dict[str, tuple[str, str]] = {}
+    for each in dashboard["templating"]["list"][1:]:
+        match = re.fullmatch(r"label_values\((\w+), (\w+)\)", each["query"]["query"])
+        assert match, each
+        found[each["name"]] = (match[1], match[2])
+    return found
 
 
 def of_rules() -> Iterator[Expression]:

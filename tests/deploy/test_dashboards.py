@@ -14,6 +14,7 @@ from tests.deploy.expressions import (
     OF_EVERY_SERIES,
     ROOT,
     Expression,
+    choices_of,
     dashboards,
     known,
     of_dashboards,
@@ -91,10 +92,8 @@ def test_an_expression_names_metrics_and_labels_that_are_declared(expression: Ex
 
 def test_a_choice_is_of_a_label_that_its_metric_has() -> None:
     for board in dashboards().values():
-        for each in board["templating"]["list"][1:]:
-            match = re.fullmatch(r"label_values\((\w+), (\w+)\)", each["query"]["query"])
-            assert match, each
-            assert match[2] in known()[match[1]]
+        for metric, label in choices_of(board).values():
+            assert label in known()[metric]
 
 
 def test_a_link_leads_to_a_dashboard_and_a_choice_that_there_are() -> None:

@@ -68,6 +68,7 @@ class Model:
     made_for: object = None
     missing: ModelMissing | None = None
     waiting = 0
+    queued: tuple[str, int] | None = ("model", 0)
     ready = True
     capabilities: Capabilities | None = CAN
 

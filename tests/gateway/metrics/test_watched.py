@@ -31,7 +31,7 @@ async def test_each_model_is_shown_with_its_deployments_and_each_once() -> None:
             f"asr_model_deployment{{deployment=b/whisper,model={MODEL}}}": 1,
             "asr_model_deployment{deployment=a/other,model=*}": 1,
         }
-        text = (await served.gateway.own_metrics()).decode()
+        text = (await served.gateway.own_metrics()).body.decode()
         assert text.count('asr_model_deployment{deployment="a/other"') == 1
 
 

@@ -1,0 +1,52 @@
+"""The numbers of local models, kept by the process that they run in: the gateway's own, or one for all workers."""
+
+from __future__ import annotations
+
+from collections import Counter as Sums
+from functools import cache
+from typing import TYPE_CHECKING
+
+from prometheus_client import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from gateway.metrics import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client import Metric
+
+
+class LocalMetrics:
+    """One process's."""
+
+    def __init__(self, counted: CollectorRegistry, shown: CollectorRegistry) -> None:
+        self._batch_size = cache(declared.LOCAL_BATCH_SIZE.build(counted).labels)
+        self._shown = shown
+
+    def batch(self, model: str, jobs: int) -> None:
+        """Count the jobs that a model begins to work on together. From any thread."""
+        self._batch_size(model).observe(jobs)
+
+    def watch(self, queued: Callable[[], Iterable[tuple[str, int]]]) -> None:
+        """Show how many jobs wait for each model."""
+        self._shown.register(_Queues(queued))
+
+    def shown_now(self) -> bytes:
+        """Return what is so at the moment, in Prometheus' text format."""
+        return generate_latest(self._shown)
+
+
+class _Queues(Collector):
+    """Models come and go with the configuration."""
+
+    def __init__(self, queued: Callable[[], Iterable[tuple[str, int]]]) -> None:
+        self._queued = queued
+
+    def collect(self) -> Iterable[Metric]:
+        family, whole = declared.LOCAL_QUEUE_DEPTH.family(), Sums[str]()
+        for model, jobs in self._queued():
+            whole[model] += jobs
+        for model, jobs in whole.items():
+            family.add_metric((model,), jobs)
+        return (family,)
