@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -295,3 +296,11 @@ def test_a_redis_that_cannot_be_reached_is_told() -> None:
     told = "nothing lets the gateway reach its Redis"
     assert told in notes({"redis": {"secretName": "asr-redis"}})
     assert told not in notes(EXAMPLES["providers"])
+
+
+def test_it_is_of_the_programs_version() -> None:
+    """The image's tag is it, unless told; the example of the other variant too."""
+    version = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == version
+    assert container(rendered({}))["image"] == f"asr-gateway:{version}"
+    assert EXAMPLES["gpu"]["image"]["tag"] == f"{version}-cuda"
