@@ -19,6 +19,8 @@ TOOLS = {
     "haproxy": "haproxy",
     "redis-server": "redis-server",  # what replicas share
     "faketime": "faketime",  # clocks that jump
+    "chromium": "chromium",  # the page for people, as a browser shows it
+    "chromedriver": "chromium-driver",
 }
 
 
