@@ -66,7 +66,7 @@ function draw(status, cache) {
   byId("status-body").replaceChildren(
     tiles([
       { title: "Gateway", value: status.status, state: status.status },
-      { title: "In flight", value: count(status.in_flight) },
+      { title: "In flight", value: count(status.in_flight), note: "with the question this answers" },
       ...(status.workers === undefined ? [] : [{ title: "Workers", value: count(status.workers) }]),
       { title: "Redis", value: status.redis ?? "not used", state: status.redis === "lost" ? "degraded" : "" },
       cache
@@ -75,6 +75,7 @@ function draw(status, cache) {
     ]),
     ...notes.map((each) => element("p", { class: "notice warn" }, each)),
     table("Deployments", COLUMNS, status.deployments.map(row)),
+    element("p", { class: "muted small hint" }, "Calls, errors and the median time to an answer are of the last minute. Pace is seconds of work for a second of audio, lately. A closed breaker lets calls through."),
   );
   held();
 }

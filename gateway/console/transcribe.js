@@ -1,7 +1,7 @@
 /** The view where audio becomes text. */
 
-import { Refusal, ask, base } from "./api.js";
-import { chooseAudio, mountAudio } from "./audio.js";
+import { ask, base } from "./api.js";
+import { mountAudio } from "./audio.js";
 import { cuesOf } from "./cues.js";
 import { copied, downloads } from "./downloads.js";
 import { byId, element } from "./elements.js";
@@ -138,6 +138,7 @@ class Transcribing {
     byId("progress").textContent = "Transcribing…";
     byId("cancel").hidden = false;
     byId("go").disabled = true;
+    if (matchMedia("(max-width: 900px)").matches) byId("result").parentElement.scrollIntoView();
     // Told to the eye alone: a screen reader need not hear every second.
     this.clock = setInterval(() => { byId("go").textContent = duration(Math.floor((performance.now() - began) / 1000)); }, 500);
   }
