@@ -16,7 +16,7 @@ from config.cache import CacheStore
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
 from config.tracing import Propagate
-from gateway.api import hf, ops
+from gateway.api import console, hf, ops
 from gateway.api.admission import Limiting
 from gateway.api.edge import Edge, middleware, not_noted
 from gateway.api.front import CATALOG, Service
@@ -242,6 +242,7 @@ class Gateway:
         app[ops.READINESS] = self.status
         app[ops.CONTROLS] = self.controls
         app[ops.LEDGER] = self.state.ledger
+        app[console.FILES] = console.load_files()
         add_routes(app.router)
         return app
 

@@ -22,6 +22,8 @@ TOOLS = {
     "faketime": "faketime",  # clocks that jump
     "bwrap": "bubblewrap",  # the image's steps at its own paths, under a root that is read-only
     "systemd-analyze": "systemd",  # whether the unit is one, and how much it may do
+    "chromium": "chromium",  # the page for people, as a browser shows it
+    "chromedriver": "chromium-driver",
 }
 
 

@@ -62,12 +62,12 @@ def admin_only(caller: Caller) -> None:
         raise forbidden("this route wants an admin key")
 
 
-def check_origin(request: web.BaseRequest, allowed: Sequence[str]) -> None:
+def check_origin(request: web.BaseRequest, allowed: Sequence[str], mode: AuthMode) -> None:
     """Refuse what another web page's script sends: a loopback server is reachable from any page. Raises Problem 403."""
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin not in allowed and origin not in _own_origins(request):
+    if origin is not None and origin not in allowed and not _is_own(request, origin, mode):
         raise forbidden("requests from that origin are not allowed; see server.cors_origins", "origin-not-allowed")
-    if origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site":
+    if origin is None and request.headers.get("Sec-Fetch-Site") == "cross-site" and not _follows_a_link(request):
         raise forbidden("requests from other sites are not allowed; see server.cors_origins", "origin-not-allowed")
 
 
@@ -80,14 +80,25 @@ def refuse_key_in_url(request: web.BaseRequest) -> None:
         raise bad_request("a key does not belong in a URL, where logs keep it; send it as Authorization: Bearer <key>")
 
 
-def _own_origins(request: web.BaseRequest) -> tuple[str, ...]:
-    """Return the origins of a page this server itself gave out.
+def _is_own(request: web.BaseRequest, origin: str, mode: AuthMode) -> bool:
+    """Tell whether it is the origin of a page this server itself gave out.
 
-    Host is believed where it is an address or localhost. Any other name can be made to lead here by whoever owns it
-    (DNS rebinding), so that it must be listed.
+    A name in Host can be made to lead here by whoever owns it (DNS rebinding), and its pages are then of our origin.
+    Where every request needs a key, which no page has unless it is typed there, that gains its owner nothing. Without
+    keys only an address or localhost is believed, and any other name must be listed.
     """
     host = request.headers.get(hdrs.HOST, "")
-    return (f"http://{host}", f"https://{host}") if _is_address(host) else ()
+    is_hosts = origin in {f"http://{host}", f"https://{host}"}
+    if mode is AuthMode.NONE:
+        return is_hosts and _is_address(host)
+    # What a browser says of itself holds behind a proxy too that puts a Host of its own.
+    return is_hosts or request.headers.get("Sec-Fetch-Site") == "same-origin"
+
+
+def _follows_a_link(request: web.BaseRequest) -> bool:
+    """Tell whether somebody comes to the page for people from elsewhere: it shows nothing, and nobody can frame it."""
+    to = (request.method, request.path, request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
+    return to == ("GET", "/", "navigate", "document")
 
 
 def _is_address(host: str) -> bool:

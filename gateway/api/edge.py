@@ -35,12 +35,16 @@ if TYPE_CHECKING:
 
 # Routes that want no key, to read. A 404 for the rest of the Hub's API is among them, or clients think it private.
 PUBLIC: Final = frozenset(
-    {"/health", "/health/live", "/health/ready", "/api/models/{model}", "/api/tasks", "/api/{rest}"}
+    {
+        *("/health", "/health/live", "/health/ready", "/api/models/{model}", "/api/tasks", "/api/{rest}"),
+        *("/", "/console/{file}"),  # the page for people: it shows nothing until a key is typed
+    }
 )
 _REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}", re.ASCII)
 _EXPOSED = (
     "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model, "
-    "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters, age, ratelimit, ratelimit-policy"
+    "x-gateway-attempts, x-gateway-cache, x-gateway-cost, x-gateway-ignored-parameters, age, ratelimit, "
+    "ratelimit-policy"
 )
 _ALLOWED = "authorization, content-type"  # where a preflight names none
 _OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these
@@ -116,11 +120,11 @@ class Edge:
 
     async def _admitted(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
         settings = request[SERVICE].settings
-        check_origin(request, settings.server.cors_origins)
+        check_origin(request, settings.server.cors_origins, settings.auth.mode)
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204)  # a preflight carries no key
         refuse_key_in_url(request)
-        if _route_name(request) not in PUBLIC:
+        if not _is_public(request):
             request[CALLER] = authenticate(request, settings.auth.mode, request[SERVICE].keyring)
             observed.caller = request[CALLER].name
         if _is_work(request) and self._drain.in_flight >= settings.server.max_in_flight:
@@ -194,6 +198,11 @@ def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
     kind = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(known.status, "bad-request")
     message = f"{request.method} {request.path[:120]}: {known.reason}"
     return Problem(status=known.status, type=kind, message=message, headers=headers)
+
+
+def _is_public(request: web.Request) -> bool:
+    """Tell whether no key is needed. To post to / is to ask for a transcript."""
+    return request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and _route_name(request) in PUBLIC
 
 
 def _is_work(request: web.Request) -> bool:

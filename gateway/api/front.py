@@ -151,7 +151,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
                 response = front.render(asked, audio, answer)
         finally:
             upload.close()
-        response.headers.update({**_headers(asked, answer), **admission.headers})
+        response.headers.update({**_headers(asked, answer), **_cost(observed), **admission.headers})
         return response
 
     return handle
@@ -241,6 +241,12 @@ def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
         **({"X-Gateway-Ignored-Parameters": ", ".join(ignored)} if ignored else {}),
         **({"X-Audio-Duration": f"{duration_s:.3f}"} if duration_s is not None else {}),
     }
+
+
+def _cost(observed: Observed) -> dict[str, str]:
+    """Return what the answer cost, where that is known: in plain digits, however little it is."""
+    usd = observed.cost_usd
+    return {} if usd is None else {"X-Gateway-Cost": f"{usd:.9f}".rstrip("0").rstrip(".")}
 
 
 def _unread_options(asked: Asked, answer: Answer) -> list[str]:

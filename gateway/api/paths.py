@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.api import hf, hub, keys, ops
+from gateway.api import console, hf, hub, keys, ops
 from gateway.api.front import endpoint
 from gateway.api.native import FalAi, OpenAILike, Replicate
 from gateway.api.openai import OpenAI
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def add_routes(router: web.UrlDispatcher) -> None:
     """Add every route. A pinned account's path goes before fal's own, which may begin in the same way."""
     _add_ops(router)
+    console.add_routes(router)
     for path, task in (("transcriptions", Task.TRANSCRIBE), ("translations", Task.TRANSLATE)):
         router.add_post(f"/v1/audio/{path}", endpoint(OpenAI(task)))
     # Where Inference Endpoints answer it, and where people append it to the model's own URL.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from config.reliability import Reliability
+from gateway.dispatch.recent import QUIET, LastMinute, Recent
 from gateway.dispatch.routes import WILDCARD
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.verdict import NOTHING, Verdict
@@ -37,6 +38,7 @@ class Condition:
     in_flight: int
     waiting: int
     pace: float | None  # seconds of work for a second of audio, lately
+    last_minute: LastMinute = QUIET
 
 
 class Health:
@@ -49,6 +51,7 @@ class Health:
         self.paces: deque[float] = deque(maxlen=_RECENT)
         self.pace: float | None = None
         self.called_at = -math.inf
+        self.recent = Recent()
         self._paced_at = -math.inf
         self._state: breaker.State = breaker.CLOSED
         self._back_since = -math.inf  # when a probe last closed the breaker
@@ -127,6 +130,15 @@ class Health:
             self.paces.append(verdict.pace)
             self.pace = decayed(self.pace, verdict.pace, idle_s=now - self._paced_at)
             self._paced_at = now
+        self._count(now, verdict, call)
+
+    def _count(self, now: float, verdict: Verdict, call: Call) -> None:
+        if verdict.pace is not None:
+            self.recent.answered(now, now - call.began)
+        elif verdict.outcome is breaker.Outcome.FAILED or verdict.park is not None:
+            self.recent.errored(now)
+        else:
+            self.recent.neither(now)
 
     def asked_first(self, now: float) -> None:
         """Note a job that asks for the first time: what extra calls are measured against."""
@@ -164,6 +176,7 @@ class Health:
             in_flight=self.slots.taken,
             waiting=self.slots.waiting,
             pace=self.pace,
+            last_minute=self.recent.told(now),
         )
 
 

@@ -57,7 +57,25 @@ def _deployment(same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "in_flight": sum(each["in_flight"] for each in same),
         "waiting": sum(each["waiting"] for each in same),
         "pace": sum(paces) / len(paces) if paces else None,
+        "last_minute": _last_minute([each["last_minute"] for each in same]),
     }
+
+
+def _last_minute(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what workers counted as one; the median as the middle of theirs, weighed by their calls."""
+    medians = sorted((each["median_s"], each["calls"]) for each in told if each["median_s"] is not None)
+    sums = {name: sum(each[name] for each in told) for name in ("calls", "errors")}
+    return {**sums, "median_s": _middle(medians)}
+
+
+def _middle(weighed: Sequence[tuple[float, int]]) -> float | None:
+    """Return the smallest value that half of the weight does not exceed. weighed: in order, none of weight 0."""
+    half, passed = sum(weight for _, weight in weighed) / 2, 0
+    for value, weight in weighed:
+        passed += weight
+        if passed >= half:
+            return value
+    return None
 
 
 def caches(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

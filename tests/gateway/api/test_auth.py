@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,7 @@ def test_admin_only_is_for_admins() -> None:
     ],
 )
 def test_our_own_pages_and_listed_ones_may(host: str, origin: str) -> None:
-    check_origin(asking(("Host", host), ("Origin", origin)), ["https://newsroom.example.com"])
+    check_origin(asking(("Host", host), ("Origin", origin)), ["https://newsroom.example.com"], AuthMode.NONE)
 
 
 @pytest.mark.parametrize(
@@ -189,19 +190,66 @@ def test_our_own_pages_and_listed_ones_may(host: str, origin: str) -> None:
 )
 def test_other_pages_may_not(host: str, headers: list[tuple[str, str]]) -> None:
     with pytest.raises(Problem) as told:
-        check_origin(asking(("Host", host), *headers), ["https://newsroom.example.com"])
+        check_origin(asking(("Host", host), *headers), ["https://newsroom.example.com"], AuthMode.NONE)
     assert (told.value.status, told.value.type) == (403, "origin-not-allowed")
 
 
+@pytest.mark.parametrize("mode", [AuthMode.KEYS, AuthMode.PASSTHROUGH])
+@pytest.mark.parametrize(
+    ("host", "origin", "site"),
+    [
+        ("asr.example.com", "https://asr.example.com", "same-origin"),
+        ("asr.example.com", "http://asr.example.com", None),  # plain http, where browsers say no more
+        ("gateways", "https://asr.example.com", "same-origin"),  # a proxy has put a Host of its own
+    ],
+)
+def test_a_page_under_a_public_name_may_where_a_key_is_needed(
+    mode: AuthMode, host: str, origin: str, site: str | None
+) -> None:
+    """Whoever makes another name lead here has no key."""
+    said = [("Sec-Fetch-Site", site)] if site else []
+    request = asking(("Host", host), ("Origin", origin), *said)
+    check_origin(request, [], mode)
+    with pytest.raises(Problem):
+        check_origin(request, [], AuthMode.NONE)
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site", "none", None])
+def test_another_page_may_not_where_a_key_is_needed_either(site: str | None) -> None:
+    said = [("Sec-Fetch-Site", site)] if site else []
+    with pytest.raises(Problem):
+        check_origin(asking(("Host", "asr.example.com"), ("Origin", "https://x.com"), *said), [], AuthMode.KEYS)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "mode", "dest", "may"),
+    [
+        ("GET", "/", "navigate", "document", True),
+        ("GET", "/", "navigate", "iframe", False),
+        ("GET", "/", "no-cors", "script", False),
+        ("POST", "/", "navigate", "document", False),  # a form on a stranger's page
+        ("GET", "/status", "navigate", "document", False),
+    ],
+)
+def test_a_link_elsewhere_leads_to_the_page_and_nowhere_else(
+    method: str, path: str, mode: str, dest: str, may: bool
+) -> None:
+    said = {"Host": "x", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    with nullcontext() if may else pytest.raises(Problem):
+        check_origin(make_mocked_request(method, path, headers=CIMultiDict(said)), [], AuthMode.NONE)
+
+
 def test_programs_send_no_origin() -> None:
-    check_origin(asking(("Host", "evil.example")), [])
-    check_origin(asking(("Host", "x"), ("Sec-Fetch-Site", "same-origin")), [])
-    check_origin(asking(("Host", "x"), ("Sec-Fetch-Site", "none")), [])
+    check_origin(asking(("Host", "evil.example")), [], AuthMode.NONE)
+    check_origin(asking(("Host", "x"), ("Sec-Fetch-Site", "same-origin")), [], AuthMode.NONE)
+    check_origin(asking(("Host", "x"), ("Sec-Fetch-Site", "none")), [], AuthMode.NONE)
 
 
 # --- every route
 
 PUBLIC = {
+    ("GET", "/"),
+    ("GET", "/console/{file}"),
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),

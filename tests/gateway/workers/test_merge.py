@@ -17,6 +17,7 @@ def deployment(name: str, state: str = "closed", **more: Any) -> dict[str, Any]:
         "in_flight": 1,
         "waiting": 2,
         "pace": None,
+        "last_minute": {"calls": 0, "errors": 0, "median_s": None},
         **more,
     }
 
@@ -39,6 +40,18 @@ def test_a_deployment_is_as_bad_as_the_worst_sees_it() -> None:
     a, b = told["deployments"]
     assert (a["state"], a["why"], a["in_flight"], a["waiting"], a["pace"]) == ("open", "failing", 2, 4, 0.2)
     assert (b["state"], b["pace"]) == ("parked", None)
+
+
+def test_the_last_minute_is_everybodys() -> None:
+    """Whoever had more calls says more of how long they took."""
+    minutes = [
+        {"calls": 10, "errors": 1, "median_s": 0.5},
+        {"calls": 90, "errors": 2, "median_s": 1.5},
+        {"calls": 3, "errors": 3, "median_s": None},
+    ]
+    told = merge.statuses([status("ready", deployment("a", last_minute=each)) for each in minutes], 3)
+
+    assert told["deployments"][0]["last_minute"] == {"calls": 103, "errors": 6, "median_s": 1.5}
 
 
 def test_what_one_worker_lacks_is_said_of_all() -> None:

@@ -1,0 +1,100 @@
+"""The page for people: files that are the same for everybody. What they show is asked for with a key, by the browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import ETag, web
+
+from gateway.problems import not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PAGE: Final = "index.html"
+_TYPES: Final = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".mp3": "audio/mpeg",
+}
+_TEXT: Final = frozenset({".html", ".css", ".js", ".svg"})
+# Nothing inline, nothing from elsewhere, no frame around it. blob: is the recording that the person chose.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",  # kept, and asked for again by its tag: another release is seen at once
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One file of the page."""
+
+    body: bytes
+    media_type: str
+    charset: str | None
+    etag: str
+
+
+FILES: web.AppKey[Mapping[str, File]] = web.AppKey("files")
+"""The page's files by name."""
+
+
+def load_files() -> dict[str, File]:
+    """Read every file of the page, some 100 kB in all."""
+    folder = files("gateway") / "console"
+    return {each.name: _file(each.name, each.read_bytes()) for each in folder.iterdir() if each.is_file()}
+
+
+async def page(request: web.Request) -> web.Response:
+    """Answer `GET /`."""
+    return _answer(request, _PAGE)
+
+
+async def file(request: web.Request) -> web.Response:
+    """Answer `GET /console/{file}`."""
+    return _answer(request, request.match_info["file"])
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    """Add the page and its files."""
+    router.add_get("/", page)
+    router.add_get("/console/{file}", file)
+
+
+def _answer(request: web.Request, name: str) -> web.Response:
+    """Answer with a file, or 304 where the browser has it."""
+    found = request.config_dict[FILES].get(name)
+    if found is None:
+        raise not_found(f"{request.path[:120]} is not served here")
+    etag = ETag(value=found.etag)
+    if etag in (request.if_none_match or ()):
+        answer = web.Response(status=304, headers=_HEADERS)
+    else:
+        answer = web.Response(body=found.body, content_type=found.media_type, charset=found.charset, headers=_HEADERS)
+    answer.etag = etag
+    return answer
+
+
+def _file(name: str, body: bytes) -> File:
+    suffix = PurePath(name).suffix
+    return File(
+        body=body,
+        media_type=_TYPES[suffix],
+        charset="utf-8" if suffix in _TEXT else None,
+        etag=sha256(body).hexdigest()[:32],
+    )
