@@ -393,7 +393,7 @@ async def test_the_end_does_not_wait_for_a_collector_that_hangs() -> None:
                 assert (await served.post()).status == 200
                 clock = asyncio.get_running_loop().time
                 began = clock()
-            assert clock() - began < 5
+            assert clock() - began < 8, "a batch has ten seconds, and the library's end thirty"
     assert "traces_cut_off" in [line["event"] for line in lines]
 
 

@@ -159,6 +159,7 @@ async def test_a_mistake_of_ours_is_500_without_its_words(error: Exception, serv
             assert "secret" not in str(told)
     assert [line["event"] for line in lines] == ["unexpected", "request"]
     assert {line["request_id"] for line in lines} == {told["request_id"]}
+    assert lines[-1]["cause"].startswith(f"{type(error).__name__} at ")
     await runner.cleanup()
 
 
