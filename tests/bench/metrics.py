@@ -25,8 +25,8 @@ from tests.bench.relay import BODY_BYTES, rate, started, wav
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 7
-SECONDS = 2.0
+ROUNDS = 20
+SECONDS = 1.0
 _STAGES = (Stage.RECEIVE, Stage.PROBE, Stage.CACHE, Stage.ATTEMPT, Stage.RENDER)
 _CALL = Attempt(deployment="hf/whisper", outcome="ok", seconds=0.3, audio_s=4.7)
 
