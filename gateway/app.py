@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -25,11 +24,12 @@ from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
 from gateway.dispatch.call import Call, CallWatch, is_own
-from gateway.dispatch.checks import SAMPLE_S, Checks
+from gateway.dispatch.checks import Checks
 from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
+from gateway.engines import load_here
 from gateway.fleet import Fleet, build_local, build_routes, queues
 from gateway.intake.fetch import Fetcher
 from gateway.intake.fetch import new_session as new_fetching_session
@@ -39,15 +39,13 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import SpoolBudget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
-from gateway.logs import LOG
 from gateway.metrics import Exposition, Metrics, exposed, shown_now
-from gateway.observe import CURRENT, Observed, exemplar
+from gateway.observe import exemplar
 from gateway.reload import Reloader
 from gateway.state import State
-from gateway.stores.usage import CHECKS
+from gateway.witness import Witness
 from providers.audio.demux import Demuxer
 from providers.errands import Errands
-from providers.local.provider import LocalModel
 from providers.transport import new_session
 
 if TYPE_CHECKING:
@@ -56,10 +54,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from config.settings import AccountSettings, Settings
-    from gateway.dispatch.answers import Answer, Attempt
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
-    from providers.local.provider import Engine
     from providers.types import Account, Deployment
 
 
@@ -104,6 +100,9 @@ class Gateway:
         self.state = State(settings, self.metrics, self.health.clock, when_lost=lambda: self.settings.limits.when_lost)
         if self.state.tracer is not None:
             self.metrics.exemplar = exemplar
+        self.witness = Witness(
+            metrics=self.metrics, health=self.health, state=self.state, routes=lambda: self.service.routes
+        )
         self.flights = Flights(self.health.clock, self.drain, self.metrics.flight)
         self.watch = CallWatch(_TOLD_OF_TRACES[settings.tracing.propagate])
         self._session, self._fetching = new_session(), make_fetching()
@@ -148,7 +147,7 @@ class Gateway:
             self._beside.set()
 
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
-        yield Checks(lambda: self.dispatcher, self._check_failed, self._check_paid).watch()
+        yield Checks(lambda: self.dispatcher, self.witness.check_failed, self.witness.check_paid).watch()
         yield self.flights.carry()
         yield from self.state.work()
 
@@ -275,7 +274,7 @@ class Gateway:
                 on_standings=self.metrics.budgets.note,
             ),
             keyring=self.state.keyring,
-            book=self._book,
+            book=self.witness.paid,
         )
         return fleet, service
 
@@ -314,9 +313,9 @@ class Gateway:
             health=self.health,
             transcoder=self.transcoder,
             hears_speech=partial(self.speech.speech_at_least, seconds=_DOUBTED_FROM_S),
-            on_attempt=self._count_attempt,
-            on_failover=self._count_failover,
-            on_hedge=self._count_hedge,
+            on_attempt=self.witness.attempt,
+            on_failover=self.witness.failover,
+            on_hedge=self.witness.hedge,
             reliability=settings.reliability,
             clock=self.health.clock,
             chance=Random(),  # noqa: S311 - it spreads load, it keeps no secret
@@ -329,39 +328,6 @@ class Gateway:
             today=lambda: datetime.now(UTC).date(),
         )
 
-    def _check_failed(self, deployment: Deployment, error: Exception) -> None:
-        LOG.error("check_failed", exc_info=error, extra={"fields": {"deployment": self.health.label(deployment)}})
-
-    def _check_paid(self, answer: Answer) -> None:
-        """Write down what a check cost; most cost nothing."""
-        models = (name for name, route in self.routes.by_model.items() if answer.deployment in route.deployments)
-        checked = Observed(request_id=uuid4().hex, started=self.health.clock(), front="check", caller=CHECKS)
-        checked.model, checked.audio_s = next(models, "other"), SAMPLE_S
-        checked.answered(answer, self.health.label)
-        if checked.cost_usd:
-            self._book(checked, "200")
-
-    def _book(self, observed: Observed, outcome: str) -> None:
-        """Write down what was paid beside the requests."""
-        self.metrics.paid(observed)
-        if self.state.ledger is not None:
-            self.state.ledger.note(observed, outcome, self.health.clock() - observed.started)
-
-    def _count_attempt(self, deployment: Deployment, attempt: Attempt) -> None:
-        label, observed = self.health.label(deployment), CURRENT.get()
-        self.metrics.attempt(label, attempt)
-        if observed is None:  # a check of the gateway's own
-            return
-        if self.state.tracer is not None:
-            self.state.tracer.attempt(deployment, label, attempt, observed)
-        observed.tried(attempt)
-
-    def _count_failover(self, before: Deployment, after: Deployment, reason: str) -> None:
-        self.metrics.failover(self.health.label(before), self.health.label(after), reason)
-
-    def _count_hedge(self, deployment: Deployment, outcome: str) -> None:
-        self.metrics.hedge(self.health.label(deployment), outcome)
-
     def _watch(self) -> None:
         """Let the gauges read what they show when they are scraped."""
         self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
@@ -370,31 +336,9 @@ class Gateway:
         self.metrics.spool_limit_bytes.labels("disk").set_function(lambda: self.spool.disk_total)
         self.state.watch(self.metrics)
         self.metrics.watch_health(self.health.conditions)
-        self.metrics.watch_ways(self._ways)
+        self.metrics.watch_ways(self.witness.ways)
         self.metrics.local.watch(lambda: queues(self.fleet.local.values()))
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
-
-    def _ways(self) -> Iterator[tuple[str, str]]:
-        """Yield each model with each of its deployments, by the names that metrics call them."""
-        for model, route in self.routes.by_model.items():
-            for deployment in route.deployments:
-                yield model, self.health.label(deployment)
-
-
-def load_here(deployment: Deployment, account: AccountSettings, *, on_batch: Callable[[str, int], None]) -> LocalModel:
-    """Return a local model in this process, not yet loaded."""
-    return LocalModel(deployment.native_model, partial(load_engine, account), made_for=account, on_batch=on_batch)
-
-
-def load_engine(account: AccountSettings, native_model: str) -> Engine:
-    """Load a local model. Raises ModelMissing, also where the engine is not installed."""
-    from providers.local.models import ModelMissing  # noqa: PLC0415 - an optional extra
-
-    try:
-        from providers.local.faster_whisper import FasterWhisper  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ModelMissing('local models need an extra: pip install "asr-gateway[local]", or [demo]') from error
-    return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
 
 
 async def _left(over: Iterable[Fleet], gone: Iterable[LocalBackend]) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from config.catalog import load_catalog
 from config.settings import AccountSettings
-from gateway.app import load_engine
+from gateway.engines import load_engine
 from providers.emulators.ear import DigestEar, Emulation, LocalEar
 from providers.local.models import EMBEDDED, ModelMissing
 from providers.local.provider import NAME as LOCAL

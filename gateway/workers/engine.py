@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from config.catalog import load_catalog
 from config.settings import BadConfiguration
-from gateway.app import load_here, spool_budget
+from gateway.app import spool_budget
+from gateway.engines import load_here
 from gateway.fleet import build_local, build_routes, queues
 from gateway.intake.spool import Spool
 from gateway.logs import HTTP, event
