@@ -15,7 +15,18 @@ from config.reliability import Strategy
 from gateway.api.ratelimit import policy_field, standing_field, told
 from gateway.dispatch.charge import charges_of, total
 from gateway.dispatch.routes import WILDCARD, cost_of
-from gateway.policies.limits import Budget, Correction, Demand, Denied, Granted, Kind, Rules, Scope, rules_of
+from gateway.policies.limits import (
+    Budget,
+    Correction,
+    Demand,
+    Denied,
+    Granted,
+    Kind,
+    Rules,
+    Scope,
+    rules_of,
+    standings_after,
+)
 from gateway.problems import Problem
 from gateway.stages import Stage, timed
 from gateway.stores.usage import NOT_PAID
@@ -156,8 +167,11 @@ class Admission:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return what the caller is told of its limits; nothing where it has none."""
-        return headers_of(self._charge.granted.standings) if self._charge else {}
+        """Return what the caller is told of its limits once it is answered; nothing where it has none."""
+        if self._charge is None:
+            return {}
+        correction = _correction(self._charge, *self._unused(self._charge, None))
+        return headers_of(standings_after(self._charge.granted.standings, correction))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

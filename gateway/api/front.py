@@ -61,6 +61,10 @@ class Front(Protocol):
     name: str
     shape: Shape
 
+    def named(self, request: web.Request) -> str:
+        """Return the model that the path names; empty where the body does."""
+        ...
+
     def read(self, request: web.Request, upload: Upload) -> Asked:
         """Parse. Raises Problem."""
         ...
@@ -118,6 +122,8 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
 
     async def handle(request: web.Request) -> web.StreamResponse:
         request[OBSERVED].front = front.name
+        if model := front.named(request):
+            request[OBSERVED].model = _known(request[SERVICE].routes, model)
         limiting = request[SERVICE].limiting
         async with limiting.of(request, request[CALLER], request[OBSERVED]) as admission:
             return await run(request, admission)
@@ -132,7 +138,7 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             observed.upload_bytes = upload.content.size_bytes
             asked = front.read(request, upload)
             route = _route(service.routes, asked, request[CALLER])
-            observed.model = asked.model if asked.model in service.routes.by_model else "other"
+            observed.model = _known(service.routes, asked.model)
             left_s = await service.intake.fetch(upload, how.timeout_s)
             observed.upload_bytes = upload.content.size_bytes
             with timed(Stage.PROBE):
@@ -155,6 +161,11 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
         return response
 
     return handle
+
+
+def _known(routes: Routes, model: str) -> str:
+    """Return a model as logs, metrics and the ledger know it: whatever callers make up is one name."""
+    return model if model in routes.by_model else "other"
 
 
 @contextmanager

@@ -42,12 +42,16 @@ class HuggingFace:
     def __init__(self, *, adapter: str | None = None) -> None:
         self._adapter = adapter
 
+    def named(self, request: web.Request) -> str:
+        return request.match_info.get("model", "").removesuffix("/").removesuffix(PIPELINE).strip("/")
+
     def read(self, request: web.Request, upload: Upload) -> Asked:
         for name, value in upload.document.items():
             if name not in _BESIDE_THE_AUDIO and value is not None:
                 raise unknown_parameter(name, ("inputs", *sorted(_BESIDE_THE_AUDIO)))
         given = {**query_parameters(request), **from_fields(upload.fields), **upload.document}
-        model = _model(request, given.pop("model", None))
+        named = given.pop("model", None)
+        model = self.named(request) or _model(request, named)
         given.pop("options", None)  # wait_for_model, use_cache: of a server that had to load its models
         nested = as_object(given.pop("parameters", None), "parameters")
         return Asked(
@@ -117,10 +121,7 @@ def _account(request: web.Request) -> str | None:
 
 
 def _model(request: web.Request, named: object) -> str:
-    """Return the model of the path, of the body, or the default one. Raises Problem."""
-    model = request.match_info.get("model", "").removesuffix("/").removesuffix(PIPELINE).strip("/")
-    if model:
-        return model
+    """Return the model of the body, or the default one. Raises Problem."""
     if named is not None and not isinstance(named, str):
         raise bad_request("model: expected a string", param="model")
     default = named or request[SERVICE].routes.default_model

@@ -43,6 +43,9 @@ class FalAi:
     name = "fal-ai"
     shape = Shape(json_path=("audio_url",), raw=False)
 
+    def named(self, request: web.Request) -> str:
+        return _named(request, self.name)
+
     def read(self, request: web.Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **upload.document}
         fields.update(as_object(fields.pop("parameters", None), "parameters"))
@@ -70,6 +73,9 @@ class Replicate:
 
     name = "replicate"
     shape = Shape(json_path=("input", "audio"), raw=False)
+
+    def named(self, request: web.Request) -> str:
+        return _named(request, self.name)
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **upload.document}
@@ -101,6 +107,10 @@ class OpenAILike:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def named(self, request: web.Request) -> str:
+        del request
+        return ""
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **from_fields(upload.fields)}
@@ -169,6 +179,11 @@ def _asked(request: web.Request, adapter: str, native: str, fields: Mapping[str,
         options = {adapter: _merged(nested, {name: fields[name] for name in own})}
         parameters = replace(parameters, provider_options={**parameters.provider_options, **options})
     return Asked(model=_canonical(request, adapter, native), parameters=parameters, native_adapter=adapter)
+
+
+def _named(request: web.Request, adapter: str) -> str:
+    native = request.match_info.get("model")
+    return _canonical(request, adapter, native) if native else ""
 
 
 def _merged(nested: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:

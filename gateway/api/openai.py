@@ -57,6 +57,9 @@ class OpenAI:
         self.name = f"openai-{task}"
         self._task = task
 
+    def named(self, request: web.Request) -> str:
+        return request.match_info.get("model", "")
+
     def read(self, request: web.Request, upload: Upload) -> Asked:
         fields = _Fields([*upload.fields, *request.query.items()])
         formats = _FORMATS if self._task is Task.TRANSCRIBE else _TRANSLATION_FORMATS
@@ -64,7 +67,7 @@ class OpenAI:
         granularities = fields.choices("timestamp_granularities", _GRANULARITIES)
         if granularities and format_ != "verbose_json":
             raise _refused("timestamp_granularities", "only response_format verbose_json has a place for timestamps")
-        model = fields.model(request.match_info.get("model"))
+        model = fields.model(self.named(request))
         generation = fields.generation()
         parameters = Parameters(
             task=self._task,
@@ -144,7 +147,7 @@ class _Fields:
                 raise _refused(name, reason)
         self._left.pop("stream", None)
 
-    def model(self, of_path: str | None) -> str:
+    def model(self, of_path: str) -> str:
         """Read the model; one that stands in the path is the one meant."""
         model = of_path or self._one("model")
         self._left.pop("model", None)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from gateway.policies import gcra
 from gateway.policies.spend import Period
 
 if TYPE_CHECKING:
@@ -183,6 +184,22 @@ def rules_of(scope: Scope, name: str, limits: Limits) -> Rules:
 def budget_name(scope: Scope, name: str, period: Period) -> str:
     """Return the name of a budget's counter."""
     return f"{scope}:{name}:usd:{period}"
+
+
+def standings_after(standings: tuple[Standing, ...], correction: Correction) -> tuple[Standing, ...]:
+    """Return how rates and budgets stand once a correction has been made."""
+    units = {rate.name: units for rate, units in correction.rates}
+    units |= {budget.name: usd for budget, _, usd in correction.budgets}
+    return tuple(_after(each, units.get(each.rule.name, 0.0)) for each in standings)
+
+
+def _after(standing: Standing, units: float) -> Standing:
+    rule = standing.rule
+    if isinstance(rule, Budget):
+        return replace(standing, left=min(rule.usd, max(0.0, standing.left - units)))
+    ahead_s = gcra.corrected(standing.reset_s, 0.0, interval_s=rule.interval_s, units=units)
+    left = gcra.left(ahead_s, 0.0, interval_s=rule.interval_s, burst=rule.quota)
+    return replace(standing, left=left, reset_s=ahead_s)
 
 
 def undone(demand: Demand, granted: Granted) -> Correction:

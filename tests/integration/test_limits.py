@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from config.cache import Cache
 from config.limits import GatewayLimits, Limits
 from config.settings import Auth
 from config.usage import Usage
@@ -187,6 +188,32 @@ async def test_who_leaves_gives_its_place_back_and_not_what_was_begun(limit: dic
             up.called.clear()
             await up.called.wait()
             told.cancel()
+
+
+async def test_a_hit_is_told_what_is_true_after_it() -> None:
+    """Of audio and money it uses nothing, and is not told otherwise; it is a request."""
+    own = {"requests_per_minute": 10, "audio_seconds_per_day": 1000, "usd_per_day": 10}
+    async with faulty(HEARD) as up:
+        chosen = limited(up, own=own, usd_per_minute=6).model_copy(update={"cache": Cache()})
+        async with serving(chosen) as served:
+            told = [await ask(served) for _ in range(3)]
+    assert [each.headers["X-Gateway-Cache"] for each in told] == ["miss", "hit", "hit"]
+    assert [left(each, "requests") for each in told] == [9, 8, 7]
+    assert [left(each, "audio-seconds-per-day") for each in told] == [990, 990, 990]
+    assert [left(each, "budget-per-day") for each in told] == [900, 900, 900]
+
+
+async def test_who_is_refused_is_booked_under_the_model_it_named() -> None:
+    """In the path, before the body is read, or in the body, where it was read."""
+    async with faulty(HEARD) as up, serving(limited(up, model={"requests_per_minute": 1}), **BEARER) as served:
+        told = [await served.openai(TEN_S) for _ in range(2)]
+        assert (told[1].status, served.line_of(told[1])["model"]) == (429, MODEL)
+    async with faulty(HEARD) as up, serving(limited(up, own={"requests_per_minute": 1}), **BEARER) as served:
+        told = [await ask(served), await ask(served), await served.openai(TEN_S)]
+        assert [each.status for each in told] == [200, 429, 429]
+        assert [served.line_of(each)["model"] for each in told] == [MODEL, MODEL, ""]
+        unknown = await served.post("/models/nobody/knows-it", TEN_S)
+        assert (unknown.status, served.line_of(unknown)["model"]) == (429, "other")
 
 
 async def test_a_refused_upload_is_not_read() -> None:

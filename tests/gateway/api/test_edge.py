@@ -189,7 +189,7 @@ async def test_requests_are_counted_by_what_they_were(served: Served) -> None:
     await ask(served, "GET", "/health/live")
     counted = samples(served.gateway)
     assert counted[f"asr_requests_total{{front=hf,model={MODEL},status=200}}"] == 1
-    assert counted["asr_requests_total{front=hf,model=none,status=404}"] == 1
+    assert counted["asr_requests_total{front=hf,model=other,status=404}"] == 1
     assert counted["asr_requests_total{front=ops,model=none,status=200}"] == 1
     assert counted[f"asr_audio_seconds_total{{model={MODEL}}}"] == pytest.approx(13.69)
     assert counted["asr_upload_bytes_sum{}"] == 2 * len(WAV)

@@ -19,7 +19,9 @@ from gateway.policies.limits import Correction, Demand, Denied, Granted, Kind, R
 from gateway.policies.spend import Period, window_of
 from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.limits_redis import SharedLimits
+from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore
+from gateway.stores.redis_cache import Look, RedisCache, Where
 from tests.redis_server import RedisServer, redis_server
 
 if TYPE_CHECKING:
@@ -211,6 +213,66 @@ async def test_who_leaves_while_it_asks_has_no_place() -> None:
             await asking
         server.thaw()
         await taken(limits, demand(of, lease="b"))
+
+
+@pytest.mark.parametrize("heard", ["in time", "never"])
+async def test_who_leaves_while_it_asks_has_taken_nothing(heard: str) -> None:
+    """Where the answer comes it is known what to give back; where none does, the places at least come back."""
+    of = rules(**EVERYTHING)
+    async with redis_server() as server, limits_at(server.url, timeout_s=5.0 if heard == "in time" else 0.2) as limits:
+        server.freeze()
+        asking = asyncio.get_running_loop().create_task(limits.take_and_look(demand(of, audio_s=100, usd=1), look()))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        if heard == "in time":
+            await asyncio.sleep(0.05)
+            server.thaw()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        server.thaw()
+        while limits._waiting or limits._leaving:  # noqa: ASYNC110 - sent beside the requests
+            await asyncio.sleep(0.001)
+        granted = await taken(limits, demand(of, lease="b"))
+        if heard == "in time":
+            assert [each.left for each in granted.standings] == pytest.approx([29, 4000, 9000, 2, 3], abs=0.1)
+        async with server.client() as client:
+            assert await client.zrange(f"asr:limits:{of.places[0].name}", 0, -1) == [b"b"]
+
+
+def look(key: str = "k", token: str = "t") -> Look:
+    store = SharedStore(Redis(url=SecretStr("redis://127.0.0.1:1/0")), lambda _: None)
+    cache = RedisCache(store, MemoryCache(1000, lambda: 0.0))
+    return cache.looking(key, fresh_s=60.0, token=token, lease_s=5.0)
+
+
+async def test_what_is_granted_has_been_looked_for_and_what_is_refused_has_not() -> None:
+    asked = demand(rules(requests_per_minute=3))
+    async with redis_server() as server, limits_at(server.url) as limits, server.client() as client:
+        _, first = await limits.take_and_look(asked, look())
+        _, second = await limits.take_and_look(asked, look(token="u"))
+        assert first is not None
+        assert second is not None
+        assert (first.where, second.where, second.value) == (Where.LEAD, Where.FOLLOW, b"t")
+        name = look().keys[0]
+        await client.hset(name, mapping={"at": str(round(wall() * 1000)), "value": b"\x00\xff"})
+        _, third = await limits.take_and_look(asked, look())
+        assert third is not None
+        assert (third.where, third.value) == (Where.KEPT, b"\x00\xff")
+        refused, none = await limits.take_and_look(asked, look(key="another"))
+        assert isinstance(refused, Denied)
+        assert none is None
+        assert not await client.keys("asr:cache:{another}*")
+
+
+async def test_lost_it_has_seen_nothing_and_counts_alone() -> None:
+    asked = demand(rules(requests_per_minute=1))
+    async with redis_server() as server, limits_at(server.url) as limits:
+        await lost(limits, server)
+        granted, seen = await limits.take_and_look(asked, look())
+        assert isinstance(granted, Granted)
+        assert seen is not None
+        assert seen.where is Where.UNKNOWN
+        assert isinstance(await limits.take(asked), Denied)
 
 
 async def test_the_places_of_a_process_that_died_come_back() -> None:

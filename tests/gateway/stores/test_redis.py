@@ -1,16 +1,22 @@
-"""The shared store against a real Redis that is killed, frozen, filled and demoted."""
+"""The shared store against a real Redis that is killed, frozen, filled and demoted, and one that says: not here."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 
+from config.limits import Limits, WhenLost
 from config.stores import Redis
+from gateway.policies.limits import Demand, Denied, Granted, Scope, rules_of
+from gateway.stores.limits_memory import MemoryLimits
+from gateway.stores.limits_redis import SharedLimits
+from gateway.stores.memory_cache import MemoryCache
 from gateway.stores.redis import SharedStore, StoreLost
+from gateway.stores.redis_cache import RedisCache, Where
 from tests.redis_server import RedisServer, redis_server
 
 if TYPE_CHECKING:
@@ -149,3 +155,71 @@ async def test_more_requests_than_connections_wait_their_turn() -> None:
             asked = [group.create_task(store.run(lambda client: client.incr("n"))) for _ in range(50)]
         assert sorted(int(each.result()) for each in asked) == list(range(1, 51))
         await store.close()
+
+
+OF_ANOTHERS_TURN = [
+    "LOADING Redis is loading the dataset in memory",
+    "MOVED 3999 127.0.0.1:6381",
+    "CLUSTERDOWN Hash slot not served",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+]
+
+
+@asynccontextmanager
+async def replying(error: str) -> AsyncIterator[tuple[str, list[str]]]:
+    """Be a server that answers everything with an error; give its URL and the error, which may be taken out."""
+    errors = [error]
+    beside: set[asyncio.Task[None]] = set()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while parts := int((await reader.readuntil(b"\r\n"))[1:]):
+                for _ in range(parts):
+                    size = int((await reader.readuntil(b"\r\n"))[1:])
+                    await reader.readexactly(size + 2)
+                writer.write(f"-{errors[0]}\r\n".encode() if errors else b"+OK\r\n")
+        writer.close()
+
+    def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        beside.add(asyncio.get_running_loop().create_task(converse(reader, writer)))
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2", errors
+    finally:
+        server.close()
+        for each in beside:
+            each.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+@pytest.mark.parametrize("error", OF_ANOTHERS_TURN, ids=lambda error: error.split()[0])
+async def test_r5_one_that_sends_elsewhere_or_is_not_ready_is_lost_until_it_is(error: str) -> None:
+    """Each reply is any key's: what they say is of the server. Where it points to, nobody goes."""
+    told = Told()
+    async with replying(error) as (url, errors), store_of(url, told) as store, watched(store):
+        took_s = [await asks(store) for _ in range(3)]
+        assert max(took_s) < 1, "it hung"
+        assert told.changes == [True]
+        assert await asks(store) < 0.05, "what is lost is not asked"
+        errors.clear()
+        await told.wait_for([True, False])
+        assert await store.run(lambda client: client.set("a", b"1"))
+
+
+@pytest.mark.parametrize("error", OF_ANOTHERS_TURN, ids=lambda error: error.split()[0])
+async def test_r5_limits_and_cache_do_without_it(error: str) -> None:
+    clock = asyncio.get_running_loop().time
+    (rule,) = rules_of(Scope.KEY, "newsroom", Limits(requests_per_minute=2)).rates
+    demand = Demand(rates=((rule, 1),))
+    async with replying(error) as (url, _), store_of(url) as store:
+        limits = SharedLimits(store, MemoryLimits(clock, clock), clock, lambda: WhenLost.CLOSED)
+        cache = RedisCache(store, MemoryCache(10_000, clock))
+        async with asyncio.timeout(5):
+            answers = [await limits.take_and_look(demand, cache.looking("k", fresh_s=60.0)) for _ in range(3)]
+            await cache.put("k", b"v", 60.0)
+            kept = await cache.get("k")
+        assert [type(taken) for taken, _ in answers] == [Granted, Granted, Denied]
+        assert {seen.where for _, seen in answers if seen is not None} == {Where.UNKNOWN}
+        assert kept is not None
+        assert kept.value == b"v"
