@@ -70,6 +70,14 @@ class Server(Section):
     drain: SecondsOrNone = 30.0  # what is in flight then may finish
     max_in_flight: int = Field(4096, ge=1, le=100_000)  # requests at once; more are told to come back
     workers: int = Field(1, ge=1, le=256)  # processes that share the port
+    admin_port: int | None = Field(None, ge=0, le=65_535)  # status and metrics without a key; None: no such port
+    admin_host: str = "127.0.0.1"  # where only operators reach it
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Server:
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError(f"admin_port is {self.port}, which is port: callers would reach what is for operators")
+        return self
 
 
 class AuthMode(StrEnum):
@@ -98,7 +106,7 @@ class Key(Section):
 
 
 class Auth(Section):
-    """mode none is for loopback only."""
+    """mode none is for loopback only. In modes none and passthrough keys open what is for admins, and nothing else."""
 
     mode: AuthMode = AuthMode.NONE
     keys: tuple[Key, ...] = ()
@@ -113,8 +121,6 @@ class Auth(Section):
 
     @model_validator(mode="after")
     def _store_fits(self) -> Auth:
-        if self.store != "none" and self.mode is not AuthMode.KEYS:
-            raise ValueError(f"auth.store is {self.store}, but auth.mode is {self.mode}: its keys would open nothing")
         if (self.store == "sqlite") != (self.path is not None):
             raise ValueError("auth.path is the file of auth.store: sqlite; one was given without the other")
         return self

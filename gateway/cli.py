@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -20,6 +21,9 @@ from gateway.fleet import build_routes
 from gateway.keys_cli import keys
 from gateway.loop import run
 from providers.registry import PROVIDERS
+
+if TYPE_CHECKING:
+    from gateway.serve import Ports
 
 _CONFIG = click.option(
     "--config",
@@ -61,8 +65,7 @@ def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int |
         else:
             run(Parent(settings, read, announce).run())
     except CannotListen as error:
-        address = f"{settings.server.host}:{settings.server.port}"
-        raise click.ClickException(f"cannot listen on {address}: {error}") from error
+        raise click.ClickException(f"cannot listen on {error}") from error
     except DidNotStart as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -139,7 +142,7 @@ def explain(
 
 
 _URL = click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="A running gateway.")
-_KEY = click.option("--key", envvar="ASR_GATEWAY_KEY", help="An admin key, where keys are wanted.")
+_KEY = click.option("--key", envvar="ASR_GATEWAY_KEY", help="An admin key.", show_envvar=True)
 
 
 @main.group()
@@ -276,13 +279,14 @@ def _listening_at(settings: Settings, host: str | None, port: int | None) -> Set
     return settings
 
 
-def _announce(settings: Settings, missing: list[str], port: int) -> None:
+def _announce(settings: Settings, missing: list[str], ports: Ports) -> None:
     """Say where it listens, what it serves, and a line to paste."""
-    host = settings.server.host
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = _url_of(settings.server.host, ports.callers)
     if missing:
         click.echo("\n".join(missing), err=True)
     model = _first_model(settings)
+    if ports.admin is not None:
+        click.echo(f"Admin port: {_url_of(settings.server.admin_host, ports.admin)}", err=True)
     click.echo(f"asr-gateway listens on {url} with {len(settings.models)} models.", err=True)
     if _is_demonstration(settings):
         click.echo(
@@ -290,6 +294,10 @@ def _announce(settings: Settings, missing: list[str], port: int) -> None:
         )
     header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
     click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
+
+
+def _url_of(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_demonstration(settings: Settings) -> bool:

@@ -42,6 +42,11 @@ def digest_of(secret: str) -> str:
     return "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
 
 
+def is_over(key: Key, now: datetime) -> bool:
+    """Tell whether a key has expired."""
+    return key.expires is not None and key.expires <= now
+
+
 class NoStore(Exception):
     """There is no store, so that no key can be changed."""
 
@@ -83,6 +88,12 @@ class Keyring:
         return self._store is not None and self._revision is None
 
     @property
+    def has_admin(self) -> bool:
+        """Tell whether an admin's key opens anything now."""
+        now = self._now()
+        return any(key.role == "admin" and not is_over(key, now) for key in (*self._of_file, *self._stored.values()))
+
+    @property
     def of_file(self) -> tuple[Key, ...]:
         return self._of_file
 
@@ -106,8 +117,7 @@ class Keyring:
         for key in self._by_start.get(digest[:_START], ()):  # all of them, always: time tells nothing of which
             if hmac.compare_digest(key.hash, digest):
                 found = key
-        expired = found is not None and found.expires is not None and found.expires <= self._now()
-        return None if expired else found
+        return None if found is None or is_over(found, self._now()) else found
 
     async def watch(self) -> None:
         """Follow the store. Never returns."""

@@ -11,13 +11,13 @@ import msgspec
 from aiohttp import hdrs, web
 from pydantic import ValidationError
 
-from config.settings import AuthMode, Key, explain, refuse_uncounted
+from config.settings import Key, explain, refuse_uncounted
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
 from gateway.keyring import NameTaken, NoStore, NoSuchKey, TooManyKeys, digest_of, new_secret
 from gateway.logs import event
-from gateway.problems import Problem, bad_request, forbidden, not_found, stalled, too_large
+from gateway.problems import Problem, bad_request, not_found, stalled, too_large
 from gateway.stores.redis import StoreLost
 
 if TYPE_CHECKING:
@@ -66,14 +66,8 @@ async def revoke(request: web.Request) -> web.Response:
 
 
 def _keyring(request: web.Request) -> Keyring:
-    """Return the keys to an admin. Raises Problem 403.
-
-    In mode none everybody on this machine is taken for an admin, which is enough to have the operator's own file read
-    again, and not enough to give somebody a key: a key outlives the mode, and the machine.
-    """
+    """Return the keys to an admin. Raises Problem 403."""
     admin_only(request[CALLER])
-    if request[SERVICE].settings.auth.mode is AuthMode.NONE:
-        raise forbidden("keys are given out to an admin's key alone; auth.mode is none")
     return request[SERVICE].keyring
 
 

@@ -53,7 +53,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """Answer what is known of every deployment, to an admin."""
+    """Answer what is known of every deployment, to an admin or at the admin port."""
     admin_only(request[CALLER])
     return json_response(await request.config_dict[CONTROLS].status())
 
@@ -98,7 +98,7 @@ async def usage(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Answer in Prometheus' text format, to an admin."""
+    """Answer in Prometheus' text format, to an admin or at the admin port."""
     admin_only(request[CALLER])
     body = await request.config_dict[CONTROLS].metrics()
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from config.settings import Auth
 from config.stores import Redis
 from tests.asking import MODEL, WAV, Served, key, serving, settings
+from tests.program import OPERATOR, OPERATORS_KEY
 from tests.redis_server import redis_server
 
 if TYPE_CHECKING:
@@ -145,12 +146,21 @@ async def test_a_redis_that_dies_takes_no_key_along(emulate: Emulate) -> None:
             assert [line["event"] for line in served.lines if line["event"].startswith("keys_")] == ["keys_lost"]
 
 
-async def test_in_mode_none_nobody_is_given_a_key(emulate: Emulate) -> None:
-    """Everybody on the machine would be an admin."""
-    async with serving(settings({"up": await emulate("hf-inference")})) as served:
-        for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/a"), ("POST", "/a/rotate")):
-            assert (await ask(served, method, path, {"name": "a"}))[0] == 403
-        assert (await served.post(f"/models/{MODEL}")).status == 200
+async def test_in_mode_none_nobody_is_given_a_key_without_one(emulate: Emulate) -> None:
+    """Anybody on the machine could ask, and a key outlives the mode."""
+    for auth, expected in ((None, 401), (Auth(), 403)):
+        async with serving(settings({"up": await emulate("hf-inference")}, auth=auth)) as served:
+            for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/a"), ("POST", "/a/rotate")):
+                assert (await ask(served, method, path, {"name": "a"}))[0] == expected
+            assert (await served.post(f"/models/{MODEL}")).status == 200
+
+
+@pytest.mark.parametrize("mode", ["none", "passthrough"])
+async def test_a_stored_admins_key_is_one_in_every_mode(emulate: Emulate, tmp_path: Path, mode: str) -> None:
+    auth = Auth.model_validate({"mode": mode, "store": "sqlite", "path": tmp_path / "k", "keys": [OPERATORS_KEY]})
+    async with serving(settings({"up": await emulate("hf-inference")}, auth=auth)) as served:
+        _, made = await ask(served, "POST", "", {"name": "second", "role": "admin"}, OPERATOR)
+        assert (await ask(served, "GET", "", None, {"Authorization": f"Bearer {made['key']}"}))[0] == 200
 
 
 async def test_limits_that_each_worker_would_allow_in_full_are_refused(emulate: Emulate, tmp_path: Path) -> None:
