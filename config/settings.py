@@ -92,14 +92,26 @@ LabelName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 LabelValue = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{0,256}$")]
 
 
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class OldSecret(Section):
+    """What a key was before it was rotated: good beside the new one for a while."""
+
+    hash: Digest
+    until: Moment
+
+
 class Key(Section):
     """One caller's key, known by its hash alone."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
     role: Literal["caller", "admin"] = "caller"
-    hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    hash: Digest
+    old: OldSecret | None = None  # since it was rotated
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
     limits: Limits = UNLIMITED
+    created: Moment | None = None
     expires: Moment | None = None  # from then on it is as unknown as any other; a day alone is its last second, in UTC
     # The operator's own notes, told wherever keys are listed.
     labels: dict[LabelName, LabelValue] = Field({}, max_length=32)

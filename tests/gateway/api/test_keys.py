@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,9 @@ async def test_a_key_from_its_making_to_its_end(served: Served) -> None:
     assert (status, made["name"], made["expires"]) == (201, "desk", "9999-12-31T23:59:59Z")
     first = made["key"]
     assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 200
-    status, rotated = await ask(served, "POST", "/desk/rotate")
-    assert status == 200
+    assert made["created"] is not None
+    status, rotated = await ask(served, "POST", "/desk/rotate", {"overlap_s": 0})
+    assert (status, rotated["old_secret_until"]) == (200, None)
     assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 401
     assert (await served.post(body=WAV, Authorization=f"Bearer {rotated['key']}")).status == 200
     assert await ask(served, "DELETE", "/desk") == (204, {})
@@ -61,6 +63,32 @@ async def test_a_key_from_its_making_to_its_end(served: Served) -> None:
     events = [(line["event"], line["key"], line["by"]) for line in served.lines if line["event"].startswith("key_")]
     assert events == [(f"key_{what}", "desk", "boss") for what in ("made", "rotated", "revoked")]
     assert "hf_gw_" not in str(served.lines)
+
+
+@pytest.mark.parametrize(("body", "overlap_s"), [(None, 3600), ({}, 3600), ({"overlap_s": 60.5}, 60.5)])
+async def test_a_rotated_keys_old_secret_is_good_for_a_while(served: Served, body: Any, overlap_s: float) -> None:
+    """For an hour unless told; the end of the key is the end of both."""
+    first = (await ask(served, "POST", "", {"name": "desk"}))[1]["key"]
+    before = datetime.now(UTC)
+    _, rotated = await ask(served, "POST", "/desk/rotate", body)
+    until = datetime.fromisoformat(rotated["old_secret_until"])
+    assert timedelta(seconds=overlap_s - 1) <= until - before <= timedelta(seconds=overlap_s + 30)
+    listed = (await ask(served, "GET", ""))[1]["keys"][-1]
+    assert (listed["name"], listed["old_secret_until"]) == ("desk", rotated["old_secret_until"])
+    for status in (200, 401):
+        for secret in (first, rotated["key"]):
+            assert (await served.post(body=WAV, Authorization=f"Bearer {secret}")).status == status
+        await ask(served, "DELETE", "/desk")
+
+
+@pytest.mark.parametrize(
+    "body", [{"overlap_s": -1}, {"overlap_s": 30 * 86_400 + 1}, {"overlap_s": "x"}, {"overlap": 1}]
+)
+async def test_what_is_no_overlap_changes_nothing(served: Served, body: Any) -> None:
+    first = (await ask(served, "POST", "", {"name": "desk"}))[1]["key"]
+    status, told = await ask(served, "POST", "/desk/rotate", body)
+    assert (status, told["type"], told["param"]) == (422, "invalid-parameter", next(iter(body)))
+    assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 200
 
 
 async def test_a_list_has_neither_keys_nor_hashes(served: Served) -> None:
@@ -83,7 +111,9 @@ async def test_a_list_has_neither_keys_nor_hashes(served: Served) -> None:
         ({"name": "a b"}, 422, "invalid-parameter", "name"),
         ({"name": "a", "rol": "admin"}, 422, "invalid-parameter", "rol"),
         ({"name": "a", "expires": "soon"}, 422, "invalid-parameter", "expires"),
+        ({"name": "a", "expires": "2020-01-01"}, 422, "invalid-parameter", "expires"),
         ({"name": "a", "hash": "sha256:" + "0" * 64}, 400, "bad-request", "hash"),
+        ({"name": "a", "old": {"hash": "sha256:" + "0" * 64, "until": "9999-12-31"}}, 400, "bad-request", "old"),
         ([], 400, "bad-request", None),
         ({"name": "boss"}, 409, "key-exists", None),
         ({"name": "x" * 70_000}, 413, "too-large", None),
@@ -113,7 +143,7 @@ async def test_without_a_store_the_file_is_where_keys_end(emulate: Emulate) -> N
     async with with_keys(await emulate("hf-inference")) as served:
         assert [each["name"] for each in (await ask(served, "GET", ""))[1]["keys"]] == ["boss", "newsroom"]
         for method, path in (("POST", ""), ("DELETE", "/boss"), ("POST", "/boss/rotate")):
-            status, told = await ask(served, method, path, {"name": "a"})
+            status, told = await ask(served, method, path, None if path else {"name": "a"})
             assert (status, told["type"]) == (409, "no-key-store")
 
 
