@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from config.cache import Cache, CacheStore
+from config.faults import in_words
 from config.fetch import Fetch
 from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
 from config.price import Price
@@ -32,6 +33,8 @@ from config.usage import Usage, UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pydantic_core import ErrorDetails
 
 ENV_PREFIX = "ASR_GATEWAY_"
 MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
@@ -362,7 +365,7 @@ def load(path: Path | None) -> Settings:
 
 def explain(error: ValidationError) -> str:
     """Say each fault in a line: where, what, and the nearest valid name. Values are left out: one may be a secret."""
-    return "\n".join(_line(each["loc"], each["type"], each["msg"]) for each in error.errors(include_input=False))
+    return "\n".join(map(_line, error.errors(include_input=False, include_url=False)))
 
 
 def refuse_open_door(settings: Settings) -> None:
@@ -454,11 +457,13 @@ def _with_variables(value: Any, where: str, environ: Mapping[str, str]) -> Any: 
     return value
 
 
-def _line(location: tuple[int | str, ...], kind: str, message: str) -> str:
+def _line(fault: ErrorDetails) -> str:
+    location = fault["loc"]
     where = ".".join(map(str, location))
-    if kind == "extra_forbidden":
+    if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key{_nearest(str(location[-1]), _names_at(location[:-1]))}"
-    return f"{where}: {message.removeprefix('Value error, ')}" if where else message.removeprefix("Value error, ")
+    words = in_words(fault["type"], fault.get("ctx", {}), fault["msg"])
+    return f"{where}: {words}" if where else words
 
 
 def _names_at(location: tuple[int | str, ...]) -> Iterable[str]:

@@ -197,7 +197,7 @@ def status(url: str, key: str | None, *, as_json: bool) -> None:
     show_default=True,
     help="What to write.",
 )
-@click.option("--raw", is_flag=True, help="Every row, as CSV, instead of sums.")
+@click.option("--raw", is_flag=True, help="Every row instead of sums: as CSV, or JSON lines with --format json.")
 def usage(config_file: Path | None, *, by: str, since: str, until: str | None, format_: str, raw: bool) -> None:
     """Show what was used and what it cost: requests, seconds of audio, US dollars.
 
@@ -206,7 +206,7 @@ def usage(config_file: Path | None, *, by: str, since: str, until: str | None, f
     It is read where the gateway writes it (`usage` in the configuration), whether one runs or not.
     """
     from gateway.stores.usage_query import read_by, read_period  # noqa: PLC0415 - other commands need none of it
-    from gateway.usage import sums_of, write_rows  # noqa: PLC0415 - other commands need none of it
+    from gateway.usage import sums_of, write_json_lines, write_rows  # noqa: PLC0415 - other commands need none of it
 
     settings = _settings(config_file)
     try:
@@ -214,7 +214,8 @@ def usage(config_file: Path | None, *, by: str, since: str, until: str | None, f
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if raw:
-        run(write_rows(settings, period, sys.stdout))
+        write = write_json_lines if format_ == "json" else write_rows
+        run(write(settings, period, sys.stdout))
     else:
         click.echo(run(sums_of(settings, names, period, format_)))
 

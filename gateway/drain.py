@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 class Drain:
@@ -17,12 +17,23 @@ class Drain:
         self._timeouts: set[asyncio.Timeout] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._aside = 0
         self.is_draining = False
         self.is_cutting = False
 
     @property
     def in_flight(self) -> int:
-        return len(self._timeouts)
+        """Return how many requests are being answered, without those that only ask how it is."""
+        return len(self._timeouts) - self._aside
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave a request out of the count while it is answered; it is waited for like any other."""
+        self._aside += 1
+        try:
+            yield
+        finally:
+            self._aside -= 1
 
     @asynccontextmanager
     async def cut(self) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -118,7 +119,8 @@ class Edge:
         if _is_work(request) and self._drain.in_flight >= settings.server.max_in_flight:
             raise overloaded("the gateway is")
         async with self._drain.cut():
-            return await handler(request)
+            with nullcontext() if _is_work(request) else self._drain.aside():
+                return await handler(request)
 
     def _add_headers(
         self, request: web.Request, response: web.StreamResponse, observed: Observed, seconds: float

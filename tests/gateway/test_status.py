@@ -44,7 +44,7 @@ async def test_a_parked_deployment_is_shown_with_its_reason(emulate: Emulate) ->
         _, as_json = await run("--url", served.url, "--json")
     assert code == 0
     lines = said.splitlines()
-    assert lines[0] == "degraded, 1 requests in flight"
+    assert lines[0] == "degraded, 0 requests in flight"
     assert lines[1].split() == ["DEPLOYMENT", "STATE", "WHY", "AGAIN", "IN", "IN", "FLIGHT", "WAITING", "S", "PER", "S"]
     assert lines[2].split()[:3] == ["first/whisper", "parked", "quota"]
     assert 200 < float(lines[2].split()[3]) <= 300
