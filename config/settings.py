@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from config.cache import Cache, CacheStore
+from config.faults import in_words
 from config.fetch import Fetch
 from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
 from config.price import Price
@@ -33,6 +34,8 @@ from config.usage import Usage, UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pydantic_core import ErrorDetails
 
 ENV_PREFIX = "ASR_GATEWAY_"
 MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
@@ -71,6 +74,14 @@ class Server(Section):
     drain: SecondsOrNone = 30.0  # what is in flight then may finish
     max_in_flight: int = Field(4096, ge=1, le=100_000)  # requests at once; more are told to come back
     workers: int = Field(1, ge=1, le=256)  # processes that share the port
+    admin_port: int | None = Field(None, ge=0, le=65_535)  # status and metrics without a key; None: no such port
+    admin_host: str = "127.0.0.1"  # where only operators reach it
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Server:
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError(f"admin_port is {self.port}, which is port: callers would reach what is for operators")
+        return self
 
 
 class AuthMode(StrEnum):
@@ -85,21 +96,33 @@ LabelName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 LabelValue = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{0,256}$")]
 
 
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class OldSecret(Section):
+    """What a key was before it was rotated: good beside the new one for a while."""
+
+    hash: Digest
+    until: Moment
+
+
 class Key(Section):
     """One caller's key, known by its hash alone."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$")  # whose it is; it stands in logs and in the ledger
     role: Literal["caller", "admin"] = "caller"  # an admin may ask /metrics, /status and /admin/* too
-    hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # of the key, which is kept nowhere
+    hash: Digest  # of the key, which is kept nowhere
+    old: OldSecret | None = None  # the secret before it was rotated, while that is still good
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
     limits: Limits = UNLIMITED
+    created: Moment | None = None
     expires: Moment | None = None  # from then on it is as unknown as any other; a day alone is its last second, in UTC
     # The operator's own notes, told wherever keys are listed.
     labels: dict[LabelName, LabelValue] = Field({}, max_length=32)
 
 
 class Auth(Section):
-    """mode none is for loopback only."""
+    """mode none is for loopback only. In modes none and passthrough keys open what is for admins, and nothing else."""
 
     mode: AuthMode = AuthMode.NONE  # who may call
     keys: tuple[Key, ...] = ()  # known from the start; `asr-gateway keys new` writes an entry
@@ -114,8 +137,6 @@ class Auth(Section):
 
     @model_validator(mode="after")
     def _store_fits(self) -> Auth:
-        if self.store != "none" and self.mode is not AuthMode.KEYS:
-            raise ValueError(f"auth.store is {self.store}, but auth.mode is {self.mode}: its keys would open nothing")
         if (self.store == "sqlite") != (self.path is not None):
             raise ValueError("auth.path is the file of auth.store: sqlite; one was given without the other")
         return self
@@ -346,7 +367,7 @@ def load(path: Path | None) -> Settings:
 
 def explain(error: ValidationError) -> str:
     """Say each fault in a line: where, what, and the nearest valid name. Values are left out: one may be a secret."""
-    return "\n".join(_line(each["loc"], each["type"], each["msg"]) for each in error.errors(include_input=False))
+    return "\n".join(map(_line, error.errors(include_input=False, include_url=False)))
 
 
 def refuse_open_door(settings: Settings) -> None:
@@ -438,11 +459,13 @@ def _with_variables(value: Any, where: str, environ: Mapping[str, str]) -> Any: 
     return value
 
 
-def _line(location: tuple[int | str, ...], kind: str, message: str) -> str:
+def _line(fault: ErrorDetails) -> str:
+    location = fault["loc"]
     where = ".".join(map(str, location))
-    if kind == "extra_forbidden":
+    if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key{_nearest(str(location[-1]), _names_at(location[:-1]))}"
-    return f"{where}: {message.removeprefix('Value error, ')}" if where else message.removeprefix("Value error, ")
+    words = in_words(fault["type"], fault.get("ctx", {}), fault["msg"])
+    return f"{where}: {words}" if where else words
 
 
 def _names_at(location: tuple[int | str, ...]) -> Iterable[str]:

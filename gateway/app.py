@@ -17,9 +17,10 @@ from config.settings import BadConfiguration
 from config.tracing import Propagate
 from gateway.api import console, hf, ops
 from gateway.api.admission import Limiting
+from gateway.api.auth import enter, enter_admin_port
 from gateway.api.edge import Edge, middleware, not_noted
 from gateway.api.front import CATALOG, Service
-from gateway.api.paths import add_routes
+from gateway.api.paths import add_operator_routes, add_routes
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from config.settings import AccountSettings, Settings
+    from gateway.api.edge import Door
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
     from providers.types import Account, Deployment
@@ -234,15 +236,25 @@ class Gateway:
 
     def web_app(self) -> web.Application:
         """Return the application with every route."""
+        app = self._app(enter)
+        app[console.FILES] = console.load_files()
+        add_routes(app.router)
+        return app
+
+    def admin_app(self) -> web.Application:
+        """Return the application with the routes of the admin port."""
+        app = self._app(enter_admin_port)
+        add_operator_routes(app.router)
+        return app
+
+    def _app(self, door: Door) -> web.Application:
         on_end = self.state.ledger.note if self.state.ledger is not None else not_noted
-        edge = Edge(lambda: self.service, self.metrics, self.drain, on_end, self.state.tracer)
+        edge = Edge(lambda: self.service, self.metrics, self.drain, door, on_end, self.state.tracer)
         app = web.Application(middlewares=[middleware(edge)])
         app[CATALOG] = self.catalog
         app[ops.READINESS] = self.status
         app[ops.CONTROLS] = self.controls
         app[ops.LEDGER] = self.state.ledger
-        app[console.FILES] = console.load_files()
-        add_routes(app.router)
         return app
 
     def _built(self, settings: Settings, loaded: Mapping[str, LocalBackend]) -> tuple[Fleet, Service]:

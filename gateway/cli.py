@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -21,6 +22,9 @@ from gateway.keys_cli import keys
 from gateway.loop import run
 from gateway.notify import READY, notify
 from providers.registry import PROVIDERS
+
+if TYPE_CHECKING:
+    from gateway.serve import Ports
 
 _CONFIG = click.option(
     "--config",
@@ -62,8 +66,7 @@ def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int |
         else:
             run(Parent(settings, read, announce).run())
     except CannotListen as error:
-        address = f"{settings.server.host}:{settings.server.port}"
-        raise click.ClickException(f"cannot listen on {address}: {error}") from error
+        raise click.ClickException(f"cannot listen on {error}") from error
     except DidNotStart as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -140,7 +143,7 @@ def explain(
 
 
 _URL = click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="A running gateway.")
-_KEY = click.option("--key", envvar="ASR_GATEWAY_KEY", help="An admin key, where keys are wanted.")
+_KEY = click.option("--key", envvar="ASR_GATEWAY_KEY", help="An admin key.", show_envvar=True)
 
 
 @main.group()
@@ -195,7 +198,7 @@ def status(url: str, key: str | None, *, as_json: bool) -> None:
     show_default=True,
     help="What to write.",
 )
-@click.option("--raw", is_flag=True, help="Every row, as CSV, instead of sums.")
+@click.option("--raw", is_flag=True, help="Every row instead of sums: as CSV, or JSON lines with --format json.")
 def usage(config_file: Path | None, *, by: str, since: str, until: str | None, format_: str, raw: bool) -> None:
     """Show what was used and what it cost: requests, seconds of audio, US dollars.
 
@@ -204,7 +207,7 @@ def usage(config_file: Path | None, *, by: str, since: str, until: str | None, f
     It is read where the gateway writes it (`usage` in the configuration), whether one runs or not.
     """
     from gateway.stores.usage_query import read_by, read_period  # noqa: PLC0415 - other commands need none of it
-    from gateway.usage import sums_of, write_rows  # noqa: PLC0415 - other commands need none of it
+    from gateway.usage import sums_of, write_json_lines, write_rows  # noqa: PLC0415 - other commands need none of it
 
     settings = _settings(config_file)
     try:
@@ -212,7 +215,8 @@ def usage(config_file: Path | None, *, by: str, since: str, until: str | None, f
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if raw:
-        run(write_rows(settings, period, sys.stdout))
+        write = write_json_lines if format_ == "json" else write_rows
+        run(write(settings, period, sys.stdout))
     else:
         click.echo(run(sums_of(settings, names, period, format_)))
 
@@ -277,13 +281,14 @@ def _listening_at(settings: Settings, host: str | None, port: int | None) -> Set
     return settings
 
 
-def _announce(settings: Settings, missing: list[str], port: int) -> None:
+def _announce(settings: Settings, missing: list[str], ports: Ports) -> None:
     """Say where it listens, what it serves, and a line to paste."""
-    host = settings.server.host
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = _url_of(settings.server.host, ports.callers)
     if missing:
         click.echo("\n".join(missing), err=True)
     model = _first_model(settings)
+    if ports.admin is not None:
+        click.echo(f"Admin port: {_url_of(settings.server.admin_host, ports.admin)}", err=True)
     click.echo(f"asr-gateway listens on {url} with {len(settings.models)} models.", err=True)
     if _is_demonstration(settings):
         click.echo(
@@ -292,6 +297,10 @@ def _announce(settings: Settings, missing: list[str], port: int) -> None:
     header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
     click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
     notify(READY, os.environ)
+
+
+def _url_of(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_demonstration(settings: Settings) -> bool:

@@ -18,12 +18,23 @@ class Drain:
         self._beside: dict[object, Callable[[], object]] = {}  # what ends each
         self._idle = asyncio.Event()
         self._idle.set()
+        self._aside = 0
         self.is_draining = False
         self.is_cutting = False
 
     @property
     def in_flight(self) -> int:
-        return len(self._timeouts) + len(self._beside)
+        """Return how much is being done: requests, without those that only ask how it is, and calls beside them."""
+        return len(self._timeouts) + len(self._beside) - self._aside
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave a request out of the count while it is answered; it is waited for like any other."""
+        self._aside += 1
+        try:
+            yield
+        finally:
+            self._aside -= 1
 
     @asynccontextmanager
     async def cut(self) -> AsyncIterator[None]:

@@ -8,11 +8,13 @@ import hmac
 import logging
 import secrets
 import string
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr, ValidationError
 
-from config.settings import Key
+from config.settings import Key, OldSecret
 from gateway.logs import event
 from gateway.stores.redis import StoreLost
 
@@ -29,6 +31,8 @@ _LENGTH: Final = 32  # 190 bits
 _START: Final = len("sha256:") + 4
 _READ_EVERY_S: Final = 1.0
 _PATIENCE_S: Final = 2.0  # with a store that hangs
+OVERLAP_S: Final = 3600.0  # for which a rotated key's old secret stays good, unless told
+MOST_OVERLAP_S: Final = 30 * 86_400.0
 _MOST_KEYS: Final = 10_000  # in a store; each process keeps them all in memory
 
 
@@ -40,6 +44,44 @@ def new_secret() -> SecretStr:
 def digest_of(secret: str) -> str:
     """Return what is kept of a key."""
     return "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
+
+
+def is_over(key: Key, now: datetime) -> bool:
+    """Tell whether a key has expired."""
+    return key.expires is not None and key.expires <= now
+
+
+def told(key: Key, now: datetime) -> dict[str, Any]:
+    """Return everything of a key but its hashes, for people and programs."""
+    document = key.model_dump(mode="json", exclude={"hash", "old"})
+    is_overlapping = key.old is not None and now < key.old.until and not is_over(key, now)
+    until = written(key.old.until) if key.old is not None and is_overlapping else None
+    return {**document, "expired": is_over(key, now), "old_secret_until": until}
+
+
+def written(moment: datetime) -> str:
+    """Return a moment to the second, as in the configuration."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotated:
+    """A key's new secret, and until when the old one is good beside it; None: no longer."""
+
+    secret: SecretStr
+    old_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Secret:
+    """One that opens the door: a key's own, or the one it had before."""
+
+    hash: str
+    key: Key
+    until: datetime | None
+
+    def is_good(self, now: datetime) -> bool:
+        return not is_over(self.key, now) and (self.until is None or now < self.until)
 
 
 class NoStore(Exception):
@@ -68,12 +110,12 @@ class Keyring:
     def __init__(self, store: KeyStore | None, now: Callable[[], datetime]) -> None:
         """now: the time in UTC."""
         self._store = store
-        self._now = now
+        self.now = now
         self._of_file: tuple[Key, ...] = ()
         self._stored: dict[str, Key] = {}
         self._documents: Mapping[str, str] = {}  # what the stored keys were read from
         self._revision: str | None = None  # of what was read
-        self._by_start: dict[str, tuple[Key, ...]] = {}
+        self._by_start: dict[str, tuple[_Secret, ...]] = {}
         self._one_at_a_time = asyncio.Lock()
         self.is_lost = False  # the store, when it was last asked
 
@@ -83,6 +125,12 @@ class Keyring:
         return self._store is not None and self._revision is None
 
     @property
+    def has_admin(self) -> bool:
+        """Tell whether an admin's key opens anything now."""
+        now = self.now()
+        return any(key.role == "admin" and not is_over(key, now) for key in (*self._of_file, *self._stored.values()))
+
+    @property
     def of_file(self) -> tuple[Key, ...]:
         return self._of_file
 
@@ -90,24 +138,31 @@ class Keyring:
     def stored(self) -> tuple[Key, ...]:
         return tuple(self._stored.values())
 
+    def told(self) -> list[dict[str, Any]]:
+        """Return every key but its hashes, the configuration's first, and where it is kept."""
+        now = self.now()
+        kept = (("file", self.of_file), ("store", self.stored))
+        return [
+            {**told(key, now), "kept_in": where} for where, of in kept for key in sorted(of, key=lambda each: each.name)
+        ]
+
     def adopt(self, keys: Iterable[Key]) -> None:
         """Take these for the configuration's."""
         self._of_file = tuple(keys)
         self._index()
 
     def find(self, secret: str) -> Key | None:
-        """Return the key, unless there is none or it has expired.
+        """Return the key, unless there is none, or it has expired, or it has had another secret for too long.
 
         Compared in constant time among those whose digest begins alike: of ten thousand keys that is one at most, and
         how a digest begins, whoever sent the secret can work out without us.
         """
         digest = digest_of(secret)
-        found: Key | None = None
-        for key in self._by_start.get(digest[:_START], ()):  # all of them, always: time tells nothing of which
-            if hmac.compare_digest(key.hash, digest):
-                found = key
-        expired = found is not None and found.expires is not None and found.expires <= self._now()
-        return None if expired else found
+        found: _Secret | None = None
+        for secret_of in self._by_start.get(digest[:_START], ()):  # all of them, always: time tells nothing of which
+            if hmac.compare_digest(secret_of.hash, digest):
+                found = secret_of
+        return found.key if found is not None and found.is_good(self.now()) else None
 
     async def watch(self) -> None:
         """Follow the store. Never returns."""
@@ -139,22 +194,26 @@ class Keyring:
             raise NameTaken
         await self.refresh()
 
-    async def rotate(self, name: str) -> SecretStr:
-        """Return a key's new secret; the old one is none from now on. Raises NoStore, NoSuchKey, StoreLost."""
+    async def rotate(self, name: str, overlap_s: float) -> Rotated:
+        """Give a key another secret. Raises NoStore, NoSuchKey, StoreLost.
+
+        overlap_s: for how long the one it has is good beside it. One it had before that is good no longer.
+        """
         store = self._its_store()
         await self.refresh()
         secret = new_secret()
         key = self._stored.get(name)
         if key is None:
             raise NoSuchKey
-        changed = key.model_copy(update={"hash": digest_of(secret.get_secret_value())})
+        old = _ending(key, self.now() + timedelta(seconds=overlap_s)) if overlap_s > 0 else None
+        changed = key.model_copy(update={"hash": digest_of(secret.get_secret_value()), "old": old})
         if not await _in_time(store.replace(name, _document(changed))):
             raise NoSuchKey
         await self.refresh()
-        return secret
+        return Rotated(secret=secret, old_until=None if old is None else old.until)
 
     async def revoke(self, name: str) -> None:
-        """Forget a key. Raises NoStore, NoSuchKey, StoreLost."""
+        """Forget a key, with the secret it had before too. Raises NoStore, NoSuchKey, StoreLost."""
         if not await _in_time(self._its_store().remove(name)):
             raise NoSuchKey
         await self.refresh()
@@ -190,10 +249,10 @@ class Keyring:
 
     def _index(self) -> None:
         """Of two with one secret, the configuration's counts."""
-        by_start: dict[str, tuple[Key, ...]] = {}
-        for key in (*self._stored.values(), *self._of_file):
-            start = key.hash[:_START]
-            by_start[start] = (*by_start.get(start, ()), key)
+        by_start: dict[str, tuple[_Secret, ...]] = {}
+        for secret in (secret for key in (*self._stored.values(), *self._of_file) for secret in _secrets(key)):
+            start = secret.hash[:_START]
+            by_start[start] = (*by_start.get(start, ()), secret)
         self._by_start = by_start
 
     def _declare(self, *, lost: bool, reason: str) -> None:
@@ -202,6 +261,17 @@ class Keyring:
         if self.is_lost and not lost:
             event("keys_back", logging.WARNING)
         self.is_lost = lost
+
+
+def _secrets(key: Key) -> Iterator[_Secret]:
+    if key.old is not None:
+        yield _Secret(hash=key.old.hash, key=key, until=key.old.until)
+    yield _Secret(hash=key.hash, key=key, until=None)
+
+
+def _ending(key: Key, until: datetime) -> OldSecret:
+    """Return the key's secret as one that ends then, or with the key."""
+    return OldSecret(hash=key.hash, until=until if key.expires is None else min(until, key.expires))
 
 
 async def _in_time(change: Awaitable[bool]) -> bool:

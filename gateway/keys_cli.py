@@ -5,22 +5,35 @@ from __future__ import annotations
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
 import yaml
 from pydantic import ValidationError
 
 from config.settings import BadConfiguration, Key, Settings, explain, load, refuse_uncounted
 from config.units import moment, seconds
-from gateway.keyring import Keyring, NameTaken, NoStore, NoSuchKey, TooManyKeys, digest_of, new_secret
+from gateway.dispatch.routes import WILDCARD
+from gateway.keyring import (
+    MOST_OVERLAP_S,
+    Keyring,
+    NameTaken,
+    NoStore,
+    NoSuchKey,
+    TooManyKeys,
+    digest_of,
+    new_secret,
+    written,
+)
 from gateway.loop import run
 from gateway.stores.keys import key_store
 from gateway.stores.redis import SharedStore, StoreLost
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
 T = TypeVar("T")
 _CONFIG = click.option(
@@ -30,7 +43,7 @@ _CONFIG = click.option(
     envvar="ASR_GATEWAY_CONFIG",
     help="The YAML file whose auth.store keeps the keys.",
 )
-_COLUMNS = ("NAME", "ROLE", "MODELS", "EXPIRES", "LABELS", "KEPT IN")
+_COLUMNS = ("NAME", "ROLE", "MODELS", "LIMITS", "CREATED", "EXPIRES", "OLD SECRET UNTIL", "LABELS", "KEPT IN")
 
 
 @click.group()
@@ -70,16 +83,19 @@ def new(
 ) -> None:
     """Make a key. It is written to standard output once; only its hash is kept."""
     secret = new_secret().get_secret_value()
+    now = datetime.now(UTC).replace(microsecond=0)
     key = _key(
         name=name,
         role=role,
         hash=digest_of(secret),
         models=models or ("*",),
-        expires=_expiry(expires) if expires is not None else None,
+        created=now,
+        expires=_expiry(expires, now) if expires is not None else None,
         limits=dict(_pair("--limit", each) for each in limits),
         labels=dict(_pair("--label", each) for each in labels),
     )
     settings = _settings(config_file)
+    _warn_of_models(settings, models)
     if settings.auth.store == "none":
         told = f"Under auth.keys of the configuration:\n\n{_entry(key)}"
     else:
@@ -92,27 +108,33 @@ def new(
 
 @keys.command("list")
 @_CONFIG
-def show(config_file: Path | None) -> None:
-    """List the keys of the configuration and of its store."""
+@click.option("--json", "as_json", is_flag=True, help="As /admin/keys says it.")
+def show(config_file: Path | None, *, as_json: bool) -> None:
+    """List the keys of the configuration and of its store, with all but their secrets."""
 
-    async def rows(keyring: Keyring) -> list[tuple[str, ...]]:
+    async def told(keyring: Keyring) -> list[dict[str, Any]]:
         await keyring.refresh()
         if keyring.is_lost:
             raise StoreLost("it does not answer")
-        kept = (("file", keyring.of_file), ("store", keyring.stored))
-        return [_row(each, where) for where, of in kept for each in sorted(of, key=lambda key: key.name)]
+        return keyring.told()
 
-    table = [_COLUMNS, *_done(_settings(config_file), rows)]
+    keys = _done(_settings(config_file), told)
+    click.echo(msgspec.json.encode({"keys": keys}).decode() if as_json else _as_table(keys))
+
+
+def _as_table(keys: Sequence[Mapping[str, Any]]) -> str:
+    table = [_COLUMNS, *map(_row, keys)]
     widths = [max(len(row[at]) for row in table) for at in range(len(_COLUMNS))]
-    for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+    )
 
 
 @keys.command()
 @click.argument("name")
 @_CONFIG
 def revoke(name: str, config_file: Path | None) -> None:
-    """Forget a key of the store. Running gateways refuse it within two seconds."""
+    """Forget a key of the store, and the secret it had before. Running gateways refuse both within two seconds."""
     _done(_settings(config_file), lambda keyring: keyring.revoke(name))
     click.echo("Revoked.", err=True)
 
@@ -120,11 +142,26 @@ def revoke(name: str, config_file: Path | None) -> None:
 @keys.command()
 @click.argument("name")
 @_CONFIG
-def rotate(name: str, config_file: Path | None) -> None:
-    """Give a key of the store another secret, written to standard output once. The old one is refused."""
-    secret = _done(_settings(config_file), lambda keyring: keyring.rotate(name))
-    click.echo(secret.get_secret_value())
-    click.echo("It is not shown again; the old one is refused within two seconds.", err=True)
+@click.option(
+    "--overlap",
+    metavar="DURATION",
+    default="1h",
+    show_default=True,
+    help="For how long the old secret is good beside it: 24h, 30d at most; 0 where it has leaked.",
+)
+def rotate(name: str, config_file: Path | None, *, overlap: str) -> None:
+    """Give a key of the store another secret, written to standard output once.
+
+    A secret that is still good from a rotation before ends at once.
+    """
+    overlap_s = _overlap_s(overlap)
+    rotated = _done(_settings(config_file), lambda keyring: keyring.rotate(name, overlap_s))
+    click.echo(rotated.secret.get_secret_value())
+    if rotated.old_until is None:
+        told = "The old one is refused within two seconds."
+    else:
+        told = f"The old one is good until {written(rotated.old_until)}; --overlap 0 would have ended it at once."
+    click.echo(f"It is not shown again. {told}", err=True)
 
 
 def _done(settings: Settings, work: Callable[[Keyring], Awaitable[T]]) -> T:
@@ -184,15 +221,33 @@ def _check_counted(settings: Settings, key: Key) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _row(key: Key, where: str) -> tuple[str, ...]:
+def _warn_of_models(settings: Settings, patterns: Iterable[str]) -> None:
+    """Say what no model is called, where the configuration lists all there are."""
+    names = settings.models
+    if not names or WILDCARD in names:
+        return
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            some = ", ".join(sorted(names)[:5])
+            click.echo(f"Warning: --model {pattern} matches no model of the configuration, such as {some}", err=True)
+
+
+def _row(key: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        key.name,
-        key.role,
-        ",".join(key.models),
-        "-" if key.expires is None else key.expires.isoformat(timespec="seconds"),
-        ",".join(f"{name}={value}" for name, value in key.labels.items()) or "-",
-        where,
+        key["name"],
+        key["role"],
+        ",".join(key["models"]),
+        _pairs(key["limits"]),
+        key["created"] or "-",
+        f"{key['expires'] or '-'}{' (expired)' if key['expired'] else ''}",
+        key["old_secret_until"] or "-",
+        _pairs(key["labels"]),
+        key["kept_in"],
     )
+
+
+def _pairs(of: Mapping[str, Any]) -> str:
+    return ",".join(f"{name}={value}" for name, value in of.items() if value is not None) or "-"
 
 
 def _entry(key: Key) -> str:
@@ -208,15 +263,29 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return name, value
 
 
-def _expiry(text: str) -> datetime:
+def _expiry(text: str, now: datetime) -> datetime:
     try:
-        return moment(text) if "-" in text else _from_now(text)
+        expires = moment(text) if "-" in text else now + timedelta(seconds=_duration_s(text))
     except (ValueError, OverflowError) as error:
         message = f"--expires {text}: neither a day such as 2026-12-31 nor a duration such as 90d ({error})"
         raise click.UsageError(message) from error
+    if expires <= now:
+        raise click.UsageError(f"--expires {text}: that is over already, so that the key would open nothing")
+    return expires
 
 
-def _from_now(duration: str) -> datetime:
-    if duration.strip().isdigit():
+def _overlap_s(text: str) -> float:
+    try:
+        overlap_s = 0.0 if text.strip() == "0" else _duration_s(text)
+    except ValueError as error:
+        raise click.UsageError(f"--overlap {text}: {error}") from error
+    if overlap_s > MOST_OVERLAP_S:
+        raise click.UsageError(f"--overlap {text}: 30d is the most")
+    return overlap_s
+
+
+def _duration_s(text: str) -> float:
+    """Raise ValueError."""
+    if text.strip().isdigit():
         raise ValueError("a number alone says no unit")
-    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=float(str(seconds(duration))))
+    return float(str(seconds(text)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
 
 # What the listening socket and the process were made with.
-_ONLY_AT_THE_START = ("host", "port", "workers", "header_timeout", "keep_alive")
+_ONLY_AT_THE_START = ("host", "port", "admin_host", "admin_port", "workers", "header_timeout", "keep_alive")
 _SECTIONS_AT_THE_START = ("logs", "redis", "tracing", "usage")
 _OF_THE_CACHE = ("store", "max_bytes", "path")
 

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from socket import socket
 
+    from config.settings import Server as ServerSettings
     from config.settings import Settings
 
 _LINGER_S = 3.0  # reading on after an early answer: a connection reset at once would take the answer along
@@ -93,14 +95,13 @@ class HeaderGuard(asyncio.Protocol):
             self._transport.close()
 
 
-class Server:
-    """A gateway behind a listening socket."""
+class Listener:
+    """One application behind one listening socket."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        server = gateway.settings.server
+    def __init__(self, app: web.Application, server: ServerSettings) -> None:
+        self._header_timeout_s = server.header_timeout
         self._runner = web.AppRunner(
-            gateway.web_app(),
+            app,
             access_log=None,
             handle_signals=False,
             handler_cancellation=True,
@@ -113,19 +114,52 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._connections: set[HeaderGuard] = set()
 
-    async def start(self, sock: socket | None = None) -> int:
-        """Listen; return the port. sock: one that listens already, instead of the configured address."""
-        server = self.gateway.settings.server
+    async def open(self, host: str, port: int, sock: socket | None) -> int:
+        """Listen; return the port. Raises CannotListen. sock: one that listens already, instead of the address."""
         await self._runner.setup()
         inner = self._runner.server
         if inner is None:
             raise RuntimeError("the runner was set up and has no server")
-        address = {"host": server.host, "port": server.port} if sock is None else {"sock": sock}
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: HeaderGuard(inner(), server.header_timeout, self._connections), **address, backlog=1024
-        )
-        port: int = self._listener.sockets[0].getsockname()[1]
-        return port
+        address = {"host": host, "port": port} if sock is None else {"sock": sock}
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: HeaderGuard(inner(), self._header_timeout_s, self._connections), **address, backlog=1024
+            )
+        except OSError as error:
+            raise cannot_listen(host, port, error) from error
+        its_port: int = self._listener.sockets[0].getsockname()[1]
+        return its_port
+
+    def close(self) -> None:
+        """Take no more connections, and end those between two requests; the others end with their answer."""
+        if self._listener is not None:
+            self._listener.close()
+        for connection in tuple(self._connections):
+            connection.close_if_idle()
+
+    async def end(self) -> None:
+        await self._runner.cleanup()
+
+
+class Server:
+    """A gateway behind its sockets: one for everybody, and one for operators where it is configured."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        server = gateway.settings.server
+        self._callers = Listener(gateway.web_app(), server)
+        self._operators = None if server.admin_port is None else Listener(gateway.admin_app(), server)
+
+    async def start(self, sock: socket | None = None, admin_sock: socket | None = None) -> Ports:
+        """Listen. Raises CannotListen.
+
+        sock, admin_sock: those that listen already, instead of the configured addresses.
+        """
+        server = self.gateway.settings.server
+        admin_port = None
+        if self._operators is not None and server.admin_port is not None:
+            admin_port = await self._operators.open(server.admin_host, server.admin_port, admin_sock)
+        return Ports(callers=await self._callers.open(server.host, server.port, sock), admin=admin_port)
 
     async def stop(self, drain_s: float, grace_s: float = 0.0) -> None:
         """Stop listening, let what is in flight finish, cut what does not, and close.
@@ -135,26 +169,40 @@ class Server:
         drain = self.gateway.drain
         drain.is_draining = True
         await asyncio.sleep(grace_s)
-        if self._listener is not None:
-            self._listener.close()
-        for connection in tuple(self._connections):
-            connection.close_if_idle()  # the others end with their answer
+        both = (self._callers,) if self._operators is None else (self._callers, self._operators)
+        for each in both:
+            each.close()
         await drain.wait(drain_s)
         drain.cut_all()
-        await self._runner.cleanup()
+        for each in both:
+            await each.end()
         await self.gateway.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where it listens."""
+
+    callers: int
+    admin: int | None
+
+
 class CannotListen(RuntimeError):
-    """The address is taken, not ours, or none; the message is the system's word for it."""
+    """The address is taken, not ours, or none; the message has it, and the system's word for it."""
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
+    """Name the address that cannot be had."""
+    number = error.errno or 0
+    return CannotListen(f"{host}:{port}: {os.strerror(number) if number > 0 else error}")
 
 
 async def serve(
-    settings: Settings, announce: Callable[[list[str], int], None], read: Callable[[], Settings] | None = None
+    settings: Settings, announce: Callable[[list[str], Ports], None], read: Callable[[], Settings] | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends at once; SIGHUP reads the settings again. Raises CannotListen.
 
-    announce: called when models are loaded, with what is missing where none could be, and the port. read: see Gateway.
+    announce: called when models are loaded, with what is missing where none could be, and the ports. read: see Gateway.
     """
     gateway = Gateway(settings, read)
     server = Server(gateway)
@@ -163,13 +211,13 @@ async def serve(
         loop.add_signal_handler(number, asked_to_stop.by, number)
     await gateway.state.keyring.refresh()  # or the first to come would be told that nobody knows
     try:
-        port = await server.start()
-    except OSError as error:
+        ports = await server.start()
+    except CannotListen:
         await server.stop(0)
-        raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
+        raise
     async with asyncio.TaskGroup() as group:
         hangups = OnHangup(group, gateway.reloader.reload)
-        loading = group.create_task(load_models(gateway, lambda missing: announce(missing, port)))
+        loading = group.create_task(load_models(gateway, lambda missing: announce(missing, ports)))
         group.create_task(gateway.background())
         await asked_to_stop.event.wait()
         notify(STOPPING, os.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PATIENCE_S = 10.0
+_ADVICE = "; give an admin key with --key or in ASR_GATEWAY_KEY (asr-gateway keys new --role admin makes one)"
 _COLUMNS = ("DEPLOYMENT", "STATE", "WHY", "AGAIN IN", "IN FLIGHT", "WAITING", "S PER S")
 
 
@@ -28,11 +30,29 @@ async def ask(method: str, url: str, path: str, key: str | None) -> dict[str, An
             session.request(method, f"{url.rstrip('/')}{path}") as reply,
         ):
             told = await reply.json()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: what it says is no JSON
-        raise click.ClickException(f"{url} does not answer like a gateway ({type(error).__name__})") from error
-    if reply.status != 200:
-        raise click.ClickException(f"{url}: {told.get('error', reply.status)}")
-    return dict(told)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise click.ClickException(_why(url, error)) from error
+    if not isinstance(told, dict):
+        raise click.ClickException(f"{url} does not answer like a gateway")
+    if reply.status != HTTPStatus.OK:
+        advice = _ADVICE if reply.status == HTTPStatus.UNAUTHORIZED else ""
+        raise click.ClickException(f"{url}: {told.get('error', reply.status)}{advice}")
+    return told
+
+
+def _why(url: str, error: Exception) -> str:
+    match error:
+        case aiohttp.InvalidURL():
+            return f"{url} is no address such as http://127.0.0.1:8080"
+        case aiohttp.ClientConnectorDNSError():
+            return f"{url}: there is no host of that name"
+        case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
+            return f"nobody listens at {url}"
+        case aiohttp.ClientConnectorError():
+            return f"{url} cannot be reached: {error.strerror}"
+        case TimeoutError():
+            return f"{url} does not answer within {_PATIENCE_S:g} s"
+    return f"{url} does not answer like a gateway ({type(error).__name__})"  # what it says is no HTTP, or no JSON
 
 
 def in_lines(told: Mapping[str, Any]) -> str:

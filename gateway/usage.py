@@ -47,6 +47,14 @@ async def sums_of(settings: Settings, by: Sequence[By], period: Period, format_:
     return _as_table([*map(str, by)], [*(document["sums"] if by else ()), _total(document["sums"])])
 
 
+async def write_json_lines(settings: Settings, period: Period, to: TextIO) -> None:
+    """Write every row as a JSON object, a line each, without holding them all. Raises ClickException."""
+    async with _opened(settings) as store:
+        async for row in store.rows(period):
+            named = dict(zip(Row.__struct_fields__, msgspec.structs.astuple(row), strict=True))
+            to.write(f"{msgspec.json.encode(named).decode()}\n")
+
+
 async def write_rows(settings: Settings, period: Period, to: TextIO) -> None:
     """Write every row as CSV, a line each, without holding them all. Raises ClickException."""
     writer = csv.writer(to, lineterminator="\n")

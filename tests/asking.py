@@ -15,6 +15,7 @@ import aiohttp
 from config.reliability import Reliability
 from config.settings import AccountSettings, Auth, Key, Route, Server, Settings, Target
 from tests.conftest import KEY, sample
+from tests.program import OPERATORS_KEY
 from tests.serving import NOT_KEPT, running
 from tests.watching import is_at_rest, log_lines
 
@@ -96,7 +97,7 @@ def settings(urls: Mapping[str, str], *, auth: Auth | None = None, **server: Any
     limits = {"max_upload": MAX_UPLOAD, "port": 0, "deadline": {"base": 20.0, "per_audio_second": 0}, **server}
     return Settings(
         server=Server.model_validate(limits),
-        auth=auth or Auth(),
+        auth=auth or Auth.model_validate({"keys": [OPERATORS_KEY]}),
         providers=accounts,
         models={MODEL: Route(targets=tuple(Target(target=f"{name}/whisper", substitute=True) for name in urls))},
         default_model=MODEL,

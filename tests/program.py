@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import sys
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 PROGRAM = Path(sys.executable).with_name("asr-gateway")
+# Of an admin whose key is hf_gw_operator: what is under /admin/ wants one, also on loopback.
+OPERATORS_KEY = {"name": "operator", "role": "admin", "hash": f"sha256:{hashlib.sha256(b'hf_gw_operator').hexdigest()}"}
+OPERATOR = {"Authorization": "Bearer hf_gw_operator"}
 NOT_KEPT = {"cache": {"store": "none"}}  # the same recording is sent again and again, and each time counts
 
 
@@ -27,6 +31,7 @@ class Program:
     process: asyncio.subprocess.Process
     file: Path  # its configuration
     url: str = ""
+    admin_url: str = ""  # of its admin port, where it has one
     written: list[str] = field(default_factory=list)  # standard error, line by line
 
     @property
@@ -58,6 +63,7 @@ def configuration(urls: Mapping[str, str], *, adapter: str = "hf-inference", mod
             name: {"adapter": adapter, "base_url": url, "api_key": "emulated-key"} for name, url in urls.items()
         },
         "models": {model: {"targets": [{"target": f"{name}/whisper", "substitute": True} for name in urls]}},
+        "auth": {"keys": [OPERATORS_KEY]},
         **NOT_KEPT,
         **more,
     }
@@ -72,7 +78,7 @@ async def program(
     command: what starts it, where something stands before it.
     """
     file = folder / "gateway.yaml"
-    file.write_text(yaml.safe_dump({**NOT_KEPT, **document}))
+    file.write_text(yaml.safe_dump({"auth": {"keys": [OPERATORS_KEY]}, **NOT_KEPT, **document}))
     process = await asyncio.create_subprocess_exec(
         *(*command, str(PROGRAM), "serve", "--config", str(file), "--port", str(port)),
         stderr=asyncio.subprocess.PIPE,
@@ -84,6 +90,8 @@ async def program(
         line = (await process.stderr.readline()).decode()
         assert line, f"it ended before it listened: {running.written}"
         running.written.append(line)
+        if match := re.search(r"Admin port: (\S+)", line):
+            running.admin_url = match[1]
         if match := re.search(r"listens on (\S+)", line):
             running.url = match[1]
     reading = asyncio.get_running_loop().create_task(_read(process.stderr, running.written))

@@ -68,11 +68,11 @@ async def running(
     """Serve in this event loop; give the URL and the gateway."""
     gateway = Gateway(settings, make_fetching=make_fetching)
     server = Server(gateway)
-    port = await server.start()
+    ports = await server.start()
     beside = asyncio.get_running_loop().create_task(gateway.background())
     try:
         await gateway.fleet.load()
-        yield f"http://127.0.0.1:{port}", gateway
+        yield f"http://127.0.0.1:{ports.callers}", gateway
     finally:
         await server.stop(drain_s)
         await beside

@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 
 # `Bearer x`, fal's `Key x`, Replicate's old `Token x`, and `Bearer: x` as the specification page prints it.
 _TOKEN = re.compile(r"(?:(?:bearer|key|token)(?: *:? +| *:? *$))?([!-~]*)", re.IGNORECASE)
+# Routes that want no key, to read. A 404 for the rest of the Hub's API is among them, or clients think it private.
+PUBLIC: Final = frozenset(
+    {
+        *("/health", "/health/live", "/health/ready", "/api/models/{model}", "/api/tasks", "/api/{rest}"),
+        *("/", "/console/{file}"),  # the page for people: it shows nothing until a key is typed
+    }
+)
+_ADMIN: Final = "/admin/"  # routes that want an admin key whatever the mode, on loopback and on the admin port too
+_FOR_OPERATORS: Final = frozenset({"/status", "/metrics", "/openapi.json"})  # routes that show, and change nothing
+NO_ADMIN_KEY: Final = (
+    "this wants an admin key, and there is none. Make one (asr-gateway keys new --name operator --role admin), put "
+    "what it prints under auth.keys, and send SIGHUP or start again"
+)
 _CREDENTIAL_NAMES: Final = frozenset({"api_key", "apikey", "key", "token", "access_token", "authorization", "hf_token"})
 
 
@@ -43,7 +56,42 @@ class Caller:
 
 
 CALLER = web.RequestKey("caller", Caller)
-ANONYMOUS = Caller(name="anonymous", role="admin")  # mode none: loopback only
+ANONYMOUS = Caller(name="anonymous", role="admin")  # mode none: loopback only; no admin to routes under /admin/
+
+
+def enter(request: web.BaseRequest, route: str, mode: AuthMode, keyring: Keyring) -> Caller | None:
+    """Return who asks at the port for everybody, None where the route is public. Raises Problem 401, 403.
+
+    route: its pattern.
+    """
+    if route in PUBLIC and request.method in {hdrs.METH_GET, hdrs.METH_HEAD}:  # to post to / is to ask for a transcript
+        return None
+    if is_admins(route) or (mode is AuthMode.PASSTHROUGH and route in _FOR_OPERATORS):
+        return authenticate_operator(request, mode, keyring)
+    return authenticate(request, mode, keyring)
+
+
+def enter_admin_port(request: web.BaseRequest, route: str, mode: AuthMode, keyring: Keyring) -> Caller:
+    """Return who asks at the port that only operators reach: to look they need no key. Raises Problem 401, 403."""
+    return authenticate_operator(request, mode, keyring) if is_admins(route) else ANONYMOUS
+
+
+def authenticate_operator(request: web.BaseRequest, mode: AuthMode, keyring: Keyring) -> Caller:
+    """Return the admin whose key it is, in every mode. Raises Problem 401, 403.
+
+    In mode none anybody on this machine could ask, any web page's script among them; in mode passthrough the callers'
+    tokens are their providers' and say nothing of them here.
+    """
+    if mode is not AuthMode.KEYS and not (keyring.has_admin or keyring.is_unread):
+        raise forbidden(NO_ADMIN_KEY, "no-admin-key")
+    caller = _by_key(_token(request), keyring)
+    admin_only(caller)
+    return caller
+
+
+def is_admins(route: str) -> bool:
+    """Tell whether a route wants an admin key in every mode."""
+    return route.startswith(_ADMIN)
 
 
 def authenticate(request: web.BaseRequest, mode: AuthMode, keyring: Keyring) -> Caller:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Final
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from aiohttp import hdrs, web
 
 from gateway.api.admission import is_small
-from gateway.api.auth import CALLER, authenticate, check_origin, refuse_key_in_url
+from gateway.api.auth import CALLER, check_origin, is_admins, refuse_key_in_url
 from gateway.api.front import OBSERVED, SERVICE
 from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
@@ -28,18 +29,16 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler, Middleware
 
+    from config.settings import AuthMode
+    from gateway.api.auth import Caller
     from gateway.api.front import Service
     from gateway.drain import Drain
+    from gateway.keyring import Keyring
     from gateway.metrics import Metrics
     from gateway.tracing import Tracer
 
-# Routes that want no key, to read. A 404 for the rest of the Hub's API is among them, or clients think it private.
-PUBLIC: Final = frozenset(
-    {
-        *("/health", "/health/live", "/health/ready", "/api/models/{model}", "/api/tasks", "/api/{rest}"),
-        *("/", "/console/{file}"),  # the page for people: it shows nothing until a key is typed
-    }
-)
+    Door = Callable[[web.BaseRequest, str, AuthMode, Keyring], Caller | None]
+
 _REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}", re.ASCII)
 _EXPOSED = (
     "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model, "
@@ -64,15 +63,20 @@ class Edge:
         service: Callable[[], Service],
         metrics: Metrics,
         drain: Drain,
+        door: Door,
         on_end: Callable[[Observed, str, float], None] = not_noted,
         tracer: Tracer | None = None,
     ) -> None:
-        """service: gives the present configuration's. on_end: told each request's status and seconds."""
+        """service: gives the present configuration's. on_end: told each request's status and seconds.
+
+        door: says who asks, or turns them away; None where nobody need say.
+        """
         self._service = service
         self._metrics = metrics
         self._drain = drain
         self._on_end = on_end
         self._tracer = tracer
+        self._door = door
 
     async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
@@ -124,13 +128,15 @@ class Edge:
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204)  # a preflight carries no key
         refuse_key_in_url(request)
-        if not _is_public(request):
-            request[CALLER] = authenticate(request, settings.auth.mode, request[SERVICE].keyring)
-            observed.caller = request[CALLER].name
+        caller = self._door(request, _route_name(request), settings.auth.mode, request[SERVICE].keyring)
+        if caller is not None:
+            request[CALLER] = caller
+            observed.caller = caller.name
         if _is_work(request) and self._drain.in_flight >= settings.server.max_in_flight:
             raise overloaded("the gateway is")
         async with self._drain.cut():
-            return await handler(request)
+            with nullcontext() if _is_work(request) else self._drain.aside():
+                return await handler(request)
 
     def _add_headers(
         self, request: web.Request, response: web.StreamResponse, observed: Observed, seconds: float
@@ -200,14 +206,9 @@ def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
     return Problem(status=known.status, type=kind, message=message, headers=headers)
 
 
-def _is_public(request: web.Request) -> bool:
-    """Tell whether no key is needed. To post to / is to ask for a transcript."""
-    return request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and _route_name(request) in PUBLIC
-
-
 def _is_work(request: web.Request) -> bool:
     """Tell whether it is audio, which there may be too much of; health and metrics are always answered."""
-    return request.method == hdrs.METH_POST and not request.path.startswith("/admin/")
+    return request.method == hdrs.METH_POST and not is_admins(_route_name(request))
 
 
 def _cut_off() -> Problem:

@@ -5,55 +5,78 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from config.settings import AuthMode, Key, explain, refuse_uncounted
+from config.section import Section
+from config.settings import Key, explain, refuse_uncounted
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
-from gateway.keyring import NameTaken, NoStore, NoSuchKey, TooManyKeys, digest_of, new_secret
+from gateway.keyring import (
+    MOST_OVERLAP_S,
+    OVERLAP_S,
+    NameTaken,
+    NoStore,
+    NoSuchKey,
+    TooManyKeys,
+    digest_of,
+    is_over,
+    new_secret,
+    told,
+    written,
+)
 from gateway.logs import event
-from gateway.problems import Problem, bad_request, forbidden, not_found, stalled, too_large
+from gateway.problems import Problem, bad_request, not_found, stalled, too_large
 from gateway.stores.redis import StoreLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from gateway.keyring import Keyring
 
 _LARGEST_BYTES: Final = 64 << 10  # of a body
+_OUR_OWN: Final = frozenset({"hash", "created", "old"})
+S = TypeVar("S", bound=Section)
+
+
+class Rotation(Section):
+    """The body of a rotation; it may be left out."""
+
+    overlap_s: float = Field(OVERLAP_S, ge=0, le=MOST_OVERLAP_S, allow_inf_nan=False)
 
 
 async def show(request: web.Request) -> web.Response:
     """Answer with every key but its secret and its hash."""
-    keyring = _keyring(request)
-    kept = (("file", keyring.of_file), ("store", keyring.stored))
-    return json_response({"keys": [{**_told(key), "kept_in": where} for where, of in kept for key in of]})
+    return json_response({"keys": _keyring(request).told()})
 
 
 async def make(request: web.Request) -> web.Response:
     """Answer 201 with a new key, this once."""
     keyring = _keyring(request)
     secret = new_secret().get_secret_value()
-    key = _key(await _document(request), digest_of(secret))
+    key = _key(await _document(request), digest_of(secret), keyring.now())
     _check_counted(request, key)
     with _problems():
         await keyring.add(key)
     event("key_made", key=key.name, role=key.role, by=request[CALLER].name)
-    return _secret_response({**_told(key), "key": secret}, HTTPStatus.CREATED)
+    return _secret_response({**told(key, keyring.now()), "key": secret}, HTTPStatus.CREATED)
 
 
 async def rotate(request: web.Request) -> web.Response:
-    """Answer with a key's new secret, this once; the old one is refused from now on."""
+    """Answer with a key's new secret, this once, and until when the old one is good beside it."""
     keyring, name = _keyring(request), request.match_info["name"]
+    rotation = _checked(Rotation, await _document(request))
     with _problems():
-        secret = await keyring.rotate(name)
+        rotated = await keyring.rotate(name, rotation.overlap_s)
     event("key_rotated", key=name, by=request[CALLER].name)
-    return _secret_response({"name": name, "key": secret.get_secret_value()}, HTTPStatus.OK)
+    until = written(rotated.old_until) if rotated.old_until is not None else None
+    answer = {"name": name, "key": rotated.secret.get_secret_value(), "old_secret_until": until}
+    return _secret_response(answer, HTTPStatus.OK)
 
 
 async def revoke(request: web.Request) -> web.Response:
@@ -66,19 +89,13 @@ async def revoke(request: web.Request) -> web.Response:
 
 
 def _keyring(request: web.Request) -> Keyring:
-    """Return the keys to an admin. Raises Problem 403.
-
-    In mode none everybody on this machine is taken for an admin, which is enough to have the operator's own file read
-    again, and not enough to give somebody a key: a key outlives the mode, and the machine.
-    """
+    """Return the keys to an admin. Raises Problem 403."""
     admin_only(request[CALLER])
-    if request[SERVICE].settings.auth.mode is AuthMode.NONE:
-        raise forbidden("keys are given out to an admin's key alone; auth.mode is none")
     return request[SERVICE].keyring
 
 
 async def _document(request: web.Request) -> dict[str, Any]:
-    """Return the body's JSON. Raises Problem 400, 408, 413."""
+    """Return the body's JSON; an empty body is an empty object. Raises Problem 400, 408, 413."""
     patience_s = request[SERVICE].settings.server.body_timeout
     try:
         async with asyncio.timeout(patience_s):
@@ -90,16 +107,25 @@ async def _document(request: web.Request) -> dict[str, Any]:
     if len(body) > _LARGEST_BYTES:
         raise too_large("the body", f"{_LARGEST_BYTES} bytes")
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return {} if not body else msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request('the body is not a JSON object such as {"name": "newsroom"}') from error
 
 
-def _key(document: dict[str, Any], digest: str) -> Key:
-    if "hash" in document:
-        raise bad_request("hash: the gateway makes the key itself", param="hash")
+def _key(document: dict[str, Any], digest: str, now: datetime) -> Key:
+    for name in _OUR_OWN & document.keys():
+        raise bad_request(f"{name}: the gateway makes the key itself", param=name)
+    key = _checked(Key, {**document, "hash": digest, "created": now.replace(microsecond=0)})
+    if is_over(key, now):
+        message = "expires: that moment is over, so that the key would open nothing"
+        raise Problem(status=422, type="invalid-parameter", message=message, param="expires")
+    return key
+
+
+def _checked(section: type[S], document: dict[str, Any]) -> S:
+    """Raise Problem 422."""
     try:
-        return Key.model_validate({**document, "hash": digest})
+        return section.model_validate(document)
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
         param = ".".join(map(str, fault["loc"]))[:80]
@@ -136,10 +162,6 @@ def _problems() -> Iterator[None]:
             message="the store of keys does not answer",
             headers={"Retry-After": "1"},
         ) from error
-
-
-def _told(key: Key) -> dict[str, Any]:
-    return key.model_dump(mode="json", exclude={"hash"})
 
 
 def _secret_response(document: dict[str, Any], status: int) -> web.Response:

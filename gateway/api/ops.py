@@ -53,7 +53,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """Answer what is known of every deployment, to an admin."""
+    """Answer what is known of every deployment, to an admin or at the admin port."""
     admin_only(request[CALLER])
     return json_response(await request.config_dict[CONTROLS].status())
 
@@ -98,7 +98,7 @@ async def usage(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Answer in the text format of Prometheus or OpenMetrics, to an admin."""
+    """Answer in the text format of Prometheus or OpenMetrics, to an admin or at the admin port."""
     admin_only(request[CALLER])
     told = await request.config_dict[CONTROLS].metrics(request.headers.get(hdrs.ACCEPT, ""))
     return web.Response(body=told.body, headers={"Content-Type": told.content_type})

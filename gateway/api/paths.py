@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def add_routes(router: web.UrlDispatcher) -> None:
     """Add every route. A pinned account's path goes before fal's own, which may begin in the same way."""
-    _add_ops(router)
+    add_operator_routes(router)
+    _add_lists(router)
     console.add_routes(router)
     for path, task in (("transcriptions", Task.TRANSCRIBE), ("translations", Task.TRANSLATE)):
         router.add_post(f"/v1/audio/{path}", endpoint(OpenAI(task)))
@@ -32,8 +33,11 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_post("/together/v1/audio/transcriptions", endpoint(OpenAILike("together")))
 
 
-def _add_ops(router: web.UrlDispatcher) -> None:
-    router.add_get("/health/live", ops.live)
+def add_operator_routes(router: web.UrlDispatcher) -> None:
+    """Add what operators ask, which is all that the admin port answers."""
+    # The bare one is where the container of an Inference Endpoint answers its own probes.
+    for path in ("/health", "/health/live"):
+        router.add_get(path, ops.live)
     router.add_get("/health/ready", ops.ready)
     router.add_get("/status", ops.status)
     router.add_post("/admin/reload", ops.reload)
@@ -45,10 +49,11 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_delete("/admin/keys/{name}", keys.revoke)
     router.add_post("/admin/keys/{name}/rotate", keys.rotate)
     router.add_get("/metrics", ops.metrics)
+
+
+def _add_lists(router: web.UrlDispatcher) -> None:
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)
     router.add_get("/api/tasks", hub.tasks)
     router.add_get("/api/models/{model:.+}", hub.model_info)
     router.add_get("/api/{rest:.*}", hub.nothing_else)
-    # Where the container of an Inference Endpoint answers its own probes.
-    router.add_get("/health", ops.live)

@@ -21,7 +21,7 @@ from gateway.logs import event
 from gateway.metrics import Exposition
 from gateway.notify import STOPPING, notify
 from gateway.reload import OnHangup, Reloaded
-from gateway.serve import CannotListen
+from gateway.serve import Ports, cannot_listen
 from gateway.workers import merge
 from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
 from gateway.workers.counts import Counts, memory_folder
@@ -51,9 +51,9 @@ class Parent:
     """Keeps as many workers as the configuration says, and an engine where there are local models."""
 
     def __init__(
-        self, settings: Settings, read: Callable[[], Settings], announce: Callable[[list[str], int], None]
+        self, settings: Settings, read: Callable[[], Settings], announce: Callable[[list[str], Ports], None]
     ) -> None:
-        """announce: called once with what is missing and the port, when every worker is ready."""
+        """announce: called once with what is missing and the ports, when every worker is ready."""
         self.settings = settings
         self._places = settings.server.workers  # whatever a reload says
         self._read = read
@@ -62,6 +62,7 @@ class Parent:
         self._engine: Child | None = None
         self._engine_settings = settings  # what it is given when it starts
         self._engine_wanted = asyncio.Event()
+        self._admin: tuple[socket.socket, ...] = ()  # the one that all workers share, where there is an admin port
         self._stopping = asyncio.Event()
         self._grace_s: float | None = None  # None: as configured
         self._folders: tuple[str, ...] = ()  # where the engine's socket is, and what is counted
@@ -73,6 +74,7 @@ class Parent:
         """Serve until SIGTERM or SIGINT; a second one ends all at once. Raises CannotListen, DidNotStart."""
         ports = _listening(self.settings)
         try:
+            self._admin = _admin_listening(self.settings)
             with (
                 TemporaryDirectory(prefix="asr-") as folder,
                 TemporaryDirectory(prefix="asr-", dir=memory_folder()) as counts,
@@ -85,7 +87,7 @@ class Parent:
                 except* DidNotStart as several:
                     raise several.exceptions[0] from None
         finally:
-            for each in {id(port): port for port in ports}.values():
+            for each in {id(port): port for port in (*ports, *self._admin)}.values():
                 each.close()
 
     async def _kept(self, ports: list[socket.socket], engine: socket.socket, engine_path: Path) -> None:
@@ -100,7 +102,7 @@ class Parent:
             workers = [
                 group.create_task(self._keep_worker(place, port, engine_path)) for place, port in enumerate(ports)
             ]
-            announcing = group.create_task(self._announced(ports[0].getsockname()[1]))
+            announcing = group.create_task(self._announced(ports[0]))
             letting_go = group.create_task(self._let_models_go())
             killing = group.create_task(self._kill_who_hangs())
             await asyncio.wait(workers)
@@ -228,7 +230,7 @@ class Parent:
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             started = clock()
-            child = await self._started("gateway.workers.worker", port, str(engine))
+            child = await self._started("gateway.workers.worker", (port, *self._admin), str(engine))
             if child is None:
                 return
             self._workers[place] = child
@@ -255,7 +257,7 @@ class Parent:
         clock = asyncio.get_running_loop().time
         while True:
             started = clock()
-            child = await self._started("gateway.workers.engine", listener)
+            child = await self._started("gateway.workers.engine", (listener,))
             if child is None:
                 return
             self._engine = child
@@ -268,12 +270,12 @@ class Parent:
             pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
             await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
 
-    async def _started(self, module: str, listener: socket.socket, *arguments: str) -> Child | None:
+    async def _started(self, module: str, listeners: tuple[socket.socket, ...], *arguments: str) -> Child | None:
         """Start a process, now or when there is memory or a descriptor for it again; None where all are to stop."""
         pauses = iter(_PAUSES_S)
         while not self._stopping.is_set():
             try:
-                return await self._spawned(module, listener, arguments)
+                return await self._spawned(module, listeners, arguments)
             except OSError as error:
                 event("process_not_started", logging.ERROR, module=module, reason=os.strerror(error.errno or 0))
             with contextlib.suppress(TimeoutError):
@@ -281,11 +283,11 @@ class Parent:
                     await self._stopping.wait()
         return None
 
-    async def _spawned(self, module: str, listener: socket.socket, arguments: tuple[str, ...]) -> Child:
+    async def _spawned(self, module: str, listeners: tuple[socket.socket, ...], arguments: tuple[str, ...]) -> Child:
         """Raise OSError."""
         with contextlib.ExitStack() as undo:
             ours, theirs = map(undo.enter_context, socket.socketpair())
-            descriptors = (theirs.fileno(), listener.fileno())
+            descriptors = (theirs.fileno(), *(each.fileno() for each in listeners))
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments),
                 pass_fds=descriptors,
@@ -319,13 +321,17 @@ class Parent:
         for child in self._workers.values():
             kill(child)
 
-    async def _announced(self, port: int) -> None:
+    async def _announced(self, port: socket.socket) -> None:
+        ports = Ports(
+            callers=port.getsockname()[1],
+            admin=self._admin[0].getsockname()[1] if self._admin else None,
+        )
         while len(self._workers) < self._places:  # noqa: ASYNC110 - they are being started
             await asyncio.sleep(0.01)
         children = list(self._workers.values())
         for child in children:
             await child.ready.wait()
-        self._announce(children[0].missing, port)
+        self._announce(children[0].missing, ports)
 
     def _asked_to_stop(self, number: int, ports: list[socket.socket]) -> None:
         if self._stopping.is_set():
@@ -336,7 +342,7 @@ class Parent:
         self._grace_s = None if number == signal.SIGTERM else 0.0
         for child in self._workers.values():
             child.channel.tell("stop", self._grace_s)
-        for port in ports:
+        for port in (*ports, *self._admin):
             port.close()  # else the port would stay open when the workers have closed it
 
     def _end_at_once(self, number: int) -> None:
@@ -359,7 +365,18 @@ def _listening(settings: Settings) -> list[socket.socket]:
     try:
         return listeners(server.host, server.port, server.workers)
     except OSError as error:
-        raise CannotListen(os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error)) from error
+        raise cannot_listen(server.host, server.port, error) from error
+
+
+def _admin_listening(settings: Settings) -> tuple[socket.socket, ...]:
+    """Return the admin port's socket. All workers take connections from it: any of them speaks for all."""
+    server = settings.server
+    if server.admin_port is None:
+        return ()
+    try:
+        return tuple(listeners(server.admin_host, server.admin_port, 1))
+    except OSError as error:
+        raise cannot_listen(server.admin_host, server.admin_port, error) from error
 
 
 @contextlib.contextmanager

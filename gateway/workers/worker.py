@@ -1,4 +1,4 @@
-"""One of the processes that serve a port together. `python -m gateway.workers.worker CHANNEL LISTENER ENGINE`."""
+"""One of the processes that serve a port together: `python -m gateway.workers.worker CHANNEL LISTENERS... ENGINE`."""
 
 from __future__ import annotations
 
@@ -70,11 +70,14 @@ class Worker:
             purge=lambda: channel.ask("purge"),
         )
 
-    async def serve(self, listener: socket.socket, channel: Channel) -> None:
-        """Serve until it is asked to stop, or the parent is gone; then drain."""
+    async def serve(self, listeners: list[socket.socket], channel: Channel) -> None:
+        """Serve until it is asked to stop, or the parent is gone; then drain.
+
+        listeners: the one for everybody, and the admin port's where there is one.
+        """
         server = Server(self.gateway)
         await self.gateway.state.keyring.refresh()  # or the first to come would be told that nobody knows
-        await server.start(listener)
+        await server.start(*listeners)
         async with asyncio.TaskGroup() as group:
             loading = group.create_task(load_models(self.gateway, partial(self._say_ready, channel)))
             group.create_task(self.gateway.background())
@@ -98,8 +101,8 @@ class Worker:
 
 
 async def work(arguments: list[str]) -> None:
-    """Serve as the parent says. arguments: the channel's and the listener's descriptors, the engine's socket."""
-    channel_fd, listener_fd, engine_path = arguments
+    """Serve as the parent says. arguments: the channel's and the listeners' descriptors, the engine's socket."""
+    channel_fd, *listener_fds, engine_path = arguments
     made: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
 
     async def adopt(settings: Settings | str) -> Reloaded:
@@ -143,7 +146,7 @@ async def work(arguments: list[str]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
         served.add_done_callback(lambda _: worker.parent_gone())
         with suppress(ChannelClosed):
-            await worker.serve(socket.socket(fileno=int(listener_fd)), channel)
+            await worker.serve([socket.socket(fileno=int(each)) for each in listener_fds], channel)
         log.stop()
         channel.close()
 

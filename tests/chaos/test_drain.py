@@ -16,7 +16,7 @@ import pytest
 from tests.chaos.conftest import FULL, Report, Start
 from tests.chaos.load import MODEL, Client, Told, check
 from tests.chaos.upstream import answers, hangs, upstream
-from tests.program import PROGRAM, configuration, program
+from tests.program import OPERATOR, PROGRAM, configuration, program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -237,7 +237,7 @@ async def test_d5_is_in_the_tests_of_reloading(start: Start, report: Report) -> 
             PROGRAM, "check", file, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
         await checked.communicate()
-        async with client.session.post(f"{client.url}/admin/reload") as reply:
+        async with client.session.post(f"{client.url}/admin/reload", headers=OPERATOR) as reply:
             told: dict[str, Any] = await reply.json()
         assert (checked.returncode, reply.status, told["type"]) == (2, 422, "bad-configuration")
         assert (await client.ask()).status == 200

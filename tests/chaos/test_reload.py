@@ -12,7 +12,7 @@ import yaml
 from tests.chaos.conftest import FULL, Report, Start
 from tests.chaos.load import MODEL, Client, check, utterance
 from tests.chaos.upstream import answers, upstream
-from tests.program import configuration
+from tests.program import OPERATOR, configuration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,7 +64,7 @@ async def _reload_until(
         document = configuration({f"a{at // 2}": url for url in urls}, model=MODEL, server=server)
         document["models"][MODEL]["targets"][0]["max_concurrent"] = 200 + at % 2
         await asyncio.to_thread(running.file.write_text, yaml.safe_dump(document))
-        async with client.session.post(f"{client.url}/admin/reload") as reply:
+        async with client.session.post(f"{client.url}/admin/reload", headers=OPERATOR) as reply:
             codes.append(reply.status)
         try:
             async with asyncio.timeout_at(start + (at + 1) * EVERY_S):

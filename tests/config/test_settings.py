@@ -95,6 +95,8 @@ OPTIONS: list[tuple[str, Any, str, Any, str]] = [
     ("server.grace", 0.0, "5s", 5.0, "-1s"),
     ("server.max_in_flight", 4096, "10", 10, "0"),
     ("server.workers", 1, "4", 4, "0"),
+    ("server.admin_port", None, "9090", 9090, "65536"),
+    ("server.admin_host", "127.0.0.1", "10.0.0.5", "10.0.0.5", "[]"),
     ("reliability.retries.limit", 2, "0", 0, "11"),
     ("reliability.retries.base", 0.25, "100ms", 0.1, "0s"),
     ("reliability.retries.cap", 15.0, "1m", 60.0, "0s"),
@@ -558,13 +560,23 @@ class TestAuth:
     def test_a_store_of_keys_is_enough_for_keys(self, read: Read, store: str) -> None:
         assert read(f"redis: {{}}\nauth: {{mode: keys, {store}}}").auth.keys == ()
 
+    @pytest.mark.parametrize("mode", ["none", "passthrough"])
+    def test_other_modes_may_have_keys_for_their_operators(self, read: Read, mode: str) -> None:
+        auth = read(f"auth: {{mode: {mode}, store: sqlite, path: /x, keys: [{self.KEY}]}}").auth
+
+        assert (auth.store, len(auth.keys)) == ("sqlite", 1)
+
+    def test_the_admin_port_is_another(self, read: Read, refused: Refused) -> None:
+        assert "callers would reach what is for operators" in refused("server: {port: 9000, admin_port: 9000}")
+        assert read("server: {port: 0, admin_port: 0}").server.admin_port == 0
+        assert read("server: {admin_port: 9090}").server.admin_host == "127.0.0.1"
+
     @pytest.mark.parametrize(
         ("auth", "sentence"),
         [
             ("mode: keys, store: sqlite", "auth.path is the file"),
             ("mode: keys, store: redis", "there is no section redis"),
             (f"mode: keys, path: /x, keys: [{KEY}]", "auth.path is the file"),
-            ("store: sqlite, path: /x", "would open nothing"),
         ],
     )
     def test_a_store_that_does_not_fit(self, refused: Refused, auth: str, sentence: str) -> None:

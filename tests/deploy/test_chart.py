@@ -16,7 +16,7 @@ from aiohttp import web
 
 from config.catalog import load_catalog
 from config.settings import Settings, load
-from gateway.api.edge import PUBLIC
+from gateway.api.auth import PUBLIC
 from gateway.api.paths import add_routes
 from gateway.cli import main
 from gateway.defaults import check_adapters

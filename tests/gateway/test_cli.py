@@ -173,6 +173,14 @@ class TestServe:
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == f"Error: cannot listen on 127.0.0.1:{taken_port}: Address already in use\n"
 
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_an_admin_port_that_is_taken(self, shell: Shell, taken_port: int, workers: str) -> None:
+        server = {"ASR_GATEWAY_SERVER__ADMIN_PORT": str(taken_port), "ASR_GATEWAY_SERVER__WORKERS": workers}
+        done = shell.run("serve", "--demo", "--port", "0", **server)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.endswith(f"Error: cannot listen on 127.0.0.1:{taken_port}: Address already in use\n")
+
     def test_an_open_door(self, shell: Shell) -> None:
         done = shell.run("serve", "--demo", "--host", "0.0.0.0")
 

@@ -40,6 +40,25 @@ async def test_waits_no_longer_than_told(limit_s: float) -> None:
     await task
 
 
+async def test_what_is_aside_is_waited_for_and_not_counted() -> None:
+    drain, ends = Drain(), asyncio.Event()
+
+    async def asks() -> None:
+        async with drain.cut():
+            with drain.aside():
+                await ends.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(asks())
+        await asyncio.sleep(0)
+        assert drain.in_flight == 0
+        waiting = tasks.create_task(drain.wait(60))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        ends.set()
+    assert drain.in_flight == 0
+
+
 async def test_does_not_wait_for_nothing() -> None:
     await Drain().wait(1e9)
 

@@ -205,7 +205,7 @@ async def test_a_request_that_comes_before_the_model_is_loaded_is_answered_after
     made = routed(DEMO_MODEL, {"local": AccountSettings(adapter="local")}, f"local/{EMBEDDED}")
     gateway = Gateway(made)
     server = Server(gateway)
-    url = f"http://127.0.0.1:{await server.start()}"
+    url = f"http://127.0.0.1:{(await server.start()).callers}"
     audio = sample("sb_spk2_snt1.flac")
     try:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:

@@ -98,7 +98,9 @@ async def test_a_key_of_the_store_is_good_until_it_is_revoked_or_rotated() -> No
     found = other.find("hf_gw_a")
     assert found is not None
     assert (found.name, found.models) == ("a", ("openai/*",))
-    secret = (await one.rotate("a")).get_secret_value()
+    rotated = await one.rotate("a", 0)
+    secret = rotated.secret.get_secret_value()
+    assert rotated.old_until is None
     await other.refresh()
     assert other.find("hf_gw_a") is None
     assert other.find(secret) == found.model_copy(update={"hash": digest_of(secret)})
@@ -107,6 +109,58 @@ async def test_a_key_of_the_store_is_good_until_it_is_revoked_or_rotated() -> No
     assert one.find(secret) is None
     assert other.find(secret) is None
     assert "hf_gw" not in str(store.documents)
+
+
+async def test_a_rotated_key_has_both_secrets_until_the_overlap_is_over() -> None:
+    """In every process, by its own clock."""
+    now = NOW
+    store = Kept()
+    one, other = Keyring(store, now=lambda: now), Keyring(store, now=lambda: now)
+    await one.add(key("a", "hf_gw_a", models=["openai/*"]))
+    rotated = await one.rotate("a", 3600)
+    secret = rotated.secret.get_secret_value()
+    await other.refresh()
+    for keyring in (one, other):
+        assert keyring.find("hf_gw_a") == keyring.find(secret) == keyring.stored[0]
+        assert keyring.told()[0]["old_secret_until"] == "2026-12-31T01:00:00Z"
+    now = NOW + timedelta(seconds=3600)
+    for keyring in (one, other):
+        assert keyring.find("hf_gw_a") is None
+        assert keyring.find(secret) is not None
+        assert keyring.told()[0]["old_secret_until"] is None
+    assert "hf_gw" not in str(store.documents)
+
+
+async def test_only_the_latest_old_secret_is_good_and_revoking_ends_both() -> None:
+    keyring = Keyring(Kept(), now=lambda: NOW)
+    await keyring.add(key("a", "hf_gw_a"))
+    second = (await keyring.rotate("a", 3600)).secret.get_secret_value()
+    third = (await keyring.rotate("a", 3600)).secret.get_secret_value()
+    assert [keyring.find(each) is None for each in ("hf_gw_a", second, third)] == [True, False, False]
+    await keyring.revoke("a")
+    assert (keyring.find(second), keyring.find(third)) == (None, None)
+
+
+async def test_an_old_secret_is_not_good_for_longer_than_its_key() -> None:
+    now = NOW
+    keyring = Keyring(Kept(), now=lambda: now)
+    await keyring.add(key("a", "hf_gw_a", expires=NOW + timedelta(minutes=1)))
+    rotated = await keyring.rotate("a", 3600)
+    assert rotated.old_until == NOW + timedelta(minutes=1)
+    now = NOW + timedelta(minutes=1)
+    assert (keyring.find("hf_gw_a"), keyring.find(rotated.secret.get_secret_value())) == (None, None)
+
+
+def test_what_is_told_of_keys_has_no_hash() -> None:
+    keyring = Keyring(None, now=lambda: NOW)
+    old = {"hash": digest_of("hf_gw_o"), "until": NOW + timedelta(days=1)}
+    keyring.adopt([key("b", "hf_gw_b", old=old, created=NOW), key("a", "hf_gw_a", role="admin", expires=NOW, old=old)])
+    over, good = keyring.told()
+    assert (over["name"], over["expired"], over["old_secret_until"]) == ("a", True, None)
+    assert (good["created"], good["expired"]) == ("2026-12-31T00:00:00Z", False)
+    assert (good["old_secret_until"], good["kept_in"]) == ("2027-01-01T00:00:00Z", "file")
+    assert "sha256" not in str(keyring.told())
+    assert not keyring.has_admin
 
 
 async def test_what_cannot_be_changed_is_told() -> None:
@@ -120,7 +174,7 @@ async def test_what_cannot_be_changed_is_told() -> None:
         with pytest.raises(NoSuchKey):
             await keyring.revoke(name)
         with pytest.raises(NoSuchKey):
-            await keyring.rotate(name)
+            await keyring.rotate(name, 60)
     with pytest.raises(NoStore):
         await Keyring(None, now=lambda: NOW).revoke("a")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import subprocess
@@ -42,6 +43,8 @@ def made(shell: Shell, *arguments: str) -> tuple[str, dict[str, Any]]:
     done = shell.run("keys", "new", *arguments)
     assert done.returncode == 0, done.stderr
     (entry,) = yaml.safe_load(done.stderr.partition("\n\n")[2])
+    made_at = datetime.fromisoformat(entry.pop("created"))
+    assert timedelta(0) <= datetime.now(UTC) - made_at < timedelta(minutes=2)
     return done.stdout.strip(), entry
 
 
@@ -78,6 +81,8 @@ class TestNew:
             (("--name", "n", "--expires", "90"), "a number alone says no unit"),
             (("--name", "n", "--expires", "2026-12-31T10:00:00"), "a time with its offset"),
             (("--name", "n", "--expires", "99999999999d"), "neither a day"),
+            (("--name", "n", "--expires", "2020-01-01"), "--expires 2020-01-01: that is over already"),
+            (("--name", "n", "--expires", "0s"), "that is over already"),
             (("--name", "n", "--label", "team"), "expected NAME=VALUE"),
             (("--name", "n", "--limit", "usd_per_day"), "expected NAME=VALUE"),
             (("--name", "n", "--limit", "usd_per_dya=1"), "did you mean usd_per_day?"),
@@ -90,6 +95,77 @@ class TestNew:
 
         assert (done.returncode, done.stdout) == (2, "")
         assert sentence in " ".join(done.stderr.split())
+
+    def test_a_pattern_that_matches_no_model_is_warned_of(self, shell: Shell) -> None:
+        """It may be a mistake, or a model to come: the key is made all the same."""
+        one = "openai/whisper-1: {targets: [a/b]}"
+        start = "providers: {a: {adapter: local}}\nmodels: "
+        listed = shell.written("a.yaml", f"{start}{{{one}}}")
+        any_ = shell.written("b.yaml", f"{start}{{{one}, '*': {{targets: [a/b]}}}}")
+        options = ("--name", "n", "--model", "openai/*", "--model", "opneai/*", "--config")
+
+        first, second = shell.run("keys", "new", *options, listed), shell.run("keys", "new", *options, any_)
+
+        assert (first.returncode, second.returncode) == (0, 0)
+        assert [line for line in first.stderr.splitlines() if line.startswith("Warning")] == [
+            "Warning: --model opneai/* matches no model of the configuration, such as openai/whisper-1"
+        ]
+        assert "Warning" not in second.stderr
+
+
+def test_a_list_says_all_but_the_secrets(shell: Shell) -> None:
+    """As a table, and as JSON; who has expired, and whose old secret is still good."""
+    old = f"old: {{hash: '{digest_of('o')}', until: 9999-12-31}}"
+    keys = (
+        f"{{name: desk, hash: '{digest_of('a')}', models: [openai/*], created: 2026-01-02, {old}, "
+        "limits: {usd_per_day: 2.5, requests_per_minute: 60}, labels: {team: a}}, "
+        f"{{name: boss, role: admin, hash: '{digest_of('b')}', expires: 2020-12-31}}"
+    )
+    file = shell.written("a.yaml", f"auth: {{mode: keys, keys: [{keys}]}}")
+
+    table, told = shell.run("keys", "list", "--config", file), shell.run("keys", "list", "--json", "--config", file)
+
+    head, *rows = [re.split(r"\s{2,}", line) for line in table.stdout.splitlines()]
+    assert [dict(zip(head, row, strict=True)) for row in rows] == [
+        {
+            "NAME": "boss",
+            "ROLE": "admin",
+            "MODELS": "*",
+            "LIMITS": "-",
+            "CREATED": "-",
+            "EXPIRES": "2020-12-31T23:59:59Z (expired)",
+            "OLD SECRET UNTIL": "-",
+            "LABELS": "-",
+            "KEPT IN": "file",
+        },
+        {
+            "NAME": "desk",
+            "ROLE": "caller",
+            "MODELS": "openai/*",
+            "LIMITS": "requests_per_minute=60,usd_per_day=2.5",
+            "CREATED": "2026-01-02T23:59:59Z",
+            "EXPIRES": "-",
+            "OLD SECRET UNTIL": "9999-12-31T23:59:59Z",
+            "LABELS": "team=a",
+            "KEPT IN": "file",
+        },
+    ]
+    assert [(each["name"], each["expired"]) for each in json.loads(told.stdout)["keys"]] == [
+        ("boss", True),
+        ("desk", False),
+    ]
+    assert "sha256" not in table.stdout + told.stdout
+
+
+@pytest.mark.parametrize(
+    ("overlap", "sentence"),
+    [("1", "a number alone says no unit"), ("31d", "30d is the most"), ("soon", "a duration is")],
+)
+def test_what_is_no_overlap(shell: Shell, overlap: str, sentence: str) -> None:
+    done = shell.run("keys", "rotate", "desk", "--overlap", overlap)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in " ".join(done.stderr.split())
 
 
 def keyed(*entries: dict[str, Any]) -> Settings:
@@ -150,10 +226,10 @@ async def test_two_workers_learn_of_keys_that_are_made_rotated_and_revoked(
                 whole = ("keys", command, *arguments, "--config", str(served.file))
                 return await asyncio.to_thread(shell.run, *whole)
 
-            async def becomes(secret: str, status: int) -> None:
+            async def becomes(secret: str, status: int, within_s: float = 2) -> None:
                 """Ask until both workers say so; for two seconds and no more."""
                 url, headers = f"{served.url}/v1/models", {"Authorization": f"Bearer {secret}"}
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(within_s):
                     told: set[int] = set()
                     while told != {status}:
                         told = set()
@@ -163,17 +239,29 @@ async def test_two_workers_learn_of_keys_that_are_made_rotated_and_revoked(
 
             first = (await run("new", "--name", "newsroom", "--label", "team=a")).stdout.strip()
             await becomes(first, 200)
-            listed = (await run("list")).stdout
-            assert [line.split() for line in listed.splitlines()[1:]] == [
-                ["newsroom", "caller", "*", "-", "team=a", "store"]
-            ]
+            ((name, *_, label, where),) = [line.split() for line in (await run("list")).stdout.splitlines()[1:]]
+            assert (name, label, where) == ("newsroom", "team=a", "store")
             taken = await run("new", "--name", "newsroom")
             assert (taken.returncode, taken.stdout) == (1, "")
-            second = (await run("rotate", "newsroom")).stdout.strip()
-            await becomes(first, 401)
-            await becomes(second, 200)
+            rotated = await run("rotate", "newsroom", "--overlap", "24h")
+            second = rotated.stdout.strip()
+            assert "The old one is good until 20" in rotated.stderr
+            for both in (first, second):
+                await becomes(both, 200)
+            ended = await run("rotate", "newsroom", "--overlap", "0")
+            assert "The old one is refused within two seconds" in ended.stderr
+            third = ended.stdout.strip()
+            for old in (first, second):
+                await becomes(old, 401)
+            await becomes(third, 200)
+            fourth = (await run("rotate", "newsroom", "--overlap", "3s")).stdout.strip()
+            await becomes(fourth, 200)
+            await becomes(third, 401, within_s=5)
+            fifth = (await run("rotate", "newsroom")).stdout.strip()
+            await becomes(fifth, 200)
             assert (await run("revoke", "newsroom")).returncode == 0
-            await becomes(second, 401)
+            for ended_both in (fourth, fifth):
+                await becomes(ended_both, 401)
             gone = await run("revoke", "newsroom")
             assert (gone.returncode, "no key of that name" in gone.stderr) == (1, True)
             assert "hf_gw_" not in "".join(served.written)

@@ -23,7 +23,7 @@ from tests import faulty as upstreams
 from tests.asking import MODEL, WAV
 from tests.chaos.load import Client, metrics
 from tests.conftest import sample_audio
-from tests.program import Program, configuration, program
+from tests.program import OPERATOR, Program, configuration, program
 from tests.serving import routed, running
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def write(folder: Path, document: dict[str, Any]) -> None:
 
 
 async def reload(client: aiohttp.ClientSession, served: Program) -> tuple[int, dict[str, Any]]:
-    async with client.post(f"{served.url}/admin/reload") as reply:
+    async with client.post(f"{served.url}/admin/reload", headers=OPERATOR) as reply:
         return reply.status, await reply.json()
 
 

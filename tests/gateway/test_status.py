@@ -44,7 +44,7 @@ async def test_a_parked_deployment_is_shown_with_its_reason(emulate: Emulate) ->
         _, as_json = await run("--url", served.url, "--json")
     assert code == 0
     lines = said.splitlines()
-    assert lines[0] == "degraded, 1 requests in flight"
+    assert lines[0] == "degraded, 0 requests in flight"
     assert lines[1].split() == ["DEPLOYMENT", "STATE", "WHY", "AGAIN", "IN", "IN", "FLIGHT", "WAITING", "S", "PER", "S"]
     assert lines[2].split()[:3] == ["first/whisper", "parked", "quota"]
     assert 200 < float(lines[2].split()[3]) <= 300
@@ -62,10 +62,20 @@ async def test_it_wants_an_admins_key(emulate: Emulate) -> None:
 
 
 async def test_nobody_there_is_said_plainly() -> None:
-    code, said = await run("--url", await upstreams.refused())
+    url = await upstreams.refused()
 
-    assert code == 1
-    assert "does not answer like a gateway" in said
+    assert await run("--url", url) == (1, f"Error: nobody listens at {url}\n")
+    assert await run("--url", "http://[:8080") == (
+        1,
+        "Error: http://[:8080 is no address such as http://127.0.0.1:8080\n",
+    )
+
+
+async def test_somebody_else_there_is_said_plainly() -> None:
+    async with upstreams.faulty(upstreams.answers(200, ["no", "gateway"])) as other:
+        code, said = await run("--url", other.url)
+
+    assert (code, "does not answer like a gateway" in said) == (1, True)
 
 
 def test_what_went_wrong_at_the_last_reload_is_shown() -> None:

@@ -82,6 +82,13 @@ def test_every_row(config: Path) -> None:
     assert (written[3]["outcome"], written[3]["audio_s"], written[3]["cost_usd"]) == ("too-long", "", "0.0")
 
 
+def test_every_row_as_json_lines(config: Path) -> None:
+    lines = [json.loads(line) for line in usage(config, "--raw", "--format", "json").stdout.splitlines()]
+
+    assert [each["request_id"] for each in lines] == ["a", "b", "c", "d"]
+    assert (lines[3]["outcome"], lines[3]["audio_s"], lines[3]["cost_usd"]) == ("too-long", None, 0.0)
+
+
 def test_what_cannot_be_read(config: Path, tmp_path: Path) -> None:
     for options, code, sentence in (
         (("--by", "user"), 2, "by: 'user' is not one of key, model"),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from config.settings import Auth, AuthMode, Settings
 from gateway.api.auth import ANONYMOUS, Caller, admin_only, authenticate, check_origin
+from gateway.app import Gateway
 from gateway.keyring import Keyring
 from gateway.problems import Problem
+from gateway.serve import Server
 from gateway.stores.keys_sqlite import SqliteKeys
 from tests.asking import MODEL, Served, key, serving, settings
 
@@ -281,6 +283,19 @@ async def served(emulate: Emulate) -> AsyncIterator[Served]:
         yield made
 
 
+@asynccontextmanager
+async def serving_admin_port(urls: dict[str, str], auth: Auth) -> AsyncIterator[Served]:
+    """Serve; whoever asks reaches the admin port."""
+    gateway = Gateway(settings(urls, auth=auth, admin_port=0))
+    server = Server(gateway)
+    ports = await server.start()
+    try:
+        async with ClientSession() as session:
+            yield Served(f"http://127.0.0.1:{ports.admin}", gateway, session, [])
+    finally:
+        await server.stop(0)
+
+
 def routes(served: Served) -> list[tuple[str, str]]:
     """Return method and pattern of every route there is."""
     router = served.gateway.web_app().router
@@ -292,6 +307,78 @@ async def answer(served: Served, method: str, path: str, **headers: str) -> tupl
     url = served.url + path.replace("{model}", MODEL).replace("{rest}", "rest").replace("{name}", "nobody")
     async with served.session.request(method, url, headers=headers) as reply:
         return reply.status, await reply.read()
+
+
+# For each mode and kind of route, what nobody, a caller's key and an admin's are told: 401, 403, or anything else (0).
+EVERYBODY_IS_TOLD = {
+    "none": {"public": (0, 0, 0), "call": (0, 0, 0), "look": (0, 0, 0), "admin": (401, 403, 0)},
+    "keys": {"public": (0, 0, 0), "call": (401, 0, 0), "look": (401, 403, 0), "admin": (401, 403, 0)},
+    "passthrough": {"public": (0, 0, 0), "call": (401, 0, 0), "look": (401, 403, 0), "admin": (401, 403, 0)},
+}
+
+
+def kind_of(method: str, path: str) -> str:
+    route = (method.replace("HEAD", "GET"), path)
+    if route in PUBLIC:
+        return "public"
+    return ("admin" if path.startswith("/admin/") else "look") if route in ADMIN else "call"
+
+
+@pytest.mark.parametrize("mode", EVERYBODY_IS_TOLD)
+async def test_every_route_in_every_mode(mode: str, emulate: Emulate) -> None:
+    """The keys are the configuration's; in mode none and passthrough they open what is for operators, and no more."""
+    auth = TWO_KEYS.model_copy(update={"mode": AuthMode(mode)})
+    async with serving(settings({"up": await emulate("hf-inference")}, auth=auth)) as served:
+        for method, path in routes(served):
+            told = [
+                (await answer(served, method, path, **headers))[0]
+                for headers in ({}, {"Authorization": "Bearer hf_gw_newsroom"}, {"Authorization": "Bearer hf_gw_boss"})
+            ]
+            expected = EVERYBODY_IS_TOLD[mode][kind_of(method, path)]
+            assert tuple(each if each in {401, 403} else 0 for each in told) == expected, (method, path, told)
+            takes_any = mode == "passthrough" and kind_of(method, path) == "call"  # it is for the provider to say
+            if expected[0] == 401 and not takes_any:
+                assert (await answer(served, method, path, Authorization="Bearer hf_gw_nobody"))[0] == 401
+
+
+@pytest.mark.parametrize("mode", ["none", "passthrough"])
+async def test_where_there_is_no_admins_key_it_is_said_how_to_make_one(mode: str, emulate: Emulate) -> None:
+    """A callers' key, or one that has expired, makes nobody an admin."""
+    keys = [
+        key("newsroom", "hf_gw_newsroom"),
+        key("boss", "hf_gw_boss", role="admin", expires=datetime.min.replace(tzinfo=UTC)),
+    ]
+    auth = Auth.model_validate({"mode": mode, "keys": keys})
+    async with serving(settings({"up": await emulate("hf-inference")}, auth=auth)) as served:
+        for method, path in routes(served):
+            kind = kind_of(method, path)
+            if kind == "admin" or (kind == "look" and mode == "passthrough"):
+                for headers in ({}, {"Authorization": "Bearer hf_gw_newsroom"}, {"Authorization": "Bearer hf_gw_boss"}):
+                    status, body = await answer(served, method, path, **headers)
+                    assert (status, method == "HEAD" or b"keys new --name operator --role admin" in body) == (403, True)
+
+
+async def test_the_admin_port_shows_without_a_key_and_changes_with_one(emulate: Emulate) -> None:
+    """It takes no audio, and a page of a stranger's is as unwelcome as elsewhere."""
+    for mode in EVERYBODY_IS_TOLD:
+        auth = TWO_KEYS.model_copy(update={"mode": AuthMode(mode)})
+        async with serving_admin_port({"up": await emulate("hf-inference")}, auth) as served:
+            table = [
+                (each.method, each.resource.canonical)
+                for each in served.gateway.admin_app().router.routes()
+                if each.resource
+            ]
+            assert {("GET", "/health/ready"), ("GET", "/metrics"), ("GET", "/status")} < set(table)
+            for method, path in table:
+                told = (await answer(served, method, path))[0]
+                assert told == 401 if path.startswith("/admin/") else told == 200, (mode, method, path)
+                newsroom = {"Authorization": "Bearer hf_gw_newsroom"}
+                told = (await answer(served, method, path, **newsroom))[0]
+                assert told == 403 if path.startswith("/admin/") else told == 200, (mode, method, path)
+                assert (await answer(served, method, path, Origin="https://evil.example"))[0] == 403
+            assert (await answer(served, "GET", "/admin/cache", Authorization="Bearer hf_gw_boss"))[0] == 200
+            for method, path in set(routes(served)) - set(table):
+                assert (await answer(served, method, path, Authorization="Bearer hf_gw_boss"))[0] == 404, (method, path)
 
 
 async def test_every_route_is_public_or_wants_a_key(served: Served) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
+from gateway.api.auth import enter
 from gateway.api.edge import Edge, middleware
 from gateway.drain import Drain
 from gateway.metrics import Metrics
@@ -140,7 +141,7 @@ async def edged(
     served: Served, handler: Callable[[web.Request], Awaitable[web.Response]], drain: Drain
 ) -> tuple[str, web.AppRunner]:
     """Serve one handler behind the edge."""
-    app = web.Application(middlewares=[middleware(Edge(lambda: served.gateway.service, Metrics(), drain))])
+    app = web.Application(middlewares=[middleware(Edge(lambda: served.gateway.service, Metrics(), drain, enter))])
     app.router.add_get("/", handler)
     runners: list[web.AppRunner] = []
     return await serve(app, runners), runners[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 from config.settings import Auth
 from config.stores import Redis
 from tests.asking import MODEL, WAV, Served, key, serving, settings
+from tests.program import OPERATOR, OPERATORS_KEY
 from tests.redis_server import redis_server
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ async def test_a_key_from_its_making_to_its_end(served: Served) -> None:
     assert (status, made["name"], made["expires"]) == (201, "desk", "9999-12-31T23:59:59Z")
     first = made["key"]
     assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 200
-    status, rotated = await ask(served, "POST", "/desk/rotate")
-    assert status == 200
+    assert made["created"] is not None
+    status, rotated = await ask(served, "POST", "/desk/rotate", {"overlap_s": 0})
+    assert (status, rotated["old_secret_until"]) == (200, None)
     assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 401
     assert (await served.post(body=WAV, Authorization=f"Bearer {rotated['key']}")).status == 200
     assert await ask(served, "DELETE", "/desk") == (204, {})
@@ -60,6 +63,32 @@ async def test_a_key_from_its_making_to_its_end(served: Served) -> None:
     events = [(line["event"], line["key"], line["by"]) for line in served.lines if line["event"].startswith("key_")]
     assert events == [(f"key_{what}", "desk", "boss") for what in ("made", "rotated", "revoked")]
     assert "hf_gw_" not in str(served.lines)
+
+
+@pytest.mark.parametrize(("body", "overlap_s"), [(None, 3600), ({}, 3600), ({"overlap_s": 60.5}, 60.5)])
+async def test_a_rotated_keys_old_secret_is_good_for_a_while(served: Served, body: Any, overlap_s: float) -> None:
+    """For an hour unless told; the end of the key is the end of both."""
+    first = (await ask(served, "POST", "", {"name": "desk"}))[1]["key"]
+    before = datetime.now(UTC)
+    _, rotated = await ask(served, "POST", "/desk/rotate", body)
+    until = datetime.fromisoformat(rotated["old_secret_until"])
+    assert timedelta(seconds=overlap_s - 1) <= until - before <= timedelta(seconds=overlap_s + 30)
+    listed = (await ask(served, "GET", ""))[1]["keys"][-1]
+    assert (listed["name"], listed["old_secret_until"]) == ("desk", rotated["old_secret_until"])
+    for status in (200, 401):
+        for secret in (first, rotated["key"]):
+            assert (await served.post(body=WAV, Authorization=f"Bearer {secret}")).status == status
+        await ask(served, "DELETE", "/desk")
+
+
+@pytest.mark.parametrize(
+    "body", [{"overlap_s": -1}, {"overlap_s": 30 * 86_400 + 1}, {"overlap_s": "x"}, {"overlap": 1}]
+)
+async def test_what_is_no_overlap_changes_nothing(served: Served, body: Any) -> None:
+    first = (await ask(served, "POST", "", {"name": "desk"}))[1]["key"]
+    status, told = await ask(served, "POST", "/desk/rotate", body)
+    assert (status, told["type"], told["param"]) == (422, "invalid-parameter", next(iter(body)))
+    assert (await served.post(body=WAV, Authorization=f"Bearer {first}")).status == 200
 
 
 async def test_a_list_has_neither_keys_nor_hashes(served: Served) -> None:
@@ -82,7 +111,9 @@ async def test_a_list_has_neither_keys_nor_hashes(served: Served) -> None:
         ({"name": "a b"}, 422, "invalid-parameter", "name"),
         ({"name": "a", "rol": "admin"}, 422, "invalid-parameter", "rol"),
         ({"name": "a", "expires": "soon"}, 422, "invalid-parameter", "expires"),
+        ({"name": "a", "expires": "2020-01-01"}, 422, "invalid-parameter", "expires"),
         ({"name": "a", "hash": "sha256:" + "0" * 64}, 400, "bad-request", "hash"),
+        ({"name": "a", "old": {"hash": "sha256:" + "0" * 64, "until": "9999-12-31"}}, 400, "bad-request", "old"),
         ([], 400, "bad-request", None),
         ({"name": "boss"}, 409, "key-exists", None),
         ({"name": "x" * 70_000}, 413, "too-large", None),
@@ -112,7 +143,7 @@ async def test_without_a_store_the_file_is_where_keys_end(emulate: Emulate) -> N
     async with with_keys(await emulate("hf-inference")) as served:
         assert [each["name"] for each in (await ask(served, "GET", ""))[1]["keys"]] == ["boss", "newsroom"]
         for method, path in (("POST", ""), ("DELETE", "/boss"), ("POST", "/boss/rotate")):
-            status, told = await ask(served, method, path, {"name": "a"})
+            status, told = await ask(served, method, path, None if path else {"name": "a"})
             assert (status, told["type"]) == (409, "no-key-store")
 
 
@@ -145,12 +176,21 @@ async def test_a_redis_that_dies_takes_no_key_along(emulate: Emulate) -> None:
             assert [line["event"] for line in served.lines if line["event"].startswith("keys_")] == ["keys_lost"]
 
 
-async def test_in_mode_none_nobody_is_given_a_key(emulate: Emulate) -> None:
-    """Everybody on the machine would be an admin."""
-    async with serving(settings({"up": await emulate("hf-inference")})) as served:
-        for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/a"), ("POST", "/a/rotate")):
-            assert (await ask(served, method, path, {"name": "a"}))[0] == 403
-        assert (await served.post(f"/models/{MODEL}")).status == 200
+async def test_in_mode_none_nobody_is_given_a_key_without_one(emulate: Emulate) -> None:
+    """Anybody on the machine could ask, and a key outlives the mode."""
+    for auth, expected in ((None, 401), (Auth(), 403)):
+        async with serving(settings({"up": await emulate("hf-inference")}, auth=auth)) as served:
+            for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/a"), ("POST", "/a/rotate")):
+                assert (await ask(served, method, path, {"name": "a"}))[0] == expected
+            assert (await served.post(f"/models/{MODEL}")).status == 200
+
+
+@pytest.mark.parametrize("mode", ["none", "passthrough"])
+async def test_a_stored_admins_key_is_one_in_every_mode(emulate: Emulate, tmp_path: Path, mode: str) -> None:
+    auth = Auth.model_validate({"mode": mode, "store": "sqlite", "path": tmp_path / "k", "keys": [OPERATORS_KEY]})
+    async with serving(settings({"up": await emulate("hf-inference")}, auth=auth)) as served:
+        _, made = await ask(served, "POST", "", {"name": "second", "role": "admin"}, OPERATOR)
+        assert (await ask(served, "GET", "", None, {"Authorization": f"Bearer {made['key']}"}))[0] == 200
 
 
 async def test_limits_that_each_worker_would_allow_in_full_are_refused(emulate: Emulate, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from config.usage import Usage, UsageStore
 from gateway.metrics import declared
 from tests.asking import MODEL, WAV, Served, serving, settings
+from tests.program import OPERATOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -84,7 +85,7 @@ async def test_usage_that_is_not_kept_or_cannot_be_read_is_told(emulate: Emulate
 
 async def asked(served: Served, query: str = "") -> dict[str, Any]:
     """Return what is said of usage."""
-    async with served.session.get(f"{served.url}/admin/usage?{query}") as reply:
+    async with served.session.get(f"{served.url}/admin/usage?{query}", headers=OPERATOR) as reply:
         told: dict[str, Any] = await reply.json()
         return told
 

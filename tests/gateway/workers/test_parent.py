@@ -17,7 +17,7 @@ import yaml
 from tests.chaos.load import MODEL, Client, check, gauges_at_rest, metrics
 from tests.chaos.upstream import answers, upstream
 from tests.conftest import sample
-from tests.program import PROGRAM, Program, configuration, program
+from tests.program import OPERATOR, PROGRAM, Program, configuration, program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -60,7 +60,7 @@ async def status(client: Client) -> dict[str, Any]:
 
 
 async def reload(client: Client) -> tuple[int, dict[str, Any]]:
-    async with client.session.post(f"{client.url}/admin/reload") as reply:
+    async with client.session.post(f"{client.url}/admin/reload", headers=OPERATOR) as reply:
         return reply.status, await reply.json()
 
 
@@ -72,6 +72,22 @@ async def gone(pids: list[int]) -> None:
 
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+async def test_the_admin_port_speaks_for_all_workers_as_long_as_one_is_left(tmp_path: Path) -> None:
+    async with upstream(answers()) as a, two(a.url, tmp_path, admin_port=0, drain="5s") as (served, client):
+        operator = Client(served.admin_url, client.session)
+        for _ in range(20):
+            assert (await client.ask()).status == 200
+            assert (await status(operator))["workers"] == 2
+        assert (await metrics(operator))[f'asr_requests_total{{front="hf",model="{MODEL}",status="200"}}'] == 20
+        assert (await operator.ask()).status == 404
+        assert (await reload(operator))[0] == 200
+        os.kill(children(served)[0], signal.SIGKILL)
+        for _ in range(10):
+            assert (await status(operator))["workers"] in {1, 2}
+        served.process.terminate()
+        assert await served.process.wait() == 0
 
 
 async def test_both_serve_and_whoever_is_asked_speaks_for_all(tmp_path: Path) -> None:
