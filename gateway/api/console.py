@@ -85,9 +85,7 @@ def _answer(request: web.Request, name: str) -> web.Response:
     if etag in (request.if_none_match or ()):
         answer = web.Response(status=304, headers=_HEADERS)
     else:
-        answer = web.Response(
-            body=found.body, content_type=found.media_type, charset=found.charset, headers=_HEADERS
-        )
+        answer = web.Response(body=found.body, content_type=found.media_type, charset=found.charset, headers=_HEADERS)
     answer.etag = etag
     return answer
 
