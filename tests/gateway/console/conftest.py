@@ -47,12 +47,13 @@ async def _serving(folder: Path) -> AsyncIterator[str]:
     async with (
         faulty(hangs) as slow,
         faulty(answers(500, {"error": "acme is broken"})) as broken,
-        running(_settings(folder, slow=slow.url, broken=broken.url)) as (url, _),
+        running(settings(folder, slow=slow.url, broken=broken.url)) as (url, _),
     ):
         yield url
 
 
-def _settings(folder: Path, **upstreams: str) -> Settings:
+def settings(folder: Path, **upstreams: str) -> Settings:
+    """Return what it serves. upstreams: the addresses behind the accounts `slow` and `broken`."""
     demo = demo_settings()
     accounts = {
         name: AccountSettings(adapter="hf-inference", base_url=url, api_key=SecretStr("emulated-key"))
