@@ -102,8 +102,8 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 class OldSecret(Section):
     """What a key was before it was rotated: good beside the new one for a while."""
 
-    hash: Digest
-    until: Moment
+    hash: Digest  # of the earlier secret
+    until: Moment  # from then on it is unknown
 
 
 class Key(Section):
@@ -115,7 +115,7 @@ class Key(Section):
     old: OldSecret | None = None  # the secret before it was rotated, while that is still good
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
     limits: Limits = UNLIMITED
-    created: Moment | None = None
+    created: Moment | None = None  # or rotated last; told wherever keys are listed
     expires: Moment | None = None  # from then on it is as unknown as any other; a day alone is its last second, in UTC
     # The operator's own notes, told wherever keys are listed.
     labels: dict[LabelName, LabelValue] = Field({}, max_length=32)

@@ -32,7 +32,7 @@ class Tracing(Section):
     """Off while there is no endpoint. What OTEL_* variables say of batches, timeouts and resources holds too."""
 
     endpoint: Annotated[str, AfterValidator(_collector)] | None = None  # OTLP over HTTP: http://collector:4318
-    headers: Mapping[str, SecretStr] = Field(default_factory=dict)  # with every batch; a collector's key, say
+    headers: Mapping[str, SecretStr] = Field({})  # with every batch; a collector's key, say
     sample: float = Field(1.0, ge=0, le=1)  # of the traces that begin here; others go by their caller's word
     service_name: str | None = Field(None, min_length=1, max_length=255)  # None: OTEL_SERVICE_NAME, else asr-gateway
     propagate: Propagate = Propagate.OWN

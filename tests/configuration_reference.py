@@ -143,7 +143,8 @@ Other variables that are read:
 def _wants_restart() -> tuple[str, ...]:
     """Return what the program says of a configuration that differs in everything."""
     first = Settings()
-    sections = {name: _other(getattr(first, name)) for name in ("auth", "cache", "limits", "logs", "server", "usage")}
+    known = ("auth", "cache", "limits", "logs", "server", "tracing", "usage")
+    sections = {name: _other(getattr(first, name)) for name in known}
     return reload._needs_restart(first, first.model_copy(update={**sections, "redis": object()}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +44,7 @@ def what(annotation: Any, metadata: list[Any]) -> str:  # noqa: PLR0911 - a kind
         return " \\| ".join(f"`{each}`" for each in inner)
     if origin is tuple:
         return f"list of {what(inner[0], [])}"
-    if origin is dict:
+    if origin in (dict, Mapping):
         return f"names with a {what(inner[1], [])} each"
     if issubclass(annotation, StrEnum):
         return " \\| ".join(f"`{each}`" for each in annotation)

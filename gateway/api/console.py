@@ -1,4 +1,4 @@
-"""The page for people: files that are the same for everybody. What they show is asked for with a key, by the browser."""
+"""The page for people: files, the same for everybody. What they show the browser asks for, with a key."""
 
 from __future__ import annotations
 

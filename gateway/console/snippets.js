@@ -92,10 +92,10 @@ print(heard.${shown})
 function javaScript(wanted) {
   const fields = parameters(wanted).map(([name, value]) => `form.set(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
   const file = JSON.stringify(wanted.file);
-  return `import { openAsBlob } from "node:fs";
+  return `import { readFile } from "node:fs/promises";
 
 const form = new FormData();
-form.set("file", await openAsBlob(${file}), ${file});
+form.set("file", new Blob([await readFile(${file})]), ${file});
 ${fields.join("")}
 const reply = await fetch(${JSON.stringify(addressOf(wanted.base, wanted.model))}, {
   method: "POST",

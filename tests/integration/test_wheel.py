@@ -79,14 +79,21 @@ def test_without_a_configuration_the_catalog_is_served(installed: Path) -> None:
     for url in start(installed):
         with urllib.request.urlopen(f"{url}/v1/models", timeout=10) as reply:  # noqa: S310 - loopback
             names = {each["id"] for each in json.load(reply)["data"]}
+        with urllib.request.urlopen(f"{url}/", timeout=10) as reply:  # noqa: S310 - loopback
+            page = reply.read().decode()
+        with urllib.request.urlopen(f"{url}/console/sample.mp3", timeout=10) as reply:  # noqa: S310 - loopback
+            assert reply.read() == (ROOT / "gateway/console/sample.mp3").read_bytes()
         assert {"openai/whisper-large-v3", "facebook/seamless-m4t-v2-large"} <= names
+        assert "<title>Transcribe" in page
 
 
-def test_it_holds_what_is_no_python(installed: Path) -> None:
-    """Scripts lie beside their callers."""
-    ask = "from importlib.resources import files; print(*(each.name for each in files('gateway.stores').iterdir()))"
+@pytest.mark.parametrize(("folder", "kinds"), [("stores", "*.lua"), ("console", "*")])
+def test_it_holds_what_is_no_python(installed: Path, folder: str, kinds: str) -> None:
+    """Scripts lie beside their callers, and the page for people is whole."""
+    folder_of = f"files('gateway').joinpath('{folder}')"
+    ask = f"from importlib.resources import files; print(*(each.name for each in {folder_of}.iterdir()))"
     told = subprocess.run([installed / "python", "-c", ask], check=True, capture_output=True, text=True, cwd="/")
-    assert {path.name for path in (ROOT / "gateway/stores").glob("*.lua")} <= set(told.stdout.split())
+    assert {path.name for path in (ROOT / "gateway" / folder).glob(kinds)} <= set(told.stdout.split())
 
 
 def post(url: str, body: bytes) -> dict[str, str]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from config.cache import Cache
 from config.settings import Auth, AuthMode, Key, Route, Settings, Target
 from tests.conftest import encoded, sample, tone
-from tests.serving import emulated_account, routed, running
+from tests.serving import emulated_account, routed, running, settings_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,8 +55,30 @@ async def test_the_headers_of_an_answer(url: str, session: aiohttp.ClientSession
         "X-Gateway-Model": "openai/whisper-large-v3",
         "X-Gateway-Attempts": "1",
         "X-Gateway-Cache": "bypass",
+        "X-Gateway-Cost": "0.000102675",
         "X-Audio-Duration": "13.690",
     }
+
+
+async def test_an_answer_says_what_it_cost(emulate: Emulate, session: aiohttp.ClientSession) -> None:
+    """In plain digits, however little; nothing where somebody has paid for it; not at all where nobody knows."""
+    hub = emulated_account("hf-inference", await emulate("hf-inference"))
+    targets = {"priced": Target(target="hub/a", usd_per_minute=0.00002), "unpriced": Target(target="hub/b")}
+    made = settings_with().model_copy(
+        update={
+            "providers": {"hub": hub},
+            "models": {name: Route(targets=(target,)) for name, target in targets.items()},
+            "cache": Cache(),
+        }
+    )
+    async with running(made) as (url, _):
+        told = []
+        for model in ("priced", "priced", "unpriced"):
+            async with session.post(f"{url}/models/{model}", data=AUDIO) as answer:
+                assert answer.status == 200
+                told.append((answer.headers["X-Gateway-Cache"], answer.headers.get("X-Gateway-Cost")))
+
+    assert told == [("miss", "0.000004563"), ("hit", "0"), ("miss", None)]
 
 
 async def test_a_name_without_a_route_goes_the_wildcards_way(url: str, session: aiohttp.ClientSession) -> None:

@@ -49,8 +49,8 @@ class Browser:
     def go(self, url: str) -> None:
         """Open a page as if for the first time: no key, no console lines from before."""
         self.driver.get("about:blank")
-        self.driver.get_log("browser")
-        self.driver.get_log("performance")
+        self._log("browser")
+        self._log("performance")
         self.driver.get(url)
 
     def one(self, css: str) -> WebElement:
@@ -82,29 +82,33 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page; a policy of the page's does not hold for the driver's own."""
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
+
+    def run_until_done(self, script: str) -> Any:
+        """Run a script until it calls `done`; return what it gives it."""
+        return self.driver.execute_async_script(f"const done = arguments[0];{script}")
 
     def until(self, look: Callable[[], T | None]) -> T:
         """Return what a look gives, once it gives something."""
-        return WebDriverWait(self.driver, _PATIENCE_S, 0.05).until(lambda _: look() or False)  # type: ignore[return-value]
+        return WebDriverWait(self.driver, _PATIENCE_S, 0.05).until(lambda _: look() or False)
 
     def complaints(self) -> list[str]:
         """Return what the console has said since `go`: violations of the policy, errors of scripts, refusals."""
-        return [each["message"] for each in self.driver.get_log("browser") if each["level"] in {"SEVERE", "WARNING"}]
+        return [each["message"] for each in self._log("browser") if each["level"] in {"SEVERE", "WARNING"}]
 
     def requests(self) -> list[str]:
         """Return every address that was asked for since `go`."""
-        events = [json.loads(each["message"])["message"] for each in self.driver.get_log("performance")]
+        events = [json.loads(each["message"])["message"] for each in self._log("performance")]
         return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
     def flaws(self) -> list[str]:
         """Return what axe finds wrong for those who do not see, or not well, or have no mouse."""
         self.run(AXE.read_text())
-        found = self.driver.execute_async_script(  # type: ignore[no-untyped-call]
-            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then((told) => done("
-            "told.violations.flatMap((each) => each.nodes.map((node) => `${each.id}: ${node.html} ${node.failureSummary}`))));"
+        found: list[str] = self.run_until_done(
+            "axe.run(document, {resultTypes: ['violations']}).then((told) => done(told.violations.flatMap((each) =>"
+            "each.nodes.map((node) => `${each.id}: ${node.html} ${node.failureSummary}`))));"
         )
-        return list(found)
+        return found
 
     def scheme(self, name: str, width: int = 1280, height: int = 900) -> None:
         """Show the page in "light" or "dark", on a screen of that many pixels."""
@@ -117,8 +121,11 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
 
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]
+
     def cdp(self, command: str, **parameters: Any) -> Any:
-        return self.driver.execute_cdp_cmd(command, parameters)  # type: ignore[no-untyped-call]
+        return self.driver.execute_cdp_cmd(command, parameters)
 
 
 @contextmanager
