@@ -24,13 +24,14 @@ from gateway.stages import Stages, noted_in
 from providers.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiohttp.typedefs import Handler, Middleware
 
     from gateway.api.front import Service
     from gateway.drain import Drain
     from gateway.metrics import Metrics
+    from gateway.problems import ProblemType
     from gateway.tracing import Tracer
 
 # Routes that want no key, to read. A 404 for the rest of the Hub's API is among them, or clients think it private.
@@ -42,6 +43,7 @@ _EXPOSED = (
     "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model, "
     "x-gateway-attempts, x-gateway-cache, x-gateway-ignored-parameters, age, ratelimit, ratelimit-policy"
 )
+_KINDS: Final[Mapping[int, ProblemType]] = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 _ALLOWED = "authorization, content-type"  # where a preflight names none
 _OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these
 _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
@@ -160,9 +162,7 @@ def middleware(edge: Edge) -> Middleware:
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
     observed.refused(problem)
-    is_openai = request.path.rstrip("/").startswith("/v1/") or _route_name(request).endswith("/v1/audio/transcriptions")
-    is_openai = is_openai and not request.path.startswith(_OTHERS_FORMS)
-    front = _OPENAI if is_openai else _HF
+    front = _OPENAI if speaks_openai(request.path, _route_name(request)) else _HF
     response = front.render_problem(problem, observed.request_id)
     unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
     if unread or hdrs.CONNECTION in problem.headers:
@@ -170,6 +170,12 @@ def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Res
     if unread and problem.leaves_body and not is_small(request):
         _read_no_more(request)
     return response
+
+
+def speaks_openai(path: str, route: str) -> bool:
+    """Tell whether what is asked for there is answered as OpenAI would. route: the pattern that the path fits."""
+    is_openai = path.rstrip("/").startswith("/v1/") or route.endswith("/v1/audio/transcriptions")
+    return is_openai and not path.startswith(_OTHERS_FORMS)
 
 
 def _read_no_more(request: web.Request) -> None:
@@ -191,7 +197,7 @@ def _request_id(request: web.Request) -> str:
 
 def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
     headers = {"Allow": known.headers[hdrs.ALLOW]} if hdrs.ALLOW in known.headers else {}
-    kind = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(known.status, "bad-request")
+    kind = _KINDS.get(known.status, "bad-request")
     message = f"{request.method} {request.path[:120]}: {known.reason}"
     return Problem(status=known.status, type=kind, message=message, headers=headers)
 
