@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -20,6 +20,7 @@ from gateway.api import hf, ops
 from gateway.api.admission import Limiting
 from gateway.api.edge import Edge, middleware, not_noted
 from gateway.api.front import CATALOG, Service
+from gateway.api.openapi import document
 from gateway.api.paths import add_routes
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
@@ -243,6 +244,8 @@ class Gateway:
         app[ops.CONTROLS] = self.controls
         app[ops.LEDGER] = self.state.ledger
         add_routes(app.router)
+        described: Callable[[], dict[str, Any]] = cache(partial(document, app.router))
+        app[ops.OPENAPI] = described
         return app
 
     def _built(self, settings: Settings, loaded: Mapping[str, LocalBackend]) -> tuple[Fleet, Service]:

@@ -44,6 +44,7 @@ def _add_ops(router: web.UrlDispatcher) -> None:
     router.add_delete("/admin/keys/{name}", keys.revoke)
     router.add_post("/admin/keys/{name}/rotate", keys.rotate)
     router.add_get("/metrics", ops.metrics)
+    router.add_get("/openapi.json", ops.openapi)
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)
     router.add_get("/api/tasks", hub.tasks)
