@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,7 @@ from gateway.api.admission import Limiting
 from gateway.api.auth import enter, enter_admin_port
 from gateway.api.edge import Edge, middleware, not_noted
 from gateway.api.front import CATALOG, Service
+from gateway.api.openapi import document
 from gateway.api.paths import add_operator_routes, add_routes
 from gateway.defaults import check_adapters
 from gateway.dispatch.attempts import Means
@@ -255,6 +256,8 @@ class Gateway:
         app[ops.READINESS] = self.status
         app[ops.CONTROLS] = self.controls
         app[ops.LEDGER] = self.state.ledger
+        described: Callable[[], dict[str, Any]] = cache(partial(document, app.router))
+        app[ops.OPENAPI] = described
         return app
 
     def _built(self, settings: Settings, loaded: Mapping[str, LocalBackend]) -> tuple[Fleet, Service]:

@@ -1,17 +1,92 @@
 """Everything a caller can be told instead of a transcript: a status, a stable word, a sentence.
 
-Each API renders these in its own shape, with the same status and wording. The table is in the README.
+Each API renders these in its own shape, with the same status and wording.
+`BY_STATUS` has them all, docs/operations.md what to do about each.
 """
 
 from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+ProblemType = Literal[
+    "abandoned",
+    "account-needed",
+    "all-failed",
+    "bad-configuration",
+    "bad-request",
+    "budget",
+    "credentials-rejected",
+    "deadline",
+    "draining",
+    "fetch-failed",
+    "fetch-timeout",
+    "forbidden",
+    "internal",
+    "invalid-parameter",
+    "key-exists",
+    "keys-unavailable",
+    "limit",
+    "limits-not-counted",
+    "method-not-allowed",
+    "model-not-allowed",
+    "no-audio",
+    "no-deployment",
+    "no-key-store",
+    "not-cached",
+    "not-found",
+    "origin-not-allowed",
+    "overloaded",
+    "rate-limited",
+    "spool-full",
+    "stalled",
+    "too-large",
+    "too-long",
+    "too-many-keys",
+    "unauthorized",
+    "unknown-key",
+    "unknown-model",
+    "unreadable-audio",
+    "unsupported-job",
+    "unsupported-media-type",
+    "unsupported-parameter",
+    "unsupported-value",
+    "url-input-disabled",
+    "url-not-allowed",
+    "usage-unusable",
+]
+"""The stable words, for programs."""
+
+BY_STATUS: Final[Mapping[int, tuple[ProblemType, ...]]] = {
+    400: ("bad-request", "fetch-failed", "no-audio", "unreadable-audio", "unsupported-value"),
+    401: ("unauthorized",),
+    403: ("account-needed", "forbidden", "model-not-allowed", "origin-not-allowed"),
+    404: ("not-found", "unknown-key", "unknown-model"),
+    405: ("method-not-allowed",),
+    408: ("stalled",),
+    409: ("key-exists", "limits-not-counted", "no-key-store", "too-many-keys"),
+    413: ("too-large", "too-long"),
+    415: ("unsupported-media-type",),
+    422: (
+        "bad-configuration",
+        "invalid-parameter",
+        "unsupported-job",
+        "unsupported-parameter",
+        "url-input-disabled",
+        "url-not-allowed",
+    ),
+    429: ("budget", "keys-unavailable", "limit", "overloaded", "rate-limited"),
+    500: ("internal",),
+    502: ("abandoned", "all-failed", "credentials-rejected", "draining", "no-deployment"),
+    503: ("keys-unavailable", "usage-unusable"),
+    504: ("deadline", "fetch-timeout", "not-cached"),
+    507: ("spool-full",),
+}
+"""With which HTTP status each is told. `abandoned` is seen by nobody: who asks just then, asks anew."""
 
 _BRIEF = reprlib.Repr()  # of what callers sent, however long or deep
 _BRIEF.maxstring = 60
@@ -23,7 +98,7 @@ class Problem(Exception):
     """Raised anywhere on a request's way; rendered by the API it came through."""
 
     status: int
-    type: str  # stable, for programs
+    type: ProblemType
     message: str  # one sentence, for people; never a credential, a transcript or a provider's raw words
     param: str | None = None  # the field at fault
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +111,7 @@ class Problem(Exception):
         return f"{self.type}: {self.message}"
 
 
-def bad_request(message: str, *, param: str | None = None, kind: str = "bad-request") -> Problem:
+def bad_request(message: str, *, param: str | None = None, kind: ProblemType = "bad-request") -> Problem:
     """Name a body or field of the wrong shape."""
     return Problem(status=400, type=kind, message=message, param=param)
 
@@ -142,11 +217,11 @@ def unauthorized(message: str) -> Problem:
     return Problem(status=401, type="unauthorized", message=message, headers={"WWW-Authenticate": "Bearer"})
 
 
-def forbidden(message: str, kind: str = "forbidden") -> Problem:
+def forbidden(message: str, kind: ProblemType = "forbidden") -> Problem:
     """Name a known caller who may not."""
     return Problem(status=403, type=kind, message=message)
 
 
-def not_found(message: str, kind: str = "not-found") -> Problem:
+def not_found(message: str, kind: ProblemType = "not-found") -> Problem:
     """Name a missing route or model."""
     return Problem(status=404, type=kind, message=message)

@@ -64,7 +64,7 @@ def enter(request: web.BaseRequest, route: str, mode: AuthMode, keyring: Keyring
 
     route: its pattern.
     """
-    if route in PUBLIC and request.method in {hdrs.METH_GET, hdrs.METH_HEAD}:  # to post to / is to ask for a transcript
+    if is_public(request.method, route):
         return None
     if is_admins(route) or (mode is AuthMode.PASSTHROUGH and route in _FOR_OPERATORS):
         return authenticate_operator(request, mode, keyring)
@@ -87,6 +87,11 @@ def authenticate_operator(request: web.BaseRequest, mode: AuthMode, keyring: Key
     caller = _by_key(_token(request), keyring)
     admin_only(caller)
     return caller
+
+
+def is_public(method: str, route: str) -> bool:
+    """Tell whether no key is needed. To post to / is to ask for a transcript."""
+    return route in PUBLIC and method in {hdrs.METH_GET, hdrs.METH_HEAD}
 
 
 def is_admins(route: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from aiohttp import hdrs, web
@@ -25,7 +25,7 @@ from gateway.stages import Stages, noted_in
 from providers.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiohttp.typedefs import Handler, Middleware
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.drain import Drain
     from gateway.keyring import Keyring
     from gateway.metrics import Metrics
+    from gateway.problems import ProblemType
     from gateway.tracing import Tracer
 
     Door = Callable[[web.BaseRequest, str, AuthMode, Keyring], Caller | None]
@@ -45,6 +46,7 @@ _EXPOSED = (
     "x-gateway-attempts, x-gateway-cache, x-gateway-cost, x-gateway-ignored-parameters, age, ratelimit, "
     "ratelimit-policy"
 )
+_KINDS: Final[Mapping[int, ProblemType]] = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 _ALLOWED = "authorization, content-type"  # where a preflight names none
 _OTHERS_FORMS = ("/deepinfra/", "/together/")  # Hugging Face clients post these
 _HF, _OPENAI = HuggingFace(), OpenAI(Task.TRANSCRIBE)
@@ -170,9 +172,7 @@ def middleware(edge: Edge) -> Middleware:
 def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
     """Render a problem in the shape of the API it came through."""
     observed.refused(problem)
-    is_openai = request.path.rstrip("/").startswith("/v1/") or _route_name(request).endswith("/v1/audio/transcriptions")
-    is_openai = is_openai and not request.path.startswith(_OTHERS_FORMS)
-    front = _OPENAI if is_openai else _HF
+    front = _OPENAI if speaks_openai(request.path, _route_name(request)) else _HF
     response = front.render_problem(problem, observed.request_id)
     unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
     if unread or hdrs.CONNECTION in problem.headers:
@@ -180,6 +180,12 @@ def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Res
     if unread and problem.leaves_body and not is_small(request):
         _read_no_more(request)
     return response
+
+
+def speaks_openai(path: str, route: str) -> bool:
+    """Tell whether what is asked for there is answered as OpenAI would. route: the pattern that the path fits."""
+    is_openai = path.rstrip("/").startswith("/v1/") or route.endswith("/v1/audio/transcriptions")
+    return is_openai and not path.startswith(_OTHERS_FORMS)
 
 
 def _read_no_more(request: web.Request) -> None:
@@ -201,7 +207,7 @@ def _request_id(request: web.Request) -> str:
 
 def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
     headers = {"Allow": known.headers[hdrs.ALLOW]} if hdrs.ALLOW in known.headers else {}
-    kind = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(known.status, "bad-request")
+    kind = _KINDS.get(known.status, "bad-request")
     message = f"{request.method} {request.path[:120]}: {known.reason}"
     return Problem(status=known.status, type=kind, message=message, headers=headers)
 

@@ -117,26 +117,29 @@ SERVICE = web.RequestKey("service", Service)
 OBSERVED = web.RequestKey("observed", Observed)
 
 
-def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Make the handler of a transcribing route."""
+class Endpoint:
+    """A transcribing route's handler, with the front that it speaks."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        request[OBSERVED].front = front.name
-        if model := front.named(request):
+    def __init__(self, front: Front) -> None:
+        self.front = front
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        request[OBSERVED].front = self.front.name
+        if model := self.front.named(request):
             request[OBSERVED].model = _known(request[SERVICE].routes, model)
         limiting = request[SERVICE].limiting
         async with limiting.of(request, request[CALLER], request[OBSERVED]) as admission:
-            return await run(request, admission)
+            return await self._run(request, admission)
 
-    async def run(request: web.Request, admission: Admission) -> web.StreamResponse:
+    async def _run(self, request: web.Request, admission: Admission) -> web.StreamResponse:
         service = request[SERVICE]
         observed = request[OBSERVED]
         how, dry_run = asking(request, service.settings.cache.scope), is_dry_run(request)
         with timed(Stage.RECEIVE):
-            upload = await service.intake.receive(request, front.shape)
+            upload = await service.intake.receive(request, self.front.shape)
         try:
             observed.upload_bytes = upload.content.size_bytes
-            asked = front.read(request, upload)
+            asked = self.front.read(request, upload)
             route = _route(service.routes, asked, request[CALLER])
             observed.model = _known(service.routes, asked.model)
             left_s = await service.intake.fetch(upload, how.timeout_s)
@@ -154,13 +157,16 @@ def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamRespon
             observed.answered(answer, service.dispatcher.means.health.label)
             admission.answered(answer)
             with timed(Stage.RENDER):
-                response = front.render(asked, audio, answer)
+                response = self.front.render(asked, audio, answer)
         finally:
             upload.close()
         response.headers.update({**_headers(asked, answer), **_cost(observed), **admission.headers})
         return response
 
-    return handle
+
+def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Make the handler of a transcribing route."""
+    return Endpoint(front).handle
 
 
 def _known(routes: Routes, model: str) -> str:

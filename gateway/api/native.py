@@ -7,12 +7,13 @@ The job behind is routed like any other. Source: requests recorded from huggingf
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from gateway.api.front import CATALOG, SERVICE, Asked
 from gateway.api.hf import HuggingFace, as_object, chunks, json_response, query_parameters
-from gateway.api.parameters import boolean, from_fields, read_parameters
+from gateway.api.parameters import from_fields, read_parameters
+from gateway.api.values import BOOLEAN, word
 from gateway.intake.upload import Shape
 from gateway.problems import Problem, bad_request, invalid_parameter
 from providers.registry import PROVIDERS
@@ -28,13 +29,11 @@ if TYPE_CHECKING:
     from providers.types import Audio
 
 
-T = TypeVar("T")
-
 # The providers' own words for what the specification calls otherwise.
-_FAL_LEVELS: Final = {"none": False, "segment": True, "word": "word"}
-_REPLICATE_LEVELS: Final = {"chunk": True, "word": "word"}
-_IS_VERBOSE: Final = {"json": False, "verbose_json": True}
-_LEVELS: Final = {"segment": True, "word": "word"}
+FAL_LEVEL: Final = word({"none": False, "segment": True, "word": "word"})
+REPLICATE_LEVEL: Final = word({"chunk": True, "word": "word"})
+IS_VERBOSE: Final = word({"json": False, "verbose_json": True})
+LEVEL: Final = word({"segment": True, "word": "word"})
 
 
 class FalAi:
@@ -50,7 +49,7 @@ class FalAi:
         fields = {**query_parameters(request), **upload.document}
         fields.update(as_object(fields.pop("parameters", None), "parameters"))
         if (level := fields.pop("chunk_level", None)) is not None:
-            fields.setdefault("return_timestamps", _choice("chunk_level", level, _FAL_LEVELS))
+            fields.setdefault("return_timestamps", FAL_LEVEL("chunk_level", level))
         return _asked(request, self.name, request.match_info["model"], fields)
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
@@ -118,7 +117,7 @@ class OpenAILike:
         if not isinstance(model, str):
             raise bad_request("model: missing", param="model")
         wanted = _granularities(fields.pop("timestamp_granularities", None))
-        if _choice("response_format", fields.pop("response_format", "json"), _IS_VERBOSE) or wanted:
+        if IS_VERBOSE("response_format", fields.pop("response_format", "json")) or wanted:
             fields.setdefault("return_timestamps", "word" if "word" in wanted else True)
         return replace(_asked(request, self.name, model, fields), rendering={"words": "word" in wanted})
 
@@ -147,7 +146,7 @@ def _granularities(value: object) -> Sequence[str]:
     """Read one name, or a list of them. Raises Problem 422."""
     names: list[Any] = value if isinstance(value, list) else [] if value is None else [value]
     for name in names:
-        _choice("timestamp_granularities", name, _LEVELS)
+        LEVEL("timestamp_granularities", name)
     return names
 
 
@@ -155,19 +154,12 @@ def _without_replicates_words(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Call inputs of the Whisper models there what the specification calls them. Raises Problem 422."""
     renamed = {name: value for name, value in fields.items() if value is not None}
     if (translate := renamed.pop("translate", None)) is not None:
-        renamed["task"] = "translate" if boolean("translate", translate) else "transcribe"
+        renamed["task"] = "translate" if BOOLEAN("translate", translate) else "transcribe"
     if (level := renamed.pop("timestamp", None)) is not None:
-        renamed.setdefault("return_timestamps", _choice("timestamp", level, _REPLICATE_LEVELS))
+        renamed.setdefault("return_timestamps", REPLICATE_LEVEL("timestamp", level))
     if (diarize := renamed.pop("diarise_audio", None)) is not None:
         renamed["diarize"] = diarize
     return renamed
-
-
-def _choice(name: str, value: object, meanings: Mapping[str, T]) -> T:
-    """Return what a word means. Raises Problem 422."""
-    if not isinstance(value, str) or value not in meanings:
-        raise invalid_parameter(name, value, ", ".join(meanings))
-    return meanings[value]
 
 
 def _asked(request: web.Request, adapter: str, native: str, fields: Mapping[str, Any]) -> Asked:

@@ -12,16 +12,9 @@ from aiohttp import web
 
 from gateway.api.front import Asked
 from gateway.api.hf import json_response
-from gateway.api.parameters import (
-    GENERATION,
-    Parameters,
-    check_together,
-    from_text,
-    number,
-    read_language,
-    read_prompt,
-)
+from gateway.api.parameters import GENERATION, Parameters, check_together, from_text
 from gateway.api.subtitles import render_subtitles
+from gateway.api.values import LANGUAGE, PROMPT, number
 from gateway.intake.upload import Shape
 from gateway.problems import Problem, bad_request
 from providers.languages import name_of
@@ -34,10 +27,12 @@ if TYPE_CHECKING:
     from gateway.intake.upload import Upload
     from providers.types import Audio, Segment, Transcript
 
-_FORMATS: Final = ("json", "text", "srt", "vtt", "verbose_json", "diarized_json")
-_TRANSLATION_FORMATS: Final = _FORMATS[:-1]  # who spoke is not told of a translation
+FORMATS: Final = ("json", "text", "srt", "vtt", "verbose_json", "diarized_json")
+TRANSLATION_FORMATS: Final = FORMATS[:-1]  # who spoke is not told of a translation
+PARAMETERS: Final = {**GENERATION, "temperature": number(0, 1)}  # the specification's, under their own names
+OWN_OPTIONS: Final = ("keywords", "known_speaker_names", "languages")  # lists; chunking_strategy has three spellings
 _TIMED: Final = frozenset({"srt", "vtt", "verbose_json"})
-_GRANULARITIES: Final = ("segment", "word")
+GRANULARITIES: Final = ("segment", "word")
 # Fields of the current SDK that shape a stream, bias or extra output no part of a job stands for.
 _REFUSED: Final = {
     "stream": "streamed transcripts are not served yet; leave stream out",
@@ -55,24 +50,24 @@ class OpenAI:
 
     def __init__(self, task: Task) -> None:
         self.name = f"openai-{task}"
-        self._task = task
+        self.task = task
 
     def named(self, request: web.Request) -> str:
         return request.match_info.get("model", "")
 
     def read(self, request: web.Request, upload: Upload) -> Asked:
         fields = _Fields([*upload.fields, *request.query.items()])
-        formats = _FORMATS if self._task is Task.TRANSCRIBE else _TRANSLATION_FORMATS
+        formats = FORMATS if self.task is Task.TRANSCRIBE else TRANSLATION_FORMATS
         format_ = fields.choice("response_format", formats, "json")
-        granularities = fields.choices("timestamp_granularities", _GRANULARITIES)
+        granularities = fields.choices("timestamp_granularities", GRANULARITIES)
         if granularities and format_ != "verbose_json":
             raise _refused("timestamp_granularities", "only response_format verbose_json has a place for timestamps")
         model = fields.model(self.named(request))
         generation = fields.generation()
         parameters = Parameters(
-            task=self._task,
-            language=fields.language() if self._task is Task.TRANSCRIBE else None,
-            prompt=fields.read("prompt", read_prompt),
+            task=self.task,
+            language=fields.language() if self.task is Task.TRANSCRIBE else None,
+            prompt=fields.read("prompt", PROMPT),
             timestamps=_timestamps(format_, granularities),
             generation=generation,
             diarize=format_ == "diarized_json" or fields.flag("diarize"),
@@ -119,8 +114,8 @@ class OpenAI:
         levels = asked.rendering["granularities"] or ("segment",)
         spoken = heard.language or asked.parameters.language or ""
         body: dict[str, Any] = {
-            "task": self._task.value,
-            "language": "english" if self._task is Task.TRANSLATE else name_of(spoken),
+            "task": self.task.value,
+            "language": "english" if self.task is Task.TRANSLATE else name_of(spoken),
             "duration": round(duration_s or 0.0, 3),
             "text": heard.text,
         }
@@ -175,8 +170,8 @@ class _Fields:
     def language(self) -> str | None:
         """Read the one language, whichever field it came in: gpt-transcribe knows `languages` only."""
         if len(self._left.get("languages", ())) == 1 and "language" not in self._left:
-            return read_language("languages", self._left.pop("languages")[0])
-        return self.read("language", read_language)
+            return LANGUAGE("languages", self._left.pop("languages")[0])
+        return self.read("language", LANGUAGE)
 
     def flag(self, name: str) -> bool:
         value = self._one(name)
@@ -185,10 +180,11 @@ class _Fields:
         return value == "true"
 
     def generation(self) -> GenerationParameters:
-        """Read temperature, 0 to 1 here, and the specification's other parameters under their own names."""
-        readers = {**GENERATION, "temperature": number(0, 1)}
+        """Read temperature, 0 to 1 here, and the specification's other parameters."""
         given = {
-            name: readers[name](name, from_text(value)) for name in readers if (value := self._one(name)) is not None
+            name: read(name, from_text(value))
+            for name, read in PARAMETERS.items()
+            if (value := self._one(name)) is not None
         }
         parameters = GenerationParameters(**given)
         check_together(parameters)
@@ -199,7 +195,7 @@ class _Fields:
         options: dict[str, Any] = {}
         if (strategy := self._chunking_strategy()) is not None:
             options["chunking_strategy"] = strategy
-        for name in ("keywords", "known_speaker_names", "languages"):
+        for name in OWN_OPTIONS:
             if values := self._left.pop(name, None):
                 options[name] = values
         return {"openai": options} if options else {}

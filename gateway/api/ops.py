@@ -37,6 +37,8 @@ class Controls:
 
 
 CONTROLS = web.AppKey("controls", Controls)
+OPENAPI: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("openapi")
+"""Gives the document. It is made when it is first asked for: most processes never are."""
 LEDGER: web.AppKey[Ledger | None] = web.AppKey("ledger")
 
 
@@ -102,6 +104,12 @@ async def metrics(request: web.Request) -> web.Response:
     admin_only(request[CALLER])
     told = await request.config_dict[CONTROLS].metrics(request.headers.get(hdrs.ACCEPT, ""))
     return web.Response(body=told.body, headers={"Content-Type": told.content_type})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """Answer the OpenAPI document of every route, to an admin."""
+    admin_only(request[CALLER])
+    return json_response(request.config_dict[OPENAPI]())
 
 
 async def models(request: web.Request) -> web.Response:

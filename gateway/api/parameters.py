@@ -6,20 +6,28 @@ them, or should (it answers with TypeError, ZeroDivisionError and RuntimeError a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 
+from gateway.api.values import (
+    BOOLEAN,
+    EARLY_STOPPING,
+    LANGUAGE,
+    PROMPT,
+    PROVIDER_OPTIONS,
+    TASK,
+    TIMESTAMPS,
+    Value,
+    integer,
+    number,
+)
 from gateway.problems import invalid_parameter, unknown_parameter
-from providers.languages import code_of
 from providers.types import GenerationParameters, Task, Timestamps
 
 MAX_BEAMS = 16  # each multiplies a decoder's memory
-MAX_PROMPT_CHARACTERS = 8_000
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,51 +44,8 @@ class Parameters:
     without_effect: tuple[str, ...] = ()  # accepted, and named in the answer as ignored
 
 
-Read = Callable[[str, Any], Any]
-
-
-def number(low: float, high: float, *, above: bool = False, below: bool = False) -> Read:
-    """Make a reader of finite numbers in a range, its ends excluded with above and below."""
-    allowed = f"a number {'>' if above else 'from'} {low:g} {'and <' if below else 'to'} {high:g}"
-
-    def read(name: str, value: Any) -> float:  # noqa: ANN401 - a caller may send anything
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-        if not fits or (above and value == low) or (below and value == high):
-            raise invalid_parameter(name, value, allowed)
-        return float(value)
-
-    return read
-
-
-def integer(low: int, high: int) -> Read:
-    """Make a reader of whole numbers in a range."""
-
-    def read(name: str, value: Any) -> int:  # noqa: ANN401 - a caller may send anything
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise invalid_parameter(name, value, f"an integer from {low} to {high}")
-        return value
-
-    return read
-
-
-def boolean(name: str, value: Any) -> bool:  # noqa: ANN401 - a caller may send anything
-    """Read true or false. Raises Problem 422."""
-    if not isinstance(value, bool):
-        raise invalid_parameter(name, value, "true or false")
-    return value
-
-
-def _early_stopping(name: str, value: Any) -> bool | str:  # noqa: ANN401 - a caller may send anything
-    value = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
-    if isinstance(value, bool):
-        return value
-    if value == "never":
-        return "never"
-    raise invalid_parameter(name, value, 'true, false or "never"')
-
-
 _MOST_TOKENS = 1_000_000
-GENERATION: Final[Mapping[str, Read]] = {
+GENERATION: Final[Mapping[str, Value[Any]]] = {
     "temperature": number(0, 2),
     "top_k": integer(0, 1_000_000),
     "top_p": number(0, 1, above=True),
@@ -91,16 +56,25 @@ GENERATION: Final[Mapping[str, Read]] = {
     "max_new_tokens": integer(1, _MOST_TOKENS),
     "min_length": integer(0, _MOST_TOKENS),
     "min_new_tokens": integer(0, _MOST_TOKENS),
-    "do_sample": boolean,
-    "early_stopping": _early_stopping,
+    "do_sample": BOOLEAN,
+    "early_stopping": EARLY_STOPPING,
     "num_beams": integer(1, MAX_BEAMS),
     "num_beam_groups": integer(1, MAX_BEAMS),
     "penalty_alpha": number(0, 1),
-    "use_cache": boolean,
+    "use_cache": BOOLEAN,
 }
-_GENERATION_NAMES = ("generation_parameters", "generate_kwargs", "generate")
+OTHERS: Final[Mapping[str, tuple[str, Value[Any]]]] = {
+    "return_timestamps": ("timestamps", TIMESTAMPS),
+    "language": ("language", LANGUAGE),
+    "task": ("task", TASK),
+    "prompt": ("prompt", PROMPT),
+    "diarize": ("diarize", BOOLEAN),
+    "provider_options": ("provider_options", PROVIDER_OPTIONS),
+}
+"""What stands beside the generation parameters: by the caller's name, the field of Parameters and what it may be."""
+GENERATION_NAMES = ("generation_parameters", "generate_kwargs", "generate")
 # Hints to a pipeline about its own windows; an answer has no place for the others.
-_WITHOUT_EFFECT = frozenset({"chunk_length_s", "stride_length_s", "batch_size", "decoder_kwargs", "return_language"})
+WITHOUT_EFFECT = frozenset({"chunk_length_s", "stride_length_s", "batch_size", "decoder_kwargs", "return_language"})
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
@@ -114,12 +88,13 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
             continue
         if name in GENERATION:
             generation[name] = GENERATION[name](where, value)
-        elif name in _WITHOUT_EFFECT:
+        elif name in WITHOUT_EFFECT:
             read = replace(read, without_effect=(*read.without_effect, name))
-        elif name in _OTHERS:
-            read = replace(read, **_OTHERS[name](where, value))
+        elif name in OTHERS:
+            field_, reader = OTHERS[name]
+            read = replace(read, **{field_: reader(where, value)})
         else:
-            raise unknown_parameter(where, (*_OTHERS, *GENERATION))
+            raise unknown_parameter(where, (*OTHERS, *GENERATION))
     parameters = GenerationParameters(**generation)
     check_together(parameters)
     return replace(read, generation=parameters)
@@ -129,8 +104,8 @@ def _flattened(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
     """Join the generation parameters, under any of their names, with what stands beside them."""
     flat: dict[str, Any] = {}
     prefix: dict[str, str] = {}
-    flat |= {name: value for name, value in given.items() if name not in _GENERATION_NAMES and value is not None}
-    for name in _GENERATION_NAMES:
+    flat |= {name: value for name, value in given.items() if name not in GENERATION_NAMES and value is not None}
+    for name in GENERATION_NAMES:
         value = given.get(name)
         if value is not None and not isinstance(value, Mapping):
             raise invalid_parameter(name, value, "an object of generation parameters")
@@ -146,64 +121,9 @@ def _flattened(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
 
 def overridden(given: Mapping[str, Any], by: Mapping[str, Any]) -> dict[str, Any]:
     """Join two sets of parameters; the second wins, also for what it says inside its generation parameters."""
-    groups = [by[name] for name in _GENERATION_NAMES if isinstance(by.get(name), Mapping)]
+    groups = [by[name] for name in GENERATION_NAMES if isinstance(by.get(name), Mapping)]
     said = {*by, *(inner for group in groups for inner in group)}
     return {**{name: value for name, value in given.items() if name not in said}, **by}
-
-
-def read_language(name: str, value: Any) -> str | None:  # noqa: ANN401 - a caller may send anything
-    """Read a code or an English name; "auto" and nothing mean: detect. Raises Problem 422."""
-    if not isinstance(value, str):
-        raise invalid_parameter(name, value, "a language code such as en")
-    if value.strip().lower() in {"", "auto", "none", "null"}:
-        return None
-    code = code_of(value) or (value.lower() if _LANGUAGE.fullmatch(value.lower()) else None)
-    if code is None:
-        raise invalid_parameter(name, value, "a language code such as en, or its English name")
-    return code
-
-
-def read_prompt(name: str, value: Any) -> str | None:  # noqa: ANN401 - a caller may send anything
-    """Read text without control characters that would mean something elsewhere. Raises Problem 422."""
-    if not isinstance(value, str) or "\x00" in value or len(value) > MAX_PROMPT_CHARACTERS:
-        raise invalid_parameter(name, "(text)", f"a string of at most {MAX_PROMPT_CHARACTERS} characters without NUL")
-    return value or None
-
-
-def read_task(name: str, value: Any) -> Task:  # noqa: ANN401 - a caller may send anything
-    """Read transcribe or translate. Raises Problem 422."""
-    if not isinstance(value, str) or value not in {"transcribe", "translate"}:
-        raise invalid_parameter(name, value, '"transcribe" or "translate"')
-    return Task(value)
-
-
-def read_timestamps(name: str, value: Any) -> Timestamps:  # noqa: ANN401 - a caller may send anything
-    """Read return_timestamps as the specification and the pipeline know it. Raises Problem 422."""
-    known: dict[Any, Timestamps] = {
-        True: Timestamps.SEGMENT,
-        False: Timestamps.NONE,
-        "segment": Timestamps.SEGMENT,
-        "word": Timestamps.WORD,
-    }
-    if not isinstance(value, bool | str) or value not in known:
-        raise invalid_parameter(name, value, 'true, false, "segment" or "word"')
-    return known[value]
-
-
-def _provider_options(name: str, value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a caller may send anything
-    if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
-        raise invalid_parameter(name, value, "an object of objects, by provider")
-    return value
-
-
-_OTHERS: Final[Mapping[str, Callable[[str, Any], dict[str, Any]]]] = {
-    "return_timestamps": lambda name, value: {"timestamps": read_timestamps(name, value)},
-    "language": lambda name, value: {"language": read_language(name, value)},
-    "task": lambda name, value: {"task": read_task(name, value)},
-    "prompt": lambda name, value: {"prompt": read_prompt(name, value)},
-    "diarize": lambda name, value: {"diarize": boolean(name, value)},
-    "provider_options": lambda name, value: {"provider_options": _provider_options(name, value)},
-}
 
 
 def check_together(asked: GenerationParameters) -> None:

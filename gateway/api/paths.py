@@ -49,6 +49,7 @@ def add_operator_routes(router: web.UrlDispatcher) -> None:
     router.add_delete("/admin/keys/{name}", keys.revoke)
     router.add_post("/admin/keys/{name}/rotate", keys.rotate)
     router.add_get("/metrics", ops.metrics)
+    router.add_get("/openapi.json", ops.openapi)
 
 
 def _add_lists(router: web.UrlDispatcher) -> None:

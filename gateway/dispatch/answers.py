@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.dispatch.health import Condition
+    from gateway.problems import ProblemType
     from providers.types import Deployment, Transcript
 
 DEADLINE: Final = "deadline"
 """The type of a Problem where the time was over before there was an answer."""
 ABANDONED: Final = "abandoned"
 """That of one where everybody had left, and a call that was paid for already brought nothing."""
-CREDENTIALS_REJECTED = "credentials-rejected"
+CREDENTIALS_REJECTED: Final = "credentials-rejected"
 """The type of a Problem where every deployment refused the key it was shown."""
 _LONGEST_WAIT_S = 3600
 _TRY_LATER_S = 5
@@ -130,7 +131,7 @@ def problem_of(
         return Problem(status=413, type="too-large", message=f"no deployment takes this much: {lines}")
     if _all(errors, JobUnsupported):
         return Problem(status=422, type="unsupported-job", message=f"no deployment takes this job: {lines}")
-    kind = CREDENTIALS_REJECTED if _only_keys(errors, away) else "all-failed"
+    kind: ProblemType = CREDENTIALS_REJECTED if _only_keys(errors, away) else "all-failed"
     return _final(502, kind, f"every deployment failed: {lines}")
 
 
@@ -190,7 +191,7 @@ def _come_back(again_in_s: float | None, lines: str) -> Problem:
     )
 
 
-def _final(status: int, kind: str, message: str) -> Problem:
+def _final(status: int, kind: ProblemType, message: str) -> Problem:
     """Say it is over: an SDK that tried again would buy the whole failover once more."""
     headers = {"x-should-retry": "false", "Retry-After": str(_TRY_LATER_S)}
     return Problem(status=status, type=kind, message=message, headers=headers)

@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached
-from gateway.problems import Problem
+from gateway.problems import Problem, ProblemType
 from gateway.stages import Stage, timed
 from gateway.stores.kept import Kept
 from gateway.stores.redis import StoreLost
@@ -63,7 +63,7 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     """A Problem on its way."""
 
     status: int
-    type: str
+    type: ProblemType
     message: str
     param: str | None = None
     headers: dict[str, str] = {}

@@ -97,7 +97,7 @@ async def serving(upstream: str, folder: Path) -> AsyncIterator[tuple[Gateway, i
     server = Server(gateway)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-    port = await server.start(listening)
+    port = (await server.start(listening)).callers
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.background())
         try:

@@ -267,6 +267,7 @@ PUBLIC = {
 ADMIN = {
     ("GET", "/metrics"),
     ("GET", "/status"),
+    ("GET", "/openapi.json"),
     ("POST", "/admin/reload"),
     ("GET", "/admin/cache"),
     ("POST", "/admin/cache/purge"),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.parameters import GENERATION, MAX_PROMPT_CHARACTERS, Parameters, from_fields, read_parameters
+from gateway.api.parameters import GENERATION, Parameters, from_fields, read_parameters
+from gateway.api.values import MAX_PROMPT_CHARACTERS
 from gateway.problems import Problem
 from providers.types import GenerationParameters, Task, Timestamps
 
