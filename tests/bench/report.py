@@ -9,11 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pygal
+from matplotlib.figure import Figure
 
 from tests.bench.bodies import Form
 from tests.bench.rounds import Cell, Measured
-from tests.bench.targets import DIRECT, GATEWAY, NGINX, RELAY
+from tests.bench.targets import DIRECT, GATEWAY, LITELLM, NGINX, PORTKEY, RELAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PAGE, PLOT = "benchmarks.md", "benchmarks.svg"
 _CLIENT_BOUND = 0.85
+_BAR = 0.2  # of the width of a group
 _HEAD = """# Benchmarks
 
 <!-- Written by `make bench`; do not edit. -->
@@ -52,13 +53,13 @@ def write(results: Results, plan: Plan, into: Path) -> str:
     into.mkdir(parents=True, exist_ok=True)
     text = page(results, plan)
     (into / PAGE).write_text(text)
-    (into / PLOT).write_bytes(plot(results))
+    plot(results, into / PLOT)
     return text
 
 
 def page(results: Results, plan: Plan) -> str:
     """Return the page's text."""
-    others = sorted({name for cells in results.closed.values() for name in cells if name in {"LiteLLM", "Portkey"}})
+    others = sorted({name for cells in results.closed.values() for name in cells if name in {LITELLM, PORTKEY}})
     told = f"- {' and '.join(others)}: OpenAI's form alone, as installed, one process.\n" if others else ""
     missing = "" if others else "- LiteLLM and Portkey were not installed for this run.\n"
     head = _HEAD.format(machine=machine(), others=told + missing, requests=results.requests, digests=results.digests)
@@ -191,22 +192,23 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 
 
-def plot(results: Results) -> bytes:
-    """Return an SVG: each target's share of the bare relay's requests a second, at 16 in flight, by size."""
+def plot(results: Results, file: Path) -> None:
+    """Draw each target's share of the bare relay's requests a second, at 16 in flight, by size, with its spread."""
     cells = sorted(cell for cell in results.closed if cell.in_flight == 16)
-    chart = pygal.Bar(js=[], height=420, width=1000, x_label_rotation=30, legend_at_bottom=True, no_prefix=True)
-    chart.title = "Requests a second as a share of the bare relay's, at 16 in flight"
-    chart.x_labels = [f"{cell.form}, {_size(cell.size_bytes)}" for cell in cells]
-    for name in dict.fromkeys(name for cell in cells for name in results.closed[cell]):
-        if name in {NGINX, GATEWAY, "LiteLLM", "Portkey"}:
-            chart.add(name, [_median_ratio(results, cell, name) for cell in cells])
-    drawn: bytes = chart.render()
-    return drawn
-
-
-def _median_ratio(results: Results, cell: Cell, name: str) -> float | None:
-    return round(statistics.median(found), 3) if (found := _found(results, cell, name)) else None
-
-
-def _found(results: Results, cell: Cell, name: str) -> list[float]:
-    return ratios(results, cell, name) if name in results.closed[cell] else []
+    here = {name for cell in cells for name in results.closed[cell]}
+    names = [name for name in (NGINX, GATEWAY, LITELLM, PORTKEY) if name in here]
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for place, name in enumerate(names):
+        found = {at: ratios(results, cell, name) for at, cell in enumerate(cells) if name in results.closed[cell]}
+        middles = [statistics.median(each) for each in found.values()]
+        below = [middle - min(each) for middle, each in zip(middles, found.values(), strict=True)]
+        above = [max(each) - middle for middle, each in zip(middles, found.values(), strict=True)]
+        at = [each + (place - (len(names) - 1) / 2) * _BAR for each in found]
+        axes.bar(at, middles, _BAR, label=name, yerr=[below, above], capsize=2)
+    axes.axhline(1.0, color="black", linewidth=0.8)  # the bare relay
+    axes.set_xticks(range(len(cells)), [f"{cell.form}\n{_size(cell.size_bytes)}" for cell in cells], fontsize=7)
+    axes.set_ylabel("share of the bare relay's requests a second")
+    axes.set_yscale("log")
+    axes.legend()
+    figure.savefig(file, format="svg", metadata={"Date": None})
