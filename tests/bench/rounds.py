@@ -16,7 +16,7 @@ from tests.bench.bodies import Form
 from tests.bench.everything import ADMIN_KEY
 from tests.bench.load import Clients, Load, Outcome, Void, answers, closed, open_loop
 from tests.bench.processes import cpu_s, forget_peak, resident_bytes
-from tests.bench.targets import GATEWAY, NGINX, RELAY, Sizes, Target
+from tests.bench.targets import DIRECT, GATEWAY, Sizes, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,7 +130,7 @@ class Bench:
         for form in Form:
             self.results.stages_s[form] = self._stages(form)
         for target in self.targets:
-            if target.name in {NGINX, RELAY, GATEWAY}:
+            if target.name != DIRECT and target.reaches_upstream:
                 self.results.memory[target.name] = self._memory(target)
         return self.results
 
@@ -138,12 +138,12 @@ class Bench:
         return (each for each in self.targets if form in each.forms)
 
     def _warm(self) -> None:
-        for form in Form:
+        """Send each size once at least: what starts with the first request of a kind is no part of a round."""
+        for form, size in itertools.product(Form, self.plan.sizes):
             for target in self._of(form):
-                load = target.load(form, self.plan.sizes[0])
                 if not target.reaches_upstream:  # what it is to keep must come from somewhere
-                    for size in self.plan.sizes:
-                        self._keep(target, form, size)
+                    self._keep(target, form, size)
+                load = target.load(form, size)
                 self._checked(target, load, closed(load, next(self._numbers), 4, self.plan.seconds))
         _say("warm")
 
@@ -202,7 +202,7 @@ class Bench:
         pid = target.running.pid
         before = resident_bytes(pid, "VmRSS")
         forget_peak(pid)
-        load = target.load(Form.RAW, _LARGE_BYTES)
+        load = target.load(target.forms[0], _LARGE_BYTES)
         self._checked(target, load, closed(load, next(self._numbers), _LARGE_AT_ONCE, 0))
         peak = resident_bytes(pid, "VmHWM")
         time.sleep(self.plan.settle_s)
