@@ -207,8 +207,13 @@ def plot(results: Results, file: Path) -> None:
         at = [each + (place - (len(names) - 1) / 2) * _BAR for each in found]
         axes.bar(at, middles, _BAR, label=name, yerr=[below, above], capsize=2)
     axes.axhline(1.0, color="black", linewidth=0.8)  # the bare relay
-    axes.set_xticks(range(len(cells)), [f"{cell.form}\n{_size(cell.size_bytes)}" for cell in cells], fontsize=7)
+    axes.set_xticks(range(len(cells)), [_label(cell) for cell in cells], fontsize=8)
     axes.set_ylabel("share of the bare relay's requests a second")
     axes.set_yscale("log")
-    axes.legend()
+    axes.yaxis.set_major_formatter("{x:g}")
+    figure.legend(loc="outside upper center", ncols=len(names))
     figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _label(cell: Cell) -> str:
+    return "\n".join((*cell.form.split(), _size(cell.size_bytes)))
