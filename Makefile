@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JS := tests/clients/js
 
-.PHONY: install demo run check test chaos bench fmt clean
+.PHONY: install demo run check test chaos bench bench-rivals fmt clean
 
 install: .venv/.installed
 demo: .venv/.demo
@@ -49,8 +49,17 @@ chaos: .venv/.installed
 	$(BIN)/python tests/system_tools.py
 	ASR_CHAOS_FULL=1 $(BIN)/python -m pytest tests/chaos -q -s -p no:randomly --timeout 300
 
+# Beside nginx, a bare relay, and what bench-rivals has installed; writes docs/benchmarks.md. About ten minutes, on a
+# machine that does nothing else. SHORT=1: a minute's try, which writes under build/bench.
 bench: .venv/.installed
-	$(BIN)/python -m tests.bench.relay
+	$(BIN)/python tests/system_tools.py
+	BENCH_SHORT=$(SHORT) $(BIN)/python -m tests.bench
+
+# Other gateways, each in a place of its own. Some minutes and 1 GB; nothing but `make bench` uses them.
+bench-rivals:
+	$(PYTHON) -m venv .venv/bench-litellm
+	.venv/bench-litellm/bin/pip install --quiet "litellm[proxy]==1.108.7"
+	npm install --prefix .venv/bench-portkey --no-audit --no-fund --silent @portkey-ai/gateway@1.15.2
 
 clean:
 	rm -rf .venv $(JS)/node_modules build dist .pytest_cache .mypy_cache .ruff_cache

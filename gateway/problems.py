@@ -34,6 +34,7 @@ ProblemType = Literal[
     "limits-not-counted",
     "method-not-allowed",
     "model-not-allowed",
+    "no-admin-key",
     "no-audio",
     "no-deployment",
     "no-key-store",
@@ -64,7 +65,7 @@ ProblemType = Literal[
 BY_STATUS: Final[Mapping[int, tuple[ProblemType, ...]]] = {
     400: ("bad-request", "fetch-failed", "no-audio", "unreadable-audio", "unsupported-value"),
     401: ("unauthorized",),
-    403: ("account-needed", "forbidden", "model-not-allowed", "origin-not-allowed"),
+    403: ("account-needed", "forbidden", "model-not-allowed", "no-admin-key", "origin-not-allowed"),
     404: ("not-found", "unknown-key", "unknown-model"),
     405: ("method-not-allowed",),
     408: ("stalled",),

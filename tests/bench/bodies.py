@@ -62,9 +62,9 @@ class Body:
         return b"".join((self.audio_head, unique, self.audio_tail))
 
 
-def uniques(seed: int) -> Iterator[bytes]:
-    """Yield bytes that no other request of a run has. seed: of the process, below 256."""
-    return (bytes([seed]) + count.to_bytes(UNIQUE_BYTES - 1, "little") for count in itertools.count())
+def uniques(cell: int) -> Iterator[bytes]:
+    """Yield bytes that no other request of a run has. cell: of the measurement, and of one process in it alone."""
+    return (cell.to_bytes(2, "little") + count.to_bytes(UNIQUE_BYTES - 2, "little") for count in itertools.count())
 
 
 @functools.cache

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "hf_gw_benchmarkbenchmarkbenchmarkbench"
+ADMIN_KEY = "hf_gw_benchadminbenchadminbenchadminb"
 HF_MODEL = "openai/whisper-large-v3"
 OPENAI_MODEL = "whisper-1"
 PATHS = {"hf": f"/models/{HF_MODEL}", "openai": "/v1/audio/transcriptions"}
@@ -28,6 +29,7 @@ auth:
     - name: bench
       hash: "sha256:{hashlib.sha256(KEY.encode()).hexdigest()}"
       limits: {{requests_per_minute: {_MANY}, audio_seconds_per_hour: {_MANY * 100}, concurrent: 10000}}
+    - {{name: admin, role: admin, hash: "sha256:{hashlib.sha256(ADMIN_KEY.encode()).hexdigest()}"}}
 limits: {{requests_per_minute: {_MANY}, concurrent: 10000}}
 cache: {{store: memory}}
 usage: {{path: "{folder}/usage.sqlite"}}

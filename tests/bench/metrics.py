@@ -20,11 +20,14 @@ from gateway.dispatch.answers import Attempt
 from gateway.metrics import Metrics, counted, exposed
 from gateway.observe import Observed
 from gateway.stages import Stage, Stages, noted_in, timed
-from tests.bench.relay import BODY_BYTES, rate, started, wav
+from tests.bench.bodies import Form
+from tests.bench.load import Load, closed
+from tests.bench.processes import Running, cpu_s, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+BODY_BYTES = 150_000
 ROUNDS = 20
 SECONDS = 1.0
 _STAGES = (Stage.RECEIVE, Stage.PROBE, Stage.CACHE, Stage.ATTEMPT, Stage.RENDER)
@@ -100,39 +103,33 @@ def uncounted() -> None:
 
 def compare(folder: Path) -> None:
     """Print the CPU time of a request with numbers and without, in turn."""
-    body = wav(BODY_BYTES)
-    with started(sys.executable, "-m", "tests.bench.servers", "upstream") as (upstream, _):
+    with started(sys.executable, "-m", "tests.bench.servers", "upstream") as upstream:
         config = folder / "gateway.yaml"
         config.write_text(
             f"server: {{port: 0}}\nusage: {{store: none}}\ncache: {{store: none}}\n"
-            f"providers: {{hf: {{adapter: hf-inference, base_url: '{upstream}', api_key: x}}}}\n"
+            f"providers: {{hf: {{adapter: hf-inference, base_url: '{upstream.url}', api_key: x}}}}\n"
             "models: {openai/whisper-large-v3: {targets: [hf/openai/whisper-large-v3]}}\n"
         )
         serve = ("serve", "--config", str(config))
         with (
-            started(sys.executable, "-m", "gateway.cli", *serve) as (counting, pid),
-            started(sys.executable, "-m", "tests.bench.metrics", *serve) as (bare, bare_pid),
+            started(sys.executable, "-m", "gateway.cli", *serve) as counting,
+            started(sys.executable, "-m", "tests.bench.metrics", *serve) as bare,
         ):
             pairs = []
-            for url in (counting, bare):
-                asyncio.run(rate(url, body, 4, 1.0))  # warm
+            for each in (counting, bare):
+                _cpu_us(each)  # warm
             for _ in range(ROUNDS):
-                pairs.append((_cpu_us(counting, pid, body), _cpu_us(bare, bare_pid, body)))  # noqa: PERF401 - measured
+                pairs.append((_cpu_us(counting), _cpu_us(bare)))  # noqa: PERF401 - measured
     ours, without = (statistics.median(each) for each in zip(*pairs, strict=True))
     ratios = sorted(with_ / bare for with_, bare in pairs)
     print(f"CPU of a request: {ours:.0f} us, without numbers {without:.0f} us")
     print(f"ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
 
 
-def _cpu_us(url: str, pid: int, body: bytes) -> float:
-    before = _cpu_s(pid)
-    done = asyncio.run(rate(url, body, 16, SECONDS)) * SECONDS
-    return 1e6 * (_cpu_s(pid) - before) / done
-
-
-def _cpu_s(pid: int) -> float:
-    spent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK")
+def _cpu_us(gateway: Running) -> float:
+    before = cpu_s(gateway.pid)
+    done = closed(Load(gateway.url, Form.RAW, BODY_BYTES, is_same=True), 0, 16, SECONDS)
+    return 1e6 * (cpu_s(gateway.pid) - before) / done.count
 
 
 if __name__ == "__main__":

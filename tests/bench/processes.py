@@ -74,6 +74,12 @@ def resident_bytes(pid: int, name: str) -> int:
     return sum(_status_bytes(each, name) for each in processes(pid))
 
 
+def forget_peak(pid: int) -> None:
+    """Let VmHWM of a process and its descendants begin again at what they hold now (proc(5), clear_refs)."""
+    for each in processes(pid):
+        Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
 def _status_bytes(pid: int, name: str) -> int:
     match = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

@@ -1,11 +1,13 @@
-"""The processes a benchmark runs: an instant upstream, and a bare relay of the gateway's own shape."""
+"""The processes a benchmark runs: an instant upstream, one that tells digests, a bare relay of the gateway's shape."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 
 import aiohttp
+import pybase64
 import uvloop
 from aiohttp import web
 
@@ -26,13 +28,32 @@ async def upstream() -> web.Application:
     return app
 
 
+async def digest() -> web.Application:
+    """Answer with the SHA-256 of the audio, which is the body or a form's file."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.content_type.startswith("multipart/"):
+            file = (await request.post())["file"]
+            audio = file.file.read() if isinstance(file, web.FileField) else b""
+        elif request.content_type == "application/json":
+            audio = pybase64.b64decode((await request.json())["inputs"])
+        else:
+            audio = await request.read()
+        return web.json_response({"text": hashlib.sha256(audio).hexdigest()})
+
+    app = web.Application(client_max_size=_MAX_BYTES)
+    app.router.add_post("/{path:.*}", answer)
+    return app
+
+
 async def relay(target: str) -> web.Application:
     """Read the body into memory, post it on, return the reply: the least a proxy that can retry must do."""
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
     async def answer(request: web.Request) -> web.Response:
         body = await request.read()
-        async with session.post(f"{target}{request.path}", data=body) as reply:
+        headers = {"Content-Type": request.headers["Content-Type"]}
+        async with session.post(f"{target}{request.path}", data=body, headers=headers) as reply:
             return web.Response(body=await reply.read(), content_type="application/json")
 
     app = web.Application(client_max_size=_MAX_BYTES)
@@ -42,7 +63,7 @@ async def relay(target: str) -> web.Application:
 
 async def serve(kind: str, target: str | None) -> None:
     """Serve one of them; print the port."""
-    app = await (relay(target) if target else upstream())
+    app = await (relay(target) if target else {"upstream": upstream, "digest": digest}[kind]())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

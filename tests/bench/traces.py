@@ -5,18 +5,21 @@ Loopback only; bounded in time. Rounds are taken in turn, so that drift hits all
 
 from __future__ import annotations
 
-import asyncio
 import os
 import statistics
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench.relay import ROUNDS, rate, started, wav
+from tests.bench.bodies import Form
+from tests.bench.load import Load, closed
+from tests.bench.processes import Running, cpu_s, started
 
 SAMPLES = {"off": None, "sample 0": 0.0, "sample 0.1": 0.1, "sample 1.0": 1.0}
+ROUNDS = 5
 BODY_BYTES = 20_000  # small: what traces cost does not grow with the audio
 CACHES = {"called": "none", "kept": "memory"}
 SECONDS = 2.0
@@ -41,24 +44,18 @@ class Measured:
     cpu_ms: float  # of its process for a request: what a loaded machine does not change
 
 
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def measure(gateways: dict[str, tuple[str, int]]) -> dict[str, list[Measured]]:
-    """Measure each, round by round. gateways: URL and process by name."""
-    body = wav(BODY_BYTES)
+def measure(gateways: dict[str, Running]) -> dict[str, list[Measured]]:
+    """Measure each, round by round."""
     results: dict[str, list[Measured]] = {name: [] for name in gateways}
-    for url, _ in gateways.values():
-        await rate(url, body, 4, 0.5)  # warm
+    loads = {name: Load(each.url, Form.RAW, BODY_BYTES, is_same=True) for name, each in gateways.items()}
+    for load in loads.values():
+        closed(load, 0, 4, 0.5)  # warm
     for _ in range(ROUNDS):
-        for name, (url, pid) in gateways.items():
-            before = cpu_s(pid)
-            at = await rate(url, body, 16, SECONDS)
-            await asyncio.sleep(SETTLE_S)  # spans are sent in batches
-            results[name].append(Measured(at, (cpu_s(pid) - before) / (at * SECONDS) * 1000))
+        for name, each in gateways.items():
+            before = cpu_s(each.pid)
+            done = closed(loads[name], 0, 16, SECONDS)
+            time.sleep(SETTLE_S)  # spans are sent in batches
+            results[name].append(Measured(done.rate, (cpu_s(each.pid) - before) / done.count * 1000))
     return results
 
 
@@ -68,15 +65,15 @@ def main() -> None:
     servers = (sys.executable, "-m", "tests.bench.servers")
     for title, store in CACHES.items():
         with TemporaryDirectory() as folder, ExitStack() as running:
-            upstream, _ = running.enter_context(started(*servers, "upstream"))
-            collector, _ = running.enter_context(started(*servers, "upstream"))
+            upstream = running.enter_context(started(*servers, "upstream"))
+            collector = running.enter_context(started(*servers, "upstream"))
             gateways = {}
             for name, sample in SAMPLES.items():
                 file = Path(folder) / f"{name}.yaml"
-                file.write_text(configuration(upstream, collector, sample, store))
+                file.write_text(configuration(upstream.url, collector.url, sample, store))
                 command = (sys.executable, "-m", "gateway.cli", "serve", "--config", str(file))
                 gateways[name] = running.enter_context(started(*command, environ=quickly))
-            report(title, asyncio.run(measure(gateways)))
+            report(title, measure(gateways))
 
 
 def report(title: str, results: dict[str, list[Measured]]) -> None:
