@@ -89,7 +89,7 @@ class Key(Section):
     """One caller's key, known by its hash alone."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$")  # whose it is; it stands in logs and in the ledger
-    role: Literal["caller", "admin"] = "caller"  # an admin may ask /metrics, /status and /admin/* too
+    role: Literal["caller", "admin"] = "caller"  # an admin may ask /metrics, /status, /openapi.json, /admin/*
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # of the key, which is kept nowhere
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
     limits: Limits = UNLIMITED
