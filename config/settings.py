@@ -110,7 +110,7 @@ class Key(Section):
     """One caller's key, known by its hash alone."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$")  # whose it is; it stands in logs and in the ledger
-    role: Literal["caller", "admin"] = "caller"  # an admin may ask /metrics, /status and /admin/* too
+    role: Literal["caller", "admin"] = "caller"  # an admin may ask /metrics, /status, /openapi.json, /admin/*
     hash: Digest  # of the key, which is kept nowhere
     old: OldSecret | None = None  # the secret before it was rotated, while that is still good
     models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*

@@ -14,7 +14,7 @@ from gateway.api.edge import speaks_openai
 from gateway.api.front import Endpoint
 from gateway.api.openapi_fronts import SCHEMAS, body_of, of_front
 from gateway.api.openapi_operating import OPERATIONS, schemas
-from gateway.api.openapi_schemas import TEXT, Schema, components, ref
+from gateway.api.openapi_schemas import MODEL, TEXT, Schema, components, ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,10 +34,11 @@ _DESCRIPTION: Final = """One URL for speech recognition.
 - HEAD is answered wherever GET is, OPTIONS everywhere.
 - A body is told from its bytes: Content-Type only says that it is a form, or that it is to be JSON and nothing else.
 - Parameters may also stand in the query, the body's winning; on OpenAI's routes every field of the form may.
+- What is no HTTP, and a request line or header of more than 8190 bytes, is 400 in plain text: no route is reached.
 - With `auth.mode: none` (loopback only) no key is needed, and everybody may do what an admin may but make keys.
 """
 _VARIABLES: Final[Mapping[str, Schema]] = {
-    "model": {**TEXT, "minLength": 1, "description": "A model's name, slashes and all."},
+    "model": {**MODEL, "description": "A model's name, slashes and all."},
     "account": {**TEXT, "minLength": 1, "description": "An account of the configuration, or its adapter's name."},
     "name": {**TEXT, "description": "Of a key.", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
     "rest": {**TEXT, "minLength": 1},

@@ -10,6 +10,7 @@ from gateway.api.openai import FORMATS, GRANULARITIES, OWN_OPTIONS, PARAMETERS, 
 from gateway.api.openapi_schemas import (
     ANSWERS,
     COUNT,
+    MODEL,
     NUMBER,
     TEXT,
     Schema,
@@ -43,7 +44,12 @@ _ENCODED: Final[Schema] = {
     "description": "Audio as base64 or as a data URI; an https address where `fetch` allows its host.",
 }
 _TERMS: Final[Mapping[str, Schema]] = {
-    TIMEOUT: {"type": "string", "description": "The time the caller allows, such as 30s or 2m."},
+    TIMEOUT: {
+        "type": "string",
+        "description": "The time the caller allows, up to a day: 30s, 2m; without a unit, seconds.",
+        "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$",
+        "examples": ["30s"],
+    },
     DRY_RUN: {**one_of("true", "false"), "description": "true, with an admin's key: answer only who would be asked."},
     "Cache-Control": {"type": "string", "description": "no-cache, no-store, max-age=60, only-if-cached."},
 }
@@ -68,12 +74,12 @@ def _replicate(front: Replicate) -> Schema:
     words = {"translate": optional(BOOLEAN.schema), "timestamp": optional(REPLICATE_LEVEL.schema)}
     own = {**words, "diarise_audio": optional(BOOLEAN.schema), **_own_options(front.name)}
     given = record({"audio": _ENCODED, **parameter_fields(), **own}, required=("audio",))
-    document = record({"version": TEXT, "input": given, "stream": optional({"const": False})}, required=("input",))
+    document = record({"version": MODEL, "input": given, "stream": optional({"const": False})}, required=("input",))
     return _content(Replicate.shape, document, {})
 
 
 def _openai_like(front: OpenAILike) -> Schema:
-    own = {"model": TEXT, "response_format": dict(IS_VERBOSE.schema)}
+    own = {"model": MODEL, "response_format": dict(IS_VERBOSE.schema)}
     times = {"timestamp_granularities": listed(dict(LEVEL.schema))}
     fields = {**parameter_fields(), **own, **times, **_own_options(front.name)}
     return _content(OpenAILike.shape, None, fields, required=("model",))
@@ -82,7 +88,7 @@ def _openai_like(front: OpenAILike) -> Schema:
 def _openai(front: OpenAI) -> Schema:
     own = OpenAIOptions.model_json_schema()["properties"]
     fields: dict[str, Schema] = {
-        "model": TEXT,
+        "model": MODEL,
         "response_format": one_of(*(FORMATS if front.task is Task.TRANSCRIBE else TRANSLATION_FORMATS)),
         "timestamp_granularities": listed(one_of(*GRANULARITIES)),
         "prompt": dict(PROMPT.schema),

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
+MODEL: Final[Schema] = {"type": "string", "minLength": 1, "examples": ["openai/whisper-large-v3"]}
 NUMBER: Final[Schema] = {"type": "number"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_MAX_IN_QUERY: Final = 500  # characters: a request line has at most 8190 bytes, and each may take twelve
 _REF: Final = "#/components/{}/{}"
 
 
@@ -71,7 +73,9 @@ def parameter_fields() -> dict[str, Schema]:
 def query_parameters() -> dict[str, Schema]:
     """Return the parameters that a query may carry, each as the JSON it stands for or as text."""
     known = {**{name: value for name, (_, value) in OTHERS.items() if name != "provider_options"}, **GENERATION}
-    return {name: {"name": name, "in": "query", "schema": dict(value.schema)} for name, value in known.items()}
+    schemas = {name: dict(value.schema) for name, value in known.items()}
+    schemas["prompt"] |= {"maxLength": _MAX_IN_QUERY, "description": "A longer one belongs in the body."}
+    return {name: {"name": name, "in": "query", "schema": schema} for name, schema in schemas.items()}
 
 
 def _options() -> dict[str, Schema]:

@@ -9,7 +9,7 @@ from openapi_spec_validator import validate
 
 from gateway.api.parameters import GENERATION, OTHERS
 from providers.registry import PROVIDERS
-from tests.asking import KEYS, Served, serving, settings
+from tests.asking import KEYS, MODEL, Served, serving, settings
 from tests.openapi_document import FILE, published, written
 
 if TYPE_CHECKING:
@@ -55,6 +55,17 @@ async def test_it_has_every_route_and_no_other(served: Served) -> None:
     routes = {(each.method, each.resource.canonical) for each in router.routes() if each.resource is not None}
     told = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item.keys() & METHODS}
     assert told == {(method, path) for method, path in routes if method != "HEAD"}
+
+
+async def test_what_is_not_in_it_is_not_allowed(served: Served) -> None:
+    """405, with what is allowed instead; a path that fits another route's pattern is that route's."""
+    for path, item in DOCUMENT["paths"].items():
+        url = served.url + path.replace("{account}", "up").replace("{model}", MODEL).replace("{name}", "a")
+        for method in ("put", "patch", "delete"):
+            if method not in item:
+                async with served.session.request(method, url) as reply:
+                    allowed = {each.lower() for each in reply.headers.get("Allow", "").split(",")}
+                    assert (reply.status, allowed >= item.keys() & METHODS) == (405, True), (method, path)
 
 
 def test_operations_have_names_of_their_own_and_a_sentence() -> None:
