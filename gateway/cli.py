@@ -295,6 +295,7 @@ def _announce(settings: Settings, missing: list[str], ports: Ports) -> None:
             "Demonstration: Whisper tiny.en (small, English only) answers every model name of the catalog.", err=True
         )
     header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
+    click.echo(f"A page for people: {url}/", err=True)
     click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
     notify(READY, os.environ)
 

@@ -138,12 +138,13 @@ def _is_own(request: web.BaseRequest, origin: str, mode: AuthMode) -> bool:
 
     A name in Host can be made to lead here by whoever owns it (DNS rebinding), and its pages are then of our origin.
     Where every request needs a key, which no page has unless it is typed there, that gains its owner nothing. Without
-    keys only an address or localhost is believed, and any other name must be listed.
+    keys only an address or localhost is believed, and any other name must be listed: but to load the page's own files,
+    which are the same for everybody, and from which it can say so.
     """
     host = request.headers.get(hdrs.HOST, "")
     is_hosts = origin in {f"http://{host}", f"https://{host}"}
     if mode is AuthMode.NONE:
-        return is_hosts and _is_address(host)
+        return is_hosts and (_is_address(host) or request.path.startswith("/console/"))
     # What a browser says of itself holds behind a proxy too that puts a Host of its own.
     return is_hosts or request.headers.get("Sec-Fetch-Site") == "same-origin"
 

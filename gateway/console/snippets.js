@@ -34,7 +34,7 @@ export function parameters({ timestamps, language, task, prompt }) {
   return given.filter(([, value]) => value);
 }
 
-/** @param {string} base @param {string} model @returns {string} where the model is asked */
+/** @param {string} base "" for an address to be completed @param {string} model @returns {string} where it is asked */
 export function addressOf(base, model) {
   return `${base}models/${model.split("/").map(encodeURIComponent).join("/")}`;
 }

@@ -9,10 +9,11 @@ import { factsOf } from "./facts.js";
 import { duration } from "./format.js";
 import { languages } from "./languages.js";
 import { noticeOf } from "./notices.js";
-import { parameters, snippets } from "./snippets.js";
+import { addressOf, parameters, snippets } from "./snippets.js";
 import { tabs } from "./tabs.js";
 import { TranscriptView } from "./transcript.js";
 
+const OTHER = "*"; // no model is called so
 const SNIPPETS = snippets({ base: "", model: "", file: "", timestamps: "none", task: "transcribe", language: "", prompt: "" });
 
 /** @returns {{show: () => void, hide: () => void}} */
@@ -58,7 +59,7 @@ class Transcribing {
       this.refuse(error);
       return;
     }
-    byId("model").replaceChildren(...[...this.models.keys()].map((id) => element("option", { value: id }, id)));
+    byId("model").replaceChildren(...[...this.models.keys()].map((id) => element("option", { value: id }, id)), element("option", { value: OTHER }, "Another name…"));
     this.optionsChanged();
   }
 
@@ -72,6 +73,7 @@ class Transcribing {
   }
 
   optionsChanged() {
+    byId("other-field").hidden = byId("model").value !== OTHER;
     const deployments = this.models.get(byId("model").value) ?? [];
     const others = deployments.length > 1 ? `, else ${deployments.slice(1).join(", ")}` : "";
     byId("model-note").textContent = deployments.length ? `Asks ${deployments[0]}${others}` : "\u00a0";
@@ -84,7 +86,7 @@ class Transcribing {
     const given = (name) => String(form.get(name) ?? "").trim();
     return {
       base: base(),
-      model: given("model") || "openai/whisper-large-v3",
+      model: (given("model") === OTHER ? given("other") : given("model")) || "openai/whisper-large-v3",
       file: this.file?.name ?? "audio.flac",
       timestamps: /** @type {any} */ (given("timestamps")),
       task: /** @type {any} */ (given("task")),
@@ -104,9 +106,10 @@ class Transcribing {
   async run() {
     if (this.running) return;
     const wanted = this.wanted();
-    if (!this.file) {
-      this.tell("Choose a recording first, record one, or try the sample.");
-      byId("file").focus();
+    const lacks = this.lacking();
+    if (lacks) {
+      this.tell(lacks.words);
+      byId(lacks.at).focus();
       return;
     }
     const { file } = this;
@@ -114,7 +117,7 @@ class Transcribing {
     this.begin();
     try {
       const asked = performance.now();
-      const { reply, body } = await ask(`models/${wanted.model}`, {
+      const { reply, body } = await ask(addressOf("", wanted.model), {
         method: "POST",
         body: formOf(file, wanted),
         headers: byId("anew").checked ? { "Cache-Control": "no-cache" } : {},
@@ -129,6 +132,13 @@ class Transcribing {
     }
   }
 
+  /** @returns {{words: string, at: string} | null} what must be chosen first, and where */
+  lacking() {
+    if (!this.file) return { words: "Choose a recording first, record one, or try the sample.", at: "file" };
+    const isUnnamed = byId("model").value === OTHER && !byId("other").value.trim();
+    return isUnnamed ? { words: "Say which model.", at: "other" } : null;
+  }
+
   begin() {
     const began = performance.now();
     byId("refusal").replaceChildren();
@@ -140,7 +150,7 @@ class Transcribing {
     byId("go").disabled = true;
     if (matchMedia("(max-width: 900px)").matches) byId("result").parentElement.scrollIntoView();
     // Told to the eye alone: a screen reader need not hear every second.
-    this.clock = setInterval(() => { byId("go").textContent = duration(Math.floor((performance.now() - began) / 1000)); }, 500);
+    this.clock = setInterval(() => { byId("go").textContent = `${Math.floor((performance.now() - began) / 1000)} s`; }, 500);
   }
 
   end() {

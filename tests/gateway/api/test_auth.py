@@ -223,6 +223,16 @@ def test_another_page_may_not_where_a_key_is_needed_either(site: str | None) -> 
         check_origin(asking(("Host", "asr.example.com"), ("Origin", "https://x.com"), *said), [], AuthMode.KEYS)
 
 
+def test_a_page_under_a_name_that_is_not_believed_loads_and_can_say_so() -> None:
+    named = (("Host", "asr.example.com"), ("Origin", "http://asr.example.com"))
+    check_origin(asking(*named, path="/console/app.js"), [], AuthMode.NONE)
+    for path in ("/", "/v1/models", "/consoles"):
+        with pytest.raises(Problem):
+            check_origin(asking(*named, path=path), [], AuthMode.NONE)
+    with pytest.raises(Problem):
+        check_origin(asking(named[0], ("Origin", "http://evil.example"), path="/console/app.js"), [], AuthMode.NONE)
+
+
 def following(method: str, path: str, mode: str, dest: str) -> web.Request:
     said = {"Host": "x", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
     return make_mocked_request(method, path, headers=CIMultiDict(said))

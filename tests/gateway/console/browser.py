@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -60,7 +61,7 @@ class Browser:
         )
 
     def text(self, css: str) -> str:
-        return self.one(css).text
+        return self.until(lambda: self.one(css).text)
 
     def wait_for(self, css: str, words: str) -> str:
         """Return the element's text once it has the words."""
@@ -69,7 +70,7 @@ class Browser:
         )
 
     def click(self, css: str) -> None:
-        self.one(css).click()
+        self.until(lambda: self._clicked(css))
 
     def choose(self, css: str, value: str) -> None:
         """Choose an option, as a person does: the page is told."""
@@ -90,7 +91,9 @@ class Browser:
 
     def until(self, look: Callable[[], T | None]) -> T:
         """Return what a look gives, once it gives something."""
-        return WebDriverWait(self.driver, _PATIENCE_S, 0.05).until(lambda _: look() or False)
+        redrawn = (StaleElementReferenceException, ElementClickInterceptedException)
+        wait = WebDriverWait(self.driver, _PATIENCE_S, 0.05, ignored_exceptions=redrawn)
+        return wait.until(lambda _: look() or False)
 
     def complaints(self) -> list[str]:
         """Return what the console has said since `go`: violations of the policy, errors of scripts, refusals."""
@@ -120,6 +123,10 @@ class Browser:
         self.cdp(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
+
+    def _clicked(self, css: str) -> bool:
+        self.one(css).click()
+        return True
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
         return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]
