@@ -52,7 +52,11 @@ async function answered(url, init) {
     return await fetch(url, init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new Refusal(0, "unreachable", "The gateway does not answer. It may be restarting, or the connection is gone.");
+    throw new Refusal(
+      0,
+      "unreachable",
+      "The gateway does not answer. It may be restarting, or the connection is gone.",
+    );
   }
 }
 

@@ -68,9 +68,13 @@ function mountRecorder(choose, onProblem) {
     try {
       recording = await Recording.start();
       show(button, label, "Stop 0:00.0", true);
-      ticking = setInterval(() => { label.textContent = `Stop ${clock(recording?.seconds ?? 0)}`; }, 100);
+      ticking = setInterval(() => {
+        label.textContent = `Stop ${clock(recording?.seconds ?? 0)}`;
+      }, 100);
     } catch (error) {
-      onProblem(`There is no recording: ${error instanceof DOMException && error.name === "NotAllowedError" ? "the microphone was not allowed" : "no microphone was found"}.`);
+      onProblem(
+        `There is no recording: ${error instanceof DOMException && error.name === "NotAllowedError" ? "the microphone was not allowed" : "no microphone was found"}.`,
+      );
     } finally {
       button.disabled = false;
     }
@@ -97,6 +101,12 @@ function play(file) {
 /** A recording says nothing of its length: the browser finds its end when it is sent there. */
 function measure(player) {
   if (player.duration !== Infinity) return;
-  player.addEventListener("durationchange", () => { player.currentTime = 0; }, { once: true });
+  player.addEventListener(
+    "durationchange",
+    () => {
+      player.currentTime = 0;
+    },
+    { once: true },
+  );
   player.currentTime = 1e7;
 }

@@ -43,7 +43,13 @@ function gathered(text, chunks) {
       open.end = Math.max(open.end, end);
       open.words.push({ text: word, start, end, space });
     } else {
-      cues.push({ text: word, start, end, speaker: chunk.speaker ?? null, words: [{ text: word, start, end, space: false }] });
+      cues.push({
+        text: word,
+        start,
+        end,
+        speaker: chunk.speaker ?? null,
+        words: [{ text: word, start, end, space: false }],
+      });
     }
   }
   return cues;

@@ -19,10 +19,25 @@ export function downloads({ text, cues, answer, name }, say) {
     { ending: "vtt", type: "text/vtt", write: () => asVtt(cues), can: isTimed },
     { ending: "json", type: "application/json", write: () => JSON.stringify(answer, null, 2), can: true },
   ];
-  const copy = element("button", { type: "button", class: "plain small-button", onclick: () => copied(text, say) }, "Copy text");
-  const saves = kinds.filter((each) => each.can).map((each) =>
-    element("button", { type: "button", class: "plain small-button", "aria-label": `Download as ${each.ending}`, onclick: () => save(each.write(), each.type, `${stem}.${each.ending}`) }, each.ending.toUpperCase()),
+  const copy = element(
+    "button",
+    { type: "button", class: "plain small-button", onclick: () => copied(text, say) },
+    "Copy text",
   );
+  const saves = kinds
+    .filter((each) => each.can)
+    .map((each) =>
+      element(
+        "button",
+        {
+          type: "button",
+          class: "plain small-button",
+          "aria-label": `Download as ${each.ending}`,
+          onclick: () => save(each.write(), each.type, `${stem}.${each.ending}`),
+        },
+        each.ending.toUpperCase(),
+      ),
+    );
   return [copy, ...saves];
 }
 

@@ -36,6 +36,10 @@ function filled(made, attributes, children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
   }
-  made.append(...children.filter((each) => each !== null && each !== undefined).map((each) => each instanceof Node ? each : String(each)));
+  made.append(
+    ...children
+      .filter((each) => each !== null && each !== undefined)
+      .map((each) => (each instanceof Node ? each : String(each))),
+  );
   return made;
 }

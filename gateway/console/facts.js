@@ -25,13 +25,22 @@ export function factsOf(headers, model) {
     ["Deployment", `${given("X-Gateway-Provider")}/${given("X-Gateway-Model")}`],
     ["Model asked for", model],
     ["Attempts", given("X-Gateway-Attempts")],
-    ["Cache", (CACHE[given("X-Gateway-Cache")] ?? given("X-Gateway-Cache")) + (age === null ? "" : `, ${duration(age)} ago`)],
+    [
+      "Cache",
+      (CACHE[given("X-Gateway-Cache")] ?? given("X-Gateway-Cache")) + (age === null ? "" : `, ${duration(age)} ago`),
+    ],
     ["Time", duration(took) + (took && audio && isHeardNow ? ` · ${(audio / took).toFixed(1)}× real time` : "")],
     ["Audio", duration(audio)],
     ["Cost", dollars(number("X-Gateway-Cost"))],
     ["Request", given("X-Request-Id")],
   ];
-  const list = element("dl", { class: "facts" }, ...facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", { class: name === "Request" ? "code" : null }, value))));
+  const list = element(
+    "dl",
+    { class: "facts" },
+    ...facts.map(([name, value]) =>
+      element("div", {}, element("dt", {}, name), element("dd", { class: name === "Request" ? "code" : null }, value)),
+    ),
+  );
   const ignored = given("X-Gateway-Ignored-Parameters");
   return ignored ? [list, element("p", { class: "notice warn small" }, `Without effect here: ${ignored}`)] : [list];
 }

@@ -35,7 +35,9 @@ export function mountKey() {
     dialog.close();
   });
   byId("key-form").addEventListener("submit", () => keep(byId("key-input").value.trim()));
-  dialog.addEventListener("close", () => { byId("key-input").value = ""; });
+  dialog.addEventListener("close", () => {
+    byId("key-input").value = "";
+  });
   label();
 }
 

@@ -8,6 +8,6 @@ const CODES =
 /** @returns {{code: string, name: string}[]} in the order of their English names */
 export function languages() {
   const names = new Intl.DisplayNames("en", { type: "language", fallback: "code" });
-  const named = CODES.split(" ").map((code) => ({ code, name: code === "jw" ? "Javanese" : names.of(code) ?? code }));
+  const named = CODES.split(" ").map((code) => ({ code, name: code === "jw" ? "Javanese" : (names.of(code) ?? code) }));
   return named.sort((one, other) => one.name.localeCompare(other.name, "en"));
 }

@@ -18,7 +18,17 @@ export function noticeOf(error, whose = "a key") {
     element("p", {}, element("b", {}, title(error, whose))),
     element("p", {}, error.message),
     element("p", { class: "small facts-line" }, facts.filter(Boolean).join(" · ")),
-    error.wantsKey ? element("p", {}, element("button", { type: "button", class: "plain small-button", onclick: askForKey }, key() ? "Enter another key" : "Enter a key")) : null,
+    error.wantsKey
+      ? element(
+          "p",
+          {},
+          element(
+            "button",
+            { type: "button", class: "plain small-button", onclick: askForKey },
+            key() ? "Enter another key" : "Enter a key",
+          ),
+        )
+      : null,
   );
 }
 

@@ -50,7 +50,9 @@ function curl(wanted) {
 }
 
 function huggingFace(wanted) {
-  const given = parameters(wanted).map(([name, value]) => `${python(name)}: ${value === "true" ? "True" : python(value)}`);
+  const given = parameters(wanted).map(
+    ([name, value]) => `${python(name)}: ${value === "true" ? "True" : python(value)}`,
+  );
   const extra = given.length ? `, extra_body={${given.join(", ")}}` : "";
   return `import os
 
@@ -90,7 +92,9 @@ print(heard.${shown})
 }
 
 function javaScript(wanted) {
-  const fields = parameters(wanted).map(([name, value]) => `form.set(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
+  const fields = parameters(wanted).map(
+    ([name, value]) => `form.set(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`,
+  );
   const file = JSON.stringify(wanted.file);
   return `import { readFile } from "node:fs/promises";
 

@@ -8,13 +8,22 @@ import { table, tiles } from "./tables.js";
 
 const EVERY_MS = 3000;
 const COLUMNS = [
-  { title: "Deployment" }, { title: "Breaker" }, { title: "Calls a minute", isNumber: true },
-  { title: "Errors", isNumber: true }, { title: "Median", isNumber: true }, { title: "Pace", isNumber: true },
-  { title: "In flight", isNumber: true }, { title: "Waiting", isNumber: true },
+  { title: "Deployment" },
+  { title: "Breaker" },
+  { title: "Calls a minute", isNumber: true },
+  { title: "Errors", isNumber: true },
+  { title: "Median", isNumber: true },
+  { title: "Pace", isNumber: true },
+  { title: "In flight", isNumber: true },
+  { title: "Waiting", isNumber: true },
 ];
 const WHY = {
-  failing: "it fails", slow: "it is slow", "rate-limited": "it limits us", credentials: "it refuses the key",
-  quota: "no credit is left", limit: "its quota is used up",
+  failing: "it fails",
+  slow: "it is slow",
+  "rate-limited": "it limits us",
+  credentials: "it refuses the key",
+  quota: "no credit is left",
+  limit: "its quota is used up",
 };
 
 /** @returns {{show: () => void, hide: () => void}} */
@@ -55,8 +64,14 @@ export function statusView() {
 
   document.addEventListener("visibilitychange", refresh);
   return {
-    show: () => { isShown = true; isCacheShut = false; refresh(); },
-    hide: () => { isShown = false; },
+    show: () => {
+      isShown = true;
+      isCacheShut = false;
+      refresh();
+    },
+    hide: () => {
+      isShown = false;
+    },
   };
 }
 
@@ -70,12 +85,20 @@ function draw(status, cache) {
       ...(status.workers === undefined ? [] : [{ title: "Workers", value: count(status.workers) }]),
       { title: "Redis", value: status.redis ?? "not used", state: status.redis === "lost" ? "degraded" : "" },
       cache
-        ? { title: "Kept answers", value: count(cache.entries), note: `${cache.store}, ${size(cache.bytes)}, ${count(cache.evictions)} evicted` }
+        ? {
+            title: "Kept answers",
+            value: count(cache.entries),
+            note: `${cache.store}, ${size(cache.bytes)}, ${count(cache.evictions)} evicted`,
+          }
         : { title: "Kept answers", value: "–", note: "told to an admin's key" },
     ]),
     ...notes.map((each) => element("p", { class: "notice warn" }, each)),
     table("Deployments", COLUMNS, status.deployments.map(row)),
-    element("p", { class: "muted small hint" }, "Calls, errors and the median time to an answer are of the last minute. Pace is seconds of work for a second of audio, lately. A closed breaker lets calls through."),
+    element(
+      "p",
+      { class: "muted small hint" },
+      "Calls, errors and the median time to an answer are of the last minute. Pace is seconds of work for a second of audio, lately. A closed breaker lets calls through.",
+    ),
   );
   held();
 }

@@ -7,7 +7,10 @@ const LEAST_MS = 10; // a cue that begins and ends at one moment is shown by no 
 /** @param {Cue[]} cues @returns {string} */
 export function asSrt(cues) {
   return placed(cues)
-    .map(({ from, to, line }, at) => `${at + 1}\n${moment(from, ",")} --> ${moment(to, ",")}\n${line.replaceAll("-->", "->")}\n\n`)
+    .map(
+      ({ from, to, line }, at) =>
+        `${at + 1}\n${moment(from, ",")} --> ${moment(to, ",")}\n${line.replaceAll("-->", "->")}\n\n`,
+    )
     .join("");
 }
 
@@ -35,6 +38,10 @@ function placed(cues) {
 
 function moment(ms, point) {
   const two = (number) => String(number).padStart(2, "0");
-  const [hours, minutes, seconds] = [Math.floor(ms / 3_600_000), Math.floor(ms / 60_000) % 60, Math.floor(ms / 1000) % 60];
+  const [hours, minutes, seconds] = [
+    Math.floor(ms / 3_600_000),
+    Math.floor(ms / 60_000) % 60,
+    Math.floor(ms / 1000) % 60,
+  ];
   return `${two(hours)}:${two(minutes)}:${two(seconds)}${point}${String(ms % 1000).padStart(3, "0")}`;
 }

@@ -7,10 +7,18 @@ import { element } from "./elements.js";
  * @returns {HTMLElement}
  */
 export function tiles(figures) {
-  return element("dl", { class: "tiles" }, ...figures.map(({ title, value, note, state }) =>
-    element("div", { class: "tile", "data-state": state || null }, element("dt", {}, title),
-      element("dd", {}, value, note ? element("span", { class: "muted small block" }, note) : null)),
-  ));
+  return element(
+    "dl",
+    { class: "tiles" },
+    ...figures.map(({ title, value, note, state }) =>
+      element(
+        "div",
+        { class: "tile", "data-state": state || null },
+        element("dt", {}, title),
+        element("dd", {}, value, note ? element("span", { class: "muted small block" }, note) : null),
+      ),
+    ),
+  );
 }
 
 /**
@@ -20,12 +28,31 @@ export function tiles(figures) {
  * @returns {HTMLElement}
  */
 export function table(name, columns, rows) {
-  const head = element("tr", {}, ...columns.map(({ title, isNumber }) => element("th", { scope: "col", class: isNumber ? "number" : null }, title)));
-  const body = rows.map((cells) => element("tr", {}, ...cells.map((cell, at) =>
-    at ? element("td", { class: columns[at].isNumber ? "number" : null }, cell) : element("th", { scope: "row" }, cell))));
+  const head = element(
+    "tr",
+    {},
+    ...columns.map(({ title, isNumber }) => element("th", { scope: "col", class: isNumber ? "number" : null }, title)),
+  );
+  const body = rows.map((cells) =>
+    element(
+      "tr",
+      {},
+      ...cells.map((cell, at) =>
+        at
+          ? element("td", { class: columns[at].isNumber ? "number" : null }, cell)
+          : element("th", { scope: "row" }, cell),
+      ),
+    ),
+  );
   return element(
     "div",
     { class: "card scroller", role: "region", "aria-label": name, tabindex: 0 },
-    element("table", {}, element("caption", { class: "visually-hidden" }, name), element("thead", {}, head), element("tbody", {}, ...body)),
+    element(
+      "table",
+      {},
+      element("caption", { class: "visually-hidden" }, name),
+      element("thead", {}, head),
+      element("tbody", {}, ...body),
+    ),
   );
 }

@@ -11,7 +11,11 @@ import { element } from "./elements.js";
 export function tabs(name, tabs, onChosen) {
   const panel = element("div", { role: "tabpanel", id: "tab-panel", class: "panel" });
   const buttons = tabs.map(({ id, title }) =>
-    element("button", { type: "button", role: "tab", id: `tab-${id}`, "aria-controls": "tab-panel", onclick: () => choose(id) }, title),
+    element(
+      "button",
+      { type: "button", role: "tab", id: `tab-${id}`, "aria-controls": "tab-panel", onclick: () => choose(id) },
+      title,
+    ),
   );
   const list = element("div", { role: "tablist", "aria-label": name, class: "tabs" }, ...buttons);
 

@@ -14,7 +14,15 @@ import { tabs } from "./tabs.js";
 import { TranscriptView } from "./transcript.js";
 
 const OTHER = "*"; // no model is called so
-const SNIPPETS = snippets({ base: "", model: "", file: "", timestamps: "none", task: "transcribe", language: "", prompt: "" });
+const SNIPPETS = snippets({
+  base: "",
+  model: "",
+  file: "",
+  timestamps: "none",
+  task: "transcribe",
+  language: "",
+  prompt: "",
+});
 
 /** @returns {{show: () => void, hide: () => void}} */
 export function transcribeView() {
@@ -33,7 +41,10 @@ class Transcribing {
     this.models = new Map();
     this.snippet = SNIPPETS[0].id;
     byId("language").append(...languages().map(({ code, name }) => element("option", { value: code }, name)));
-    mountAudio((file) => this.chosen(file), (problem) => this.tell(problem));
+    mountAudio(
+      (file) => this.chosen(file),
+      (problem) => this.tell(problem),
+    );
     byId("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.run();
@@ -41,7 +52,10 @@ class Transcribing {
     byId("form").addEventListener("input", () => this.optionsChanged());
     byId("cancel").addEventListener("click", () => this.running?.abort());
     byId("copy").addEventListener("click", () => copied(this.code(), say));
-    const made = tabs("Languages", SNIPPETS, (id) => { this.snippet = id; this.showSnippet(); });
+    const made = tabs("Languages", SNIPPETS, (id) => {
+      this.snippet = id;
+      this.showSnippet();
+    });
     this.panel = made.panel;
     byId("snippets").append(made.root);
     this.showSnippet();
@@ -59,7 +73,10 @@ class Transcribing {
       this.refuse(error);
       return;
     }
-    byId("model").replaceChildren(...[...this.models.keys()].map((id) => element("option", { value: id }, id)), element("option", { value: OTHER }, "Another name…"));
+    byId("model").replaceChildren(
+      ...[...this.models.keys()].map((id) => element("option", { value: id }, id)),
+      element("option", { value: OTHER }, "Another name…"),
+    );
     this.optionsChanged();
   }
 
@@ -100,7 +117,9 @@ class Transcribing {
   }
 
   showSnippet() {
-    this.panel?.replaceChildren(element("pre", { tabindex: 0, "aria-label": "The program" }, element("code", { id: "code" }, this.code())));
+    this.panel?.replaceChildren(
+      element("pre", { tabindex: 0, "aria-label": "The program" }, element("code", { id: "code" }, this.code())),
+    );
   }
 
   async run() {
@@ -143,14 +162,18 @@ class Transcribing {
     const began = performance.now();
     byId("refusal").replaceChildren();
     this.transcript?.close();
-    byId("result").replaceChildren(element("div", { class: "waiting", "aria-hidden": "true" }, element("i"), element("i"), element("i")));
+    byId("result").replaceChildren(
+      element("div", { class: "waiting", "aria-hidden": "true" }, element("i"), element("i"), element("i")),
+    );
     byId("downloads").hidden = true;
     byId("progress").textContent = "Transcribing…";
     byId("cancel").hidden = false;
     byId("go").disabled = true;
     if (matchMedia("(max-width: 900px)").matches) byId("result").parentElement.scrollIntoView();
     // Told to the eye alone: a screen reader need not hear every second.
-    this.clock = setInterval(() => { byId("go").textContent = `${Math.floor((performance.now() - began) / 1000)} s`; }, 500);
+    this.clock = setInterval(() => {
+      byId("go").textContent = `${Math.floor((performance.now() - began) / 1000)} s`;
+    }, 500);
   }
 
   end() {
@@ -167,7 +190,9 @@ class Transcribing {
   show(wanted, reply, body, seconds) {
     const cues = cuesOf(body.text, body.chunks ?? [], wanted.timestamps);
     const words = body.text.split(/\s+/u).filter(Boolean).length;
-    byId("progress").textContent = words ? `Done in ${duration(seconds)}: ${words} words.` : `Done in ${duration(seconds)}: nothing was said.`;
+    byId("progress").textContent = words
+      ? `Done in ${duration(seconds)}: ${words} words.`
+      : `Done in ${duration(seconds)}: nothing was said.`;
     const shown = cues.length ? this.timed(cues) : [element("p", { class: "plain-text" }, body.text || "(silence)")];
     byId("result").replaceChildren(...factsOf(reply.headers, wanted.model), ...shown);
     byId("downloads").replaceChildren(...downloads({ text: body.text, cues, answer: body, name: wanted.file }, say));
@@ -176,13 +201,16 @@ class Transcribing {
 
   timed(cues) {
     this.transcript = new TranscriptView(cues, byId("player"), say);
-    const hint = "A click plays from there. By keyboard: Up and Down for lines, Left and Right for words, Enter to play.";
+    const hint =
+      "A click plays from there. By keyboard: Up and Down for lines, Left and Right for words, Enter to play.";
     return [this.transcript.root, element("p", { class: "muted small hint" }, hint)];
   }
 
   showNothing() {
     byId("downloads").hidden = true;
-    byId("result").replaceChildren(element("p", { class: "empty" }, "What was said will stand here, each word with its place in the audio."));
+    byId("result").replaceChildren(
+      element("p", { class: "empty" }, "What was said will stand here, each word with its place in the audio."),
+    );
     if (!byId("progress").textContent.startsWith("Cancelled")) byId("progress").textContent = "";
   }
 

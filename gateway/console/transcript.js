@@ -21,7 +21,11 @@ export class TranscriptView {
     this.words = cues.flatMap((cue) => cue.words);
     this.spans = this.rows.flatMap((row) => [...row.querySelectorAll(".word")]);
     this.list = element("ol", { class: "cues" }, ...this.rows);
-    this.root = element("div", { class: "transcript", role: "region", "aria-label": "Transcript with times", tabindex: -1 }, this.list);
+    this.root = element(
+      "div",
+      { class: "transcript", role: "region", "aria-label": "Transcript with times", tabindex: -1 },
+      this.list,
+    );
     this.marked = { cue: -1, word: -1 };
     this.gone = new AbortController();
     const { signal } = this.gone;
@@ -112,7 +116,11 @@ function rowOf(cue, at) {
   return element(
     "li",
     { "data-at": at },
-    element("button", { type: "button", class: "time", tabindex: -1, "aria-label": `Play from ${clock(cue.start)}` }, clock(cue.start)),
+    element(
+      "button",
+      { type: "button", class: "time", tabindex: -1, "aria-label": `Play from ${clock(cue.start)}` },
+      clock(cue.start),
+    ),
     element("p", {}, cue.speaker ? element("b", { class: "speaker" }, cue.speaker, " ") : null, ...text),
   );
 }

@@ -12,7 +12,10 @@ const MEASURES = {
   audio_s: { title: "Audio", write: duration },
   cost_usd: { title: "Cost", write: dollars },
 };
-const NUMBERS = ["Requests", "Audio", "Billed", "Cost", "From the cache", "Failures"].map((title) => ({ title, isNumber: true }));
+const NUMBERS = ["Requests", "Audio", "Billed", "Cost", "From the cache", "Failures"].map((title) => ({
+  title,
+  isNumber: true,
+}));
 
 /** @returns {{show: () => void, hide: () => void}} */
 export function usageView() {
@@ -46,7 +49,9 @@ function draw(told) {
   const { by, sums } = told;
   const sum = (name) => sums.reduce((total, each) => total + each[name], 0);
   if (!sums.length) {
-    byId("usage-body").replaceChildren(element("p", { class: "card empty" }, "Nobody asked for anything in this time."));
+    byId("usage-body").replaceChildren(
+      element("p", { class: "card empty" }, "Nobody asked for anything in this time."),
+    );
     return;
   }
   const unpriced = sum("unpriced");
@@ -54,33 +59,53 @@ function draw(told) {
     tiles([
       { title: "Requests", value: count(sum("requests")), note: `${count(sum("failures"))} failed` },
       { title: "Audio", value: duration(sum("audio_s")) },
-      { title: "Cost", value: dollars(sum("cost_usd")), note: unpriced ? `${count(unpriced)} answers have no known price` : "" },
+      {
+        title: "Cost",
+        value: dollars(sum("cost_usd")),
+        note: unpriced ? `${count(unpriced)} answers have no known price` : "",
+      },
       { title: "From the cache", value: percent(sum("hits"), sum("requests")) },
     ]),
     bars(by, sums),
-    table("Sums", [...by.map((each) => ({ title: each[0].toUpperCase() + each.slice(1) })), ...NUMBERS], sums.map((each) => row(by, each))),
+    table(
+      "Sums",
+      [...by.map((each) => ({ title: each[0].toUpperCase() + each.slice(1) })), ...NUMBERS],
+      sums.map((each) => row(by, each)),
+    ),
   );
 }
 
 function bars(by, sums) {
   const measure = byId("usage-measure").value;
   const { title, write } = MEASURES[measure];
-  const inOrder = by.includes("day") ? sums.slice(-MOST_BARS) : [...sums].sort((one, other) => other[measure] - one[measure]).slice(0, MOST_BARS);
+  const inOrder = by.includes("day")
+    ? sums.slice(-MOST_BARS)
+    : [...sums].sort((one, other) => other[measure] - one[measure]).slice(0, MOST_BARS);
   const most = Math.max(...inOrder.map((each) => each[measure])) || 1;
-  const rows = inOrder.map((each) => element(
-    "li",
-    {},
-    element("span", { class: "bar-name" }, nameOf(by, each)),
-    bar(each[measure] / most),
-    element("span", { class: "bar-value" }, write(each[measure])),
-  ));
-  return element("section", { class: "card", "aria-label": `${title} by ${by.join(" and ")}` }, element("h2", {}, title), element("ol", { class: "bars" }, ...rows));
+  const rows = inOrder.map((each) =>
+    element(
+      "li",
+      {},
+      element("span", { class: "bar-name" }, nameOf(by, each)),
+      bar(each[measure] / most),
+      element("span", { class: "bar-value" }, write(each[measure])),
+    ),
+  );
+  return element(
+    "section",
+    { class: "card", "aria-label": `${title} by ${by.join(" and ")}` },
+    element("h2", {}, title),
+    element("ol", { class: "bars" }, ...rows),
+  );
 }
 
 function bar(part) {
-  return drawn("svg", { class: "bar-line", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" },
+  return drawn(
+    "svg",
+    { class: "bar-line", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" },
     drawn("rect", { class: "bar-all", width: 100, height: 8 }),
-    drawn("rect", { class: "bar-part", width: Math.max(part ? 0.5 : 0, part * 100), height: 8 }));
+    drawn("rect", { class: "bar-part", width: Math.max(part ? 0.5 : 0, part * 100), height: 8 }),
+  );
 }
 
 function nameOf(by, each) {

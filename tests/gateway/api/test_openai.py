@@ -273,6 +273,7 @@ async def test_headers_say_who_answered(emulate: Emulate) -> None:
         "x-gateway-model": "openai/whisper-large-v3",
         "x-gateway-attempts": "2",
         "x-gateway-cache": "bypass",
+        "x-gateway-cost": "0.00034225",
         "x-audio-duration": "13.690",
     }
 
