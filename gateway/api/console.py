@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PAGE: Final = "index.html"
-_TYPES: Final = {
+TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
@@ -93,7 +93,7 @@ def _file(name: str, body: bytes) -> File:
     suffix = PurePath(name).suffix
     return File(
         body=body,
-        media_type=_TYPES[suffix],
+        media_type=TYPES[suffix],
         charset="utf-8" if suffix in _TEXT else None,
         etag=sha256(body).hexdigest()[:32],
     )

@@ -140,8 +140,8 @@ class Endpoint:
         try:
             observed.upload_bytes = upload.content.size_bytes
             asked = self.front.read(request, upload)
-            route = _route(service.routes, asked, request[CALLER])
             observed.model = _known(service.routes, asked.model)
+            route = _route(service.routes, asked, request[CALLER])
             left_s = await service.intake.fetch(upload, how.timeout_s)
             observed.upload_bytes = upload.content.size_bytes
             with timed(Stage.PROBE):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gateway.keyring import Keyring
 
 _LARGEST_BYTES: Final = 64 << 10  # of a body
-_OUR_OWN: Final = frozenset({"hash", "created", "old"})
+OUR_OWN: Final = frozenset({"hash", "created", "old"})
 S = TypeVar("S", bound=Section)
 
 
@@ -113,7 +113,7 @@ async def _document(request: web.Request) -> dict[str, Any]:
 
 
 def _key(document: dict[str, Any], digest: str, now: datetime) -> Key:
-    for name in _OUR_OWN & document.keys():
+    for name in OUR_OWN & document.keys():
         raise bad_request(f"{name}: the gateway makes the key itself", param=name)
     key = _checked(Key, {**document, "hash": digest, "created": now.replace(microsecond=0)})
     if is_over(key, now):

@@ -38,6 +38,7 @@ _DESCRIPTION: Final = """One URL for speech recognition.
 - With `auth.mode: none` (loopback only) no key is needed, and everybody may do what an admin may but make keys.
 """
 _VARIABLES: Final[Mapping[str, Schema]] = {
+    "file": {"type": "string", "description": "A file of the page, such as style.css."},
     "model": {**MODEL, "description": "A model's name, slashes and all."},
     "account": {**TEXT, "minLength": 1, "description": "An account of the configuration, or its adapter's name."},
     "name": {**TEXT, "description": "Of a key.", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},

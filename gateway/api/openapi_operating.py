@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import TypeAdapter
 
 from config.settings import Key
-from gateway.api import hub, keys, ops
+from gateway.api import console, hub, keys, ops
 from gateway.api.openapi_schemas import COUNT, TEXT, Schema, as_json, headers, listed, one_of, optional, record, ref
 from gateway.dispatch.health import Condition
 from gateway.stores.usage import By, Sum
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 def _answer(schema: Schema, *more: str, status: str = "200", said: str = "As asked.") -> dict[str, Schema]:
     return {status: {"description": said, "headers": headers(*more), "content": as_json(schema)}}
+
+
+def _file(*media: str) -> dict[str, Schema]:
+    return {
+        "200": {"description": "As asked.", "headers": headers(), "content": {each: {} for each in media}},
+        "304": {"description": "The browser has it.", "headers": headers()},
+    }
 
 
 def _given(name: str, text: str) -> Schema:
@@ -40,10 +47,14 @@ _PERIOD: Final = (
     _given("since", "A date, a date and time, or how long ago: 2026-11-01, 7d. 7d unless told."),
     _given("until", "The same; now unless told."),
 )
+_TOLD: Final = {"created": optional(TEXT), "expired": {"type": "boolean"}, "old_secret_until": optional(TEXT)}
+_NAMED: Final = "#/components/schemas/{model}"
 _STORED: Final = (404, 409, 503)
 
 # Of each handler: parameters, body and answers; and which problems only it has, by status.
 OPERATIONS: Final[Mapping[Callable[..., Any], tuple[Schema, tuple[int, ...]]]] = {
+    console.page: ({"responses": _file("text/html")}, ()),
+    console.file: ({"responses": _file(*sorted(set(console.TYPES.values())))}, (404,)),
     ops.live: ({"responses": _answer(record({"status": one_of("alive")}))}, ()),
     ops.ready: ({"responses": _READY}, ()),
     ops.status: ({"responses": _answer(ref("Status"))}, ()),
@@ -66,15 +77,26 @@ OPERATIONS: Final[Mapping[Callable[..., Any], tuple[Schema, tuple[int, ...]]]] =
         },
         (408, 409, 413, 422, 503),
     ),
-    keys.rotate: ({"responses": _answer(record({"name": TEXT, "key": _SECRET}), "Cache-Control")}, _STORED),
+    keys.rotate: (
+        {
+            "requestBody": {"required": False, "content": as_json(ref("Rotation"))},
+            "responses": _answer(
+                record({"name": TEXT, "key": _SECRET, "old_secret_until": optional(TEXT)}), "Cache-Control"
+            ),
+        },
+        (400, 408, 413, 422, *_STORED),
+    ),
     keys.revoke: ({"responses": {"204": {"description": "It is forgotten.", "headers": headers()}}}, _STORED),
 }
 
 
 def schemas() -> dict[str, Schema]:
     """Return the schemas that the operations name."""
-    key = Key.model_json_schema(ref_template="#/components/schemas/{model}")
+    key = Key.model_json_schema(ref_template=_NAMED)
+    condition = TypeAdapter(Condition).json_schema(ref_template=_NAMED)
     defs, wanted = key.pop("$defs"), _without_hash(key)
+    defs.pop("OldSecret")
+    defs |= condition.pop("$defs")
     figures = TypeAdapter(Sum).json_schema()["properties"]
     figures.pop("names")
     by = {each.value: TEXT for each in By}
@@ -83,16 +105,17 @@ def schemas() -> dict[str, Schema]:
     return {
         **defs,
         "KeyWanted": wanted,
-        "KeyShown": _with(wanted, kept_in=one_of("file", "store")),
-        "KeyMade": _with(wanted, key=_SECRET),
+        "Rotation": keys.Rotation.model_json_schema(),
+        "KeyShown": _with(wanted, **_TOLD, kept_in=one_of("file", "store")),
+        "KeyMade": _with(wanted, **_TOLD, key=_SECRET),
         "Model": record(model),
         "Usage": record(usage),
         "Sum": record({**figures, **by}, required=figures),
-        "Status": _status(),
+        "Status": _status(condition),
     }
 
 
-def _status() -> Schema:
+def _status(condition: Schema) -> Schema:
     """Return what `/status` says: more than this, where several processes share the port."""
     fields: dict[str, Schema] = {
         "status": one_of("ready", "degraded", "loading", "draining"),
@@ -100,15 +123,16 @@ def _status() -> Schema:
         "missing": listed(TEXT),
         "reload_error": optional(TEXT),
         "redis": optional(one_of("ready", "lost")),
-        "deployments": listed(TypeAdapter(Condition).json_schema()),
+        "deployments": listed(condition),
     }
     return record(fields) | {"additionalProperties": True}
 
 
 def _without_hash(schema: Schema) -> Schema:
     """Return a key's schema as it stands here: the gateway makes the secret, and tells nobody its hash."""
-    fields = {name: each for name, each in schema["properties"].items() if name != "hash"}
-    return {**schema, "properties": fields, "required": [name for name in schema["required"] if name != "hash"]}
+    fields = {name: each for name, each in schema["properties"].items() if name not in keys.OUR_OWN}
+    required = [name for name in schema["required"] if name not in keys.OUR_OWN]
+    return {**schema, "properties": fields, "required": required}
 
 
 def _with(schema: Schema, **more: Schema) -> Schema:

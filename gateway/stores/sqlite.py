@@ -30,11 +30,10 @@ async def open_database(file: Path, schema: str, version: int) -> aiosqlite.Conn
         raise DatabaseUnusable(f"{file}: {error}") from error
     try:
         await _prepare(connection, file, schema, version)
-    except sqlite3.Error as error:
+    except BaseException as error:  # who is told to stop meanwhile leaves nothing open either
         await connection.close()
-        raise DatabaseUnusable(f"{file}: {error}") from error
-    except DatabaseUnusable:
-        await connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise DatabaseUnusable(f"{file}: {error}") from error
         raise
     return connection
 

@@ -32,7 +32,7 @@ def cost(served: Served, account: str) -> float:
 
 
 def left_usd(told: Told) -> float:
-    """Return what was left of a budget when the request was admitted."""
+    """Return what was left of a budget once the request was answered."""
     return int(told.headers["RateLimit"].partition(";r=")[2].partition(";")[0]) / 100
 
 
@@ -53,7 +53,8 @@ async def test_a_race_that_was_lost_is_paid_where_all_of_it_was_sent(tmp_path: P
             assert (told.status, told.headers["X-Gateway-Provider"], len(two.calls)) == (200, "two", 1)
             assert one.calls[0].was_left
             assert (cost(served, "one"), cost(served, "two")) == (TWICE, ONCE)
-            assert left_usd(told) - left_usd(again) == pytest.approx(2 * WAV_USD, abs=0.02)
+            assert left_usd(told) == pytest.approx(100 - 2 * WAV_USD, abs=0.02)
+            assert left_usd(again) == pytest.approx(100 - 3 * WAV_USD, abs=0.02)
     raced, plain = await rows_of(tmp_path)
     assert (raced.deployment, raced.cost_usd, raced.outcome) == ("two/whisper", TWICE, OK)
     assert plain.cost_usd == ONCE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.limits import Limits
 from gateway.dispatch.answers import Attempt, Kind
+from gateway.dispatch.charge import Charge
 from gateway.metrics import Metrics
 from gateway.metrics.counted import MOST_CALLERS
 from gateway.observe import Observed
@@ -58,9 +59,10 @@ def test_a_plan_that_nobody_carried_out_transcribed_nothing() -> None:
 def test_a_caller_has_its_requests_audio_and_costs() -> None:
     metrics = Metrics()
     for status in ("200", "200", "429", "502", "cancelled"):
-        metrics.request(
-            observed(front="hf", caller="newsroom", model="m", label="a/m", audio_s=2.0, cost_usd=0.5), status, 0.1
-        )
+        ended = observed(front="hf", caller="newsroom", model="m", label="a/m", audio_s=2.0)
+        if status == "200":
+            ended.cost_usd, ended.charges = 0.5, (("a/m", Charge(billed_s=2.0, cost_usd=0.5)),)
+        metrics.request(ended, status, 0.1)
     metrics.request(observed(front="ops", caller="newsroom"), "200", 0.1)
     assert values(metrics, "asr_caller_requests_total") == {
         ("newsroom", "ok"): 2,
