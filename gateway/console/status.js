@@ -81,7 +81,7 @@ function draw(status, cache) {
   byId("status-body").replaceChildren(
     tiles([
       { title: "Gateway", value: status.status, state: status.status },
-      { title: "In flight", value: count(status.in_flight), note: "with the question this answers" },
+      { title: "In flight", value: count(status.in_flight), note: "without the question this answers" },
       ...(status.workers === undefined ? [] : [{ title: "Workers", value: count(status.workers) }]),
       { title: "Redis", value: status.redis ?? "not used", state: status.redis === "lost" ? "degraded" : "" },
       cache
