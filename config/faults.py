@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # By pydantic's names for them: https://docs.pydantic.dev/latest/errors/validation_errors/
 _WHOLE, _NUMBER, _YES_NO = "expected a whole number", "expected a number", "expected true or false"
@@ -62,3 +63,13 @@ def in_words(kind: str, context: Mapping[str, Any], message: str) -> str:
     form = _FORMS.get(str(pattern), f"the form {pattern}")
     words = _WORDS.get(kind)
     return message.removeprefix("Value error, ") if words is None else words.format(**{**context, "form": form})
+
+
+class BadConfiguration(ValueError):
+    """The configuration cannot be used; the message says where and what would be valid."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return what a wrong name may have been meant for, to stand at the end of a sentence."""
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; valid are: {', '.join(sorted(valid))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
@@ -10,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ByteSize, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -20,8 +18,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.auth import Auth, AuthMode, Key
 from config.cache import Cache, CacheStore
-from config.faults import in_words
+from config.document import read_yaml, with_variables
+from config.faults import BadConfiguration, in_words, nearest
 from config.fetch import Fetch
 from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
 from config.price import Price
@@ -29,11 +29,11 @@ from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
 from config.stores import Redis
 from config.tracing import Tracing
-from config.units import Bytes, Moment, Seconds, SecondsOrNone
+from config.units import Bytes, Seconds, SecondsOrNone
 from config.usage import Usage, UsageStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from pydantic_core import ErrorDetails
 
@@ -41,10 +41,6 @@ ENV_PREFIX = "ASR_GATEWAY_"
 MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
 # Entries of these are named by the operator; an environment variable's name has lost its case and slashes.
 NOT_FROM_ENVIRONMENT: Final = frozenset({"models", "providers"})
-
-
-class BadConfiguration(ValueError):
-    """The configuration cannot be used; the message says where and what would be valid."""
 
 
 class Spool(Section):
@@ -81,64 +77,6 @@ class Server(Section):
     def _two_ports(self) -> Server:
         if self.admin_port and self.admin_port == self.port:
             raise ValueError(f"admin_port is {self.port}, which is port: callers would reach what is for operators")
-        return self
-
-
-class AuthMode(StrEnum):
-    """Who may call."""
-
-    NONE = "none"  # whoever reaches it: on loopback alone
-    KEYS = "keys"  # who has a key that this gateway knows
-    PASSTHROUGH = "passthrough"  # who has a token of the one account that the path names
-
-
-LabelName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
-LabelValue = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{0,256}$")]
-
-
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-
-
-class OldSecret(Section):
-    """What a key was before it was rotated: good beside the new one for a while."""
-
-    hash: Digest  # of the earlier secret
-    until: Moment  # from then on it is unknown
-
-
-class Key(Section):
-    """One caller's key, known by its hash alone."""
-
-    name: str = Field(pattern=r"^[\w.-]{1,64}$")  # whose it is; it stands in logs and in the ledger
-    role: Literal["caller", "admin"] = "caller"  # an admin may ask /metrics, /status, /openapi.json, /admin/*
-    hash: Digest  # of the key, which is kept nowhere
-    old: OldSecret | None = None  # the secret before it was rotated, while that is still good
-    models: tuple[str, ...] = ("*",)  # names or patterns such as openai/*
-    limits: Limits = UNLIMITED
-    created: Moment | None = None  # or rotated last; told wherever keys are listed
-    expires: Moment | None = None  # from then on it is as unknown as any other; a day alone is its last second, in UTC
-    # The operator's own notes, told wherever keys are listed.
-    labels: dict[LabelName, LabelValue] = Field({}, max_length=32)
-
-
-class Auth(Section):
-    """mode none is for loopback only. In modes none and passthrough keys open what is for admins, and nothing else."""
-
-    mode: AuthMode = AuthMode.NONE  # who may call
-    keys: tuple[Key, ...] = ()  # known from the start; `asr-gateway keys new` writes an entry
-    store: Literal["none", "sqlite", "redis"] = "none"  # of keys that are made, revoked and rotated while it runs
-    path: Path | None = None  # store sqlite: its file
-
-    @model_validator(mode="after")
-    def _keys_for_keys(self) -> Auth:
-        if self.mode is AuthMode.KEYS and not self.keys and self.store == "none":
-            raise ValueError("auth.mode is keys, but auth.keys is empty and auth.store is none: nobody could call")
-        return self
-
-    @model_validator(mode="after")
-    def _store_fits(self) -> Auth:
-        if (self.store == "sqlite") != (self.path is not None):
-            raise ValueError("auth.path is the file of auth.store: sqlite; one was given without the other")
         return self
 
 
@@ -299,7 +237,7 @@ class Settings(BaseSettings):
         for name, route in self.models.items():
             for target in route.targets:
                 if target.account not in self.providers:
-                    near = _nearest(target.account, self.providers)
+                    near = nearest(target.account, self.providers)
                     raise ValueError(f"models.{name}: target {target.target} names no account{near}")
         return self
 
@@ -325,7 +263,7 @@ class Settings(BaseSettings):
         """Check the default against the models, where there are any: a start without them finds its own."""
         if self.default_model and self.models and not {self.default_model, "*"} & self.models.keys():
             raise ValueError(
-                f"default_model: {self.default_model} is not among models{_nearest(self.default_model, self.models)}"
+                f"default_model: {self.default_model} is not among models{nearest(self.default_model, self.models)}"
             )
         return self
 
@@ -350,15 +288,17 @@ class _FixedKeys(EnvSettingsSource):
             # One name with two underscores in it is meant for us; Kubernetes sets others that begin so.
             section, nested, _ = name.removeprefix(ENV_PREFIX).partition("__")
             if name.startswith(ENV_PREFIX) and nested and section.lower() not in Settings.model_fields:
-                raise BadConfiguration(f"{name}: no such section{_nearest(section.lower(), Settings.model_fields)}")
+                raise BadConfiguration(f"{name}: no such section{nearest(section.lower(), Settings.model_fields)}")
         return {key: value for key, value in super().__call__().items() if key not in NOT_FROM_ENVIRONMENT}
 
 
 def load(path: Path | None) -> Settings:
     """Read the file, if one is given, and the environment. Raises BadConfiguration."""
-    document = _read_yaml(path) if path else {}
+    document = read_yaml(path) if path else {}
+    for key in document.keys() - Settings.model_fields.keys():  # those that begin with _ have a meaning to pydantic
+        raise BadConfiguration(f"{key}: unknown key{nearest(key, Settings.model_fields)}")
     try:
-        return Settings(**_with_variables(document, "", os.environ))
+        return Settings(**with_variables(document, "", os.environ))
     except ValidationError as error:
         raise BadConfiguration(explain(error)) from None
     except SettingsError as error:
@@ -407,63 +347,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML would keep the last, and its reader may believe the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.load(path.read_text(), _Loader) or {}  # noqa: S506 - it is a SafeLoader
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BadConfiguration(f"{path} cannot be read as YAML: {_fault(error)}") from None
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise BadConfiguration(f"{path}: expected keys such as server, providers and models")
-    for key in document.keys() - Settings.model_fields.keys():  # those that begin with _ have a meaning to pydantic
-        raise BadConfiguration(f"{key}: unknown key{_nearest(key, Settings.model_fields)}")
-    return document
-
-
-def _fault(error: Exception) -> str:
-    """Say what is wrong and where, without the line itself, which PyYAML would print: it may hold a secret."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
-    return "it is not text" if isinstance(error, UnicodeDecodeError) else type(error).__name__
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-def _with_variables(value: Any, where: str, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - any YAML value
-    """Replace ${VAR} in strings, at any depth. Raises BadConfiguration where one is not set."""
-    match value:
-        case dict():
-            return {key: _with_variables(each, f"{where}.{key}".lstrip("."), environ) for key, each in value.items()}
-        case list():
-            return [_with_variables(each, f"{where}[{i}]", environ) for i, each in enumerate(value)]
-        case str():
-            missing = [name for name in _VARIABLE.findall(value) if name not in environ]
-            if missing:
-                raise BadConfiguration(f"{where}: the environment variable {missing[0]} is not set")
-            return _VARIABLE.sub(lambda match: environ[match[1]], value)
-    return value
-
-
 def _line(fault: ErrorDetails) -> str:
     location = fault["loc"]
     where = ".".join(map(str, location))
     if fault["type"] == "extra_forbidden":
-        return f"{where}: unknown key{_nearest(str(location[-1]), _names_at(location[:-1]))}"
+        return f"{where}: unknown key{nearest(str(location[-1]), _names_at(location[:-1]))}"
     words = in_words(fault["type"], fault.get("ctx", {}), fault["msg"])
     return f"{where}: {words}" if where else words
 
@@ -487,8 +375,3 @@ def _section_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - ty
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for each in reversed(get_args(annotation)) if (found := _section_in(each))), None)
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; valid are: {', '.join(sorted(valid))}"

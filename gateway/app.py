@@ -13,7 +13,7 @@ from aiohttp import web
 
 from config.cache import CacheStore
 from config.catalog import load_catalog
-from config.settings import BadConfiguration
+from config.faults import BadConfiguration
 from config.tracing import Propagate
 from gateway.api import console, hf, ops
 from gateway.api.admission import Limiting
@@ -23,12 +23,12 @@ from gateway.api.front import CATALOG, Service
 from gateway.api.openapi import document
 from gateway.api.paths import add_operator_routes, add_routes
 from gateway.defaults import check_adapters
-from gateway.dispatch.attempts import Means
 from gateway.dispatch.caching import Caching
 from gateway.dispatch.call import Call, CallWatch, is_own
 from gateway.dispatch.checks import Checks
 from gateway.dispatch.flights import Flights
 from gateway.dispatch.health import HealthBook
+from gateway.dispatch.means import Means
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.engines import load_here

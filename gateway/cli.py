@@ -13,7 +13,8 @@ import click
 import msgspec
 
 from config.catalog import load_catalog
-from config.settings import BadConfiguration, Settings, load, refuse_open_door
+from config.faults import BadConfiguration
+from config.settings import Settings, load, refuse_open_door
 from gateway import logs
 from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
 from gateway.dispatch.routes import WILDCARD

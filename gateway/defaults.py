@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from config.settings import AccountSettings, AuthMode, BadConfiguration, Route, Settings, Target
+from config.auth import AuthMode
+from config.faults import BadConfiguration
+from config.settings import AccountSettings, Route, Settings, Target
 from gateway.dispatch.routes import WILDCARD
 from providers.local.models import EMBEDDED
 from providers.local.provider import NAME as LOCAL

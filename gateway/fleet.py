@@ -6,8 +6,8 @@ import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from config.settings import BadConfiguration
-from gateway.dispatch.attempts import Backend
+from config.faults import BadConfiguration
+from gateway.dispatch.means import Backend
 from gateway.dispatch.routes import NAME_HERE, WILDCARD, Route, Routes
 from gateway.policies.hedging import After
 from providers.local.models import EMBEDDED

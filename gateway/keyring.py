@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr, ValidationError
 
-from config.settings import Key, OldSecret
+from config.auth import Key, OldSecret
 from gateway.logs import event
 from gateway.stores.redis import StoreLost
 

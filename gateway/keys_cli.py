@@ -14,7 +14,9 @@ import msgspec
 import yaml
 from pydantic import ValidationError
 
-from config.settings import BadConfiguration, Key, Settings, explain, load, refuse_uncounted
+from config.auth import Key
+from config.faults import BadConfiguration
+from config.settings import Settings, explain, load, refuse_uncounted
 from config.units import moment, seconds
 from gateway.dispatch.routes import WILDCARD
 from gateway.keyring import (

@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from config.settings import BadConfiguration
+from config.faults import BadConfiguration
 from gateway.logs import event
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from config.auth import Auth, Key
 from config.reliability import Reliability
-from config.settings import AccountSettings, Auth, Key, Route, Server, Settings, Target
+from config.settings import AccountSettings, Route, Server, Settings, Target
 from tests.conftest import KEY, sample
 from tests.program import OPERATORS_KEY
 from tests.serving import NOT_KEPT, running

@@ -6,7 +6,8 @@ import functools
 
 import pytest
 
-from config.settings import BadConfiguration, load
+from config.faults import BadConfiguration
+from config.settings import load
 from tests.configuration_reference import FILE, Key, Table, document, tables
 
 TABLES = tables()

@@ -12,8 +12,8 @@ from aiohttp import hdrs, web
 from pydantic import SecretStr
 from yarl import URL
 
+from config.auth import AuthMode
 from config.limits import UNLIMITED, Limits
-from config.settings import AuthMode
 from gateway.keyring import KEY_BEGINS
 from gateway.problems import Problem, bad_request, forbidden, unauthorized
 

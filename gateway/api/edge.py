@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler, Middleware
 
-    from config.settings import AuthMode
+    from config.auth import AuthMode
     from gateway.api.auth import Caller
     from gateway.api.front import Service
     from gateway.drain import Drain

@@ -11,8 +11,8 @@ import msgspec
 from aiohttp import web
 from pydantic import ValidationError
 
+from config.auth import AuthMode
 from config.catalog import Catalog
-from config.settings import AuthMode
 from gateway.api.auth import CALLER
 from gateway.api.terms import asking, is_dry_run
 from gateway.dispatch.answers import CREDENTIALS_REJECTED

@@ -11,8 +11,9 @@ import msgspec
 from aiohttp import hdrs, web
 from pydantic import Field, ValidationError
 
+from config.auth import Key
 from config.section import Section
-from config.settings import Key, explain, refuse_uncounted
+from config.settings import explain, refuse_uncounted
 from gateway.api.auth import CALLER, admin_only
 from gateway.api.front import SERVICE
 from gateway.api.hf import json_response

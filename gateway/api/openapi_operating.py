@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter
 
-from config.settings import Key
+from config.auth import Key
 from gateway.api import console, hub, keys, ops
 from gateway.api.openapi_schemas import COUNT, TEXT, Schema, as_json, headers, listed, one_of, optional, record, ref
 from gateway.dispatch.health import Condition

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
@@ -21,7 +21,7 @@ from gateway.dispatch.plan import times_for
 from gateway.dispatch.race import first_answer
 from gateway.dispatch.routes import is_paid
 from gateway.dispatch.turns import Turn, Turns
-from gateway.dispatch.underway import CalledOff, Underway
+from gateway.dispatch.underway import CalledOff
 from gateway.dispatch.verdict import NOTHING, Verdict, of_answer, of_error
 from gateway.policies.backoff import full_jitter_s
 from gateway.policies.deadline import allowed_s, share
@@ -32,63 +32,11 @@ from providers.exchange import Progress
 from providers.types import Moment, Timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from random import Random
-
-    from config.reliability import Allowance, Reliability
-    from gateway.dispatch.health import HealthBook
+    from config.reliability import Allowance
+    from gateway.dispatch.means import Means, Terms
     from gateway.dispatch.plan import Candidate
-    from gateway.intake.transcoder import Transcoder
-    from gateway.policies.hedging import After
     from gateway.problems import Problem
-    from providers.types import Audio, Deployment, Transcript, TranscriptionJob
-
-
-class Backend(Protocol):
-    """Whatever can transcribe: a provider over HTTP, a local model."""
-
-    async def transcribe(
-        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
-    ) -> Transcript:
-        """Raise ProviderError only. progress: is kept up to date by whatever bills."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What every job's attempts are made with."""
-
-    backend_of: Callable[[Deployment], Backend]
-    health: HealthBook
-    transcoder: Transcoder
-    hears_speech: Callable[[Audio], Awaitable[bool]]
-    on_attempt: Callable[[Deployment, Attempt], None]
-    # Told which was left, which is asked instead, and why: an attempt's outcome, or why it was not asked at all.
-    on_failover: Callable[[Deployment, Deployment, str], None] = lambda *_: None
-    on_hedge: Callable[[Deployment, str], None] = lambda *_: None  # told whose call it was, and won or lost
-    reliability: Reliability
-    clock: Callable[[], float]
-    chance: Random
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    new_call: Callable[[], Call] = Call
-
-
-@dataclass(slots=True, kw_only=True)
-class Terms:
-    """What one job's attempts are bound to."""
-
-    deadline: Moment
-    hedge_after: After | None = None
-    hurried: bool = False  # the caller allows less time than the gateway would
-    own_key: bool = False  # the caller's own credential is what providers see
-    first: Kind = Kind.FIRST  # what the first call is counted as
-    underway: Underway = field(default_factory=Underway, init=False, compare=False)  # the calls that are out
-
-    def put_off(self, other: Terms) -> None:
-        """Let the deadline be that of another who waits for the same answer, where that one is later."""
-        self.underway.take_up()
-        if other.deadline > self.deadline:
-            self.deadline, self.hurried = other.deadline, other.hurried
+    from providers.types import Deployment, Transcript, TranscriptionJob
 
 
 class NobodyYet(Exception):

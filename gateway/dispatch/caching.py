@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from config.cache import Cache
-    from gateway.dispatch.attempts import Terms
+    from gateway.dispatch.means import Terms
     from gateway.dispatch.routes import Route
     from gateway.dispatch.service import Dispatcher
     from gateway.stores.kept import AnswerStore, Kept

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from gateway.dispatch.answers import Kind
-from gateway.dispatch.attempts import Attempts, Terms
+from gateway.dispatch.attempts import Attempts
+from gateway.dispatch.means import Terms
 from gateway.dispatch.plan import Candidate
 from gateway.policies.checks import is_due, pause_s
 from gateway.problems import Problem
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.dispatch.answers import Answer
-    from gateway.dispatch.attempts import Means
+    from gateway.dispatch.means import Means
     from gateway.dispatch.service import Dispatcher
     from providers.types import Deployment
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from gateway.dispatch.attempts import Terms
+    from gateway.dispatch.means import Terms
     from gateway.drain import Drain
     from providers.types import Moment
 

@@ -24,7 +24,7 @@ from gateway.stores.redis_cache import UNKNOWN, Where
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.dispatch.attempts import Terms
+    from gateway.dispatch.means import Terms
     from gateway.stores.redis_cache import Look, RedisCache, Seen
 
 _LEASE_S: Final = 5.0  # how long a process may stand still before another asks in its place

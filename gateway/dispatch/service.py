@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.dispatch.answers import DEADLINE
-from gateway.dispatch.attempts import Attempts, Backend, Means, Terms
+from gateway.dispatch.attempts import Attempts
+from gateway.dispatch.means import Backend, Means, Terms
 from gateway.dispatch.plan import Plan, plan
 from gateway.dispatch.routes import cost_of
 from gateway.dispatch.segments import settled, without_speakers

@@ -10,7 +10,7 @@ from gateway.stores.keys_sqlite import SqliteKeys
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from config.settings import Auth
+    from config.auth import Auth
     from gateway.stores.redis import SharedStore
 
 

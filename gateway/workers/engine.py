@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from config.catalog import load_catalog
-from config.settings import BadConfiguration
+from config.faults import BadConfiguration
 from gateway.app import spool_budget
 from gateway.engines import load_here
 from gateway.fleet import build_local, build_routes, queues

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from config.settings import BadConfiguration
+from config.faults import BadConfiguration
 from gateway.logs import event
 from gateway.metrics import Exposition
 from gateway.notify import STOPPING, notify

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.settings import BadConfiguration
+from config.faults import BadConfiguration
 from gateway.api.ops import Controls
 from gateway.app import Gateway
 from gateway.dispatch.call import CallWatch

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from config.auth import AuthMode
 from config.catalog import load_catalog
-from config.settings import AuthMode, Settings, load
+from config.settings import Settings, load
 from gateway.defaults import check_adapters
 from gateway.fleet import build_routes
 

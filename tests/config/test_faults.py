@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from config import faults
-from config.settings import Key, Settings, explain
+from config.auth import Key
+from config.settings import Settings, explain
 
 HASH = "sha256:" + "0" * 64
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from config.faults import BadConfiguration
 from config.limits import Limits
-from config.settings import BadConfiguration, load
+from config.settings import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,19 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
+from config.auth import AuthMode
 from config.cache import CacheScope, CacheStore
+from config.faults import BadConfiguration
 from config.limits import LimitStore, WhenLost
 from config.reliability import Allowance
-from config.settings import (
-    AccountSettings,
-    AuthMode,
-    BadConfiguration,
-    OnUnsupported,
-    Settings,
-    Target,
-    is_loopback,
-    load,
-)
+from config.settings import AccountSettings, OnUnsupported, Settings, Target, is_loopback, load
 from config.stores import Redis
 from config.tracing import Propagate
 from config.usage import UsageStore

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from config.settings import Auth
+from config.auth import Auth
 from tests.asking import WAV, serving
 from tests.chaos.load import MODEL, Client, metrics
 from tests.chaos.upstream import answers, upstream

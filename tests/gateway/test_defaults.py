@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from config.auth import Auth, AuthMode
 from config.catalog import load_catalog
-from config.settings import AccountSettings, Auth, AuthMode, BadConfiguration, Route, Settings, Target
+from config.faults import BadConfiguration
+from config.settings import AccountSettings, Route, Settings, Target
 from config.tracing import Tracing
 from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
 from gateway.fleet import build_routes

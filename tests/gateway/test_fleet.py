@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from config.catalog import load_catalog
-from config.settings import AccountSettings, BadConfiguration, Route, Settings, Target
+from config.faults import BadConfiguration
+from config.settings import AccountSettings, Route, Settings, Target
 from gateway.defaults import DEMO_MODEL
 from gateway.fleet import Fleet, build_local, build_routes
 from providers.local.models import EMBEDDED, ModelMissing

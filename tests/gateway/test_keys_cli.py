@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 import yaml
 
-from config.settings import Auth, Settings
+from config.auth import Auth
+from config.settings import Settings
 from gateway.keyring import digest_of
 from tests.conftest import AUDIO
 from tests.gateway.exec.test_sitecustomize import SNIPPET

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
-    from config.settings import Auth
+    from config.auth import Auth
 
     Emulate = Callable[..., Awaitable[str]]
     Post = Callable[[Served, str], Awaitable[Told]]

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from blake3 import blake3
 
-from config.settings import Auth, AuthMode
+from config.auth import Auth, AuthMode
 from tests import faulty as upstreams
 from tests.asking import MODEL, WAV, Served, key, serving, settings
 from tests.conftest import encoded, serve, tone

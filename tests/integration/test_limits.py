@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from config.auth import Auth
 from config.cache import Cache
 from config.limits import GatewayLimits, Limits
-from config.settings import Auth
 from config.usage import Usage
 from gateway.policies.spend import Period, window_of
 from gateway.state import unix_s

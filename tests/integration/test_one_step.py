@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from config.auth import Auth
 from config.limits import GatewayLimits
-from config.settings import Auth
 from config.stores import Redis
 from gateway.stores.limits_redis import SharedLimits
 from tests.asking import key, serving

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from config.auth import Auth
 from config.cache import Cache
-from config.settings import Auth, Settings
+from config.settings import Settings
 from gateway.dispatch.flights import MOST_LEFT
 from gateway.stores.usage import OK, By, Period
 from gateway.stores.usage_sqlite import SqliteUsage
 from tests.asking import MODEL, WAV, Told, key, serving, settings
 from tests.chaos.load import utterance
-from tests.chaos.upstream import answers, hangs, slow_ears, upstream
+from tests.chaos.upstream import Upstream, answers, hangs, slow_ears, upstream
 from tests.gateway.stores.usage_rows import all_rows
 from tests.integration.test_cache import state
 from tests.integration.test_single_flight import Gate, until, waiting
@@ -177,17 +178,24 @@ async def test_a_drain_waits_for_it_no_longer_than_for_requests(tmp_path: Path) 
         await until(lambda: up.calls[0].was_left)
 
 
-async def test_nobody_else_is_asked_once_all_have_left(tmp_path: Path) -> None:
-    """The call fails after all: what is kept is nothing, and who comes then asks anew."""
+@asynccontextmanager
+async def left_at_one(folder: Path) -> AsyncIterator[tuple[Served, Gate, Upstream, Upstream]]:
+    """Serve two targets, of which the first has a call that its caller has left, and fails once its gate is opened."""
     gate = Gate(500)
     async with (
         upstream(gate) as one,
         upstream(answers()) as two,
-        serving(paid({"one": one.url, "two": two.url}, tmp_path)) as served,
+        serving(paid({"one": one.url, "two": two.url}, folder)) as served,
     ):
         async with asked(served) as first:
             await waiting(one, 1)
             await leave(served, first)
+        yield served, gate, one, two
+
+
+async def test_nobody_else_is_asked_once_all_have_left(tmp_path: Path) -> None:
+    """The call fails after all: what is kept is nothing, and who comes then asks anew."""
+    async with left_at_one(tmp_path) as (served, gate, one, two):
         gate.opened.set()
         await served.at_rest()
         assert (len(one.calls), len(two.calls)) == (1, 0)
@@ -196,18 +204,10 @@ async def test_nobody_else_is_asked_once_all_have_left(tmp_path: Path) -> None:
 
 
 async def test_who_joins_has_another_asked_where_it_fails(tmp_path: Path) -> None:
-    gate = Gate(500)
-    async with (
-        upstream(gate) as one,
-        upstream(answers()) as two,
-        serving(paid({"one": one.url, "two": two.url}, tmp_path)) as served,
-    ):
-        async with asked(served) as first:
-            await waiting(one, 1)
-            await leave(served, first)
-            async with asked(served) as second:
-                await until(lambda: served.gateway.drain.in_flight == 2)
-                gate.opened.set()
+    async with left_at_one(tmp_path) as (served, gate, one, two):
+        async with asked(served) as second:
+            await until(lambda: served.gateway.drain.in_flight == 2)
+            gate.opened.set()
         assert (second.result().status, len(one.calls), len(two.calls)) == (200, 1, 1)
 
 

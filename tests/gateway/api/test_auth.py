@@ -13,7 +13,8 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from config.settings import Auth, AuthMode, Settings
+from config.auth import Auth, AuthMode
+from config.settings import Settings
 from gateway.api.auth import ANONYMOUS, Caller, admin_only, authenticate, check_origin
 from gateway.app import Gateway
 from gateway.keyring import Keyring

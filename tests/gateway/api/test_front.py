@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from config.auth import Auth, AuthMode, Key
 from config.cache import Cache
-from config.settings import Auth, AuthMode, Key, Route, Settings, Target
+from config.settings import Route, Settings, Target
 from tests.conftest import encoded, sample, tone
 from tests.serving import emulated_account, routed, running, settings_with
 

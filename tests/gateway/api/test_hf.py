@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from config.settings import AccountSettings, Auth, AuthMode, Key, Settings
+from config.auth import Auth, AuthMode, Key
+from config.settings import AccountSettings, Settings
 from gateway.api.hf import chunks, pinned_paths
 from providers.types import Segment, Timestamps, Transcript
 from tests.conftest import KEY, sample, sample_audio, serve

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from config.settings import AccountSettings, Auth, AuthMode, Key
+from config.auth import Auth, AuthMode, Key
+from config.settings import AccountSettings
 from tests.serving import routed, running
 from tests.wire import send
 

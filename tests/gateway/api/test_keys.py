@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from config.settings import Auth
+from config.auth import Auth
 from config.stores import Redis
 from tests.asking import MODEL, WAV, Served, key, serving, settings
 from tests.program import OPERATOR, OPERATORS_KEY

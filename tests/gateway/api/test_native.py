@@ -11,7 +11,8 @@ import pytest
 from blake3 import blake3
 from pydantic import SecretStr
 
-from config.settings import AccountSettings, Auth, AuthMode
+from config.auth import Auth, AuthMode
+from config.settings import AccountSettings
 from tests.conftest import KEY, sample
 from tests.serving import routed, running
 from tests.wire import Reply, send

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from config.auth import Auth
 from config.cache import Cache
-from config.settings import AccountSettings, Auth, Route, Settings, Target
+from config.settings import AccountSettings, Route, Settings, Target
 from config.usage import Usage
 from tests.asking import key
 from tests.faulty import answers, faulty, hangs

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from config.reliability import Reliability
 from config.settings import OnUnsupported
-from gateway.dispatch.attempts import Means
 from gateway.dispatch.health import HealthBook
+from gateway.dispatch.means import Means
 from gateway.dispatch.routes import Route, Routes
 from gateway.intake.transcoder import Transcoder
 from providers.types import Account, Deployment, Transcript, TranscriptionJob
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.dispatch.answers import Attempt
-    from gateway.dispatch.attempts import Backend as Provides
+    from gateway.dispatch.means import Backend as Provides
     from providers.exchange import Progress
     from providers.types import Audio, Moment
 

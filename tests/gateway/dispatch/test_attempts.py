@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.dispatch.answers import Answer
-from gateway.dispatch.attempts import Attempts, Terms, check_times
+from gateway.dispatch.attempts import Attempts, check_times
+from gateway.dispatch.means import Terms
 from gateway.dispatch.plan import Candidate
 from gateway.intake.transcoder import Transcoder
 from gateway.problems import Problem

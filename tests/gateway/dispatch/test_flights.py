@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.dispatch.answers import Answer, Cached, abandoned
-from gateway.dispatch.attempts import Terms
 from gateway.dispatch.flights import Errand, Flights
+from gateway.dispatch.means import Terms
 from gateway.drain import Drain
 from gateway.problems import Problem
 from providers.types import Moment, Transcript

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from config.stores import Redis
 from gateway.dispatch.answers import ABANDONED, Answer, Cached, abandoned
-from gateway.dispatch.attempts import Terms
 from gateway.dispatch.kept_answers import pack, unpack
+from gateway.dispatch.means import Terms
 from gateway.dispatch.relay import Relay, Relayed
 from gateway.problems import Problem
 from gateway.stores.memory_cache import MemoryCache

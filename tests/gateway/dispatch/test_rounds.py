@@ -10,7 +10,8 @@ import pytest
 
 from config.reliability import Reliability
 from gateway.dispatch.answers import Answer
-from gateway.dispatch.attempts import Attempts, Terms
+from gateway.dispatch.attempts import Attempts
+from gateway.dispatch.means import Terms
 from gateway.dispatch.plan import Candidate
 from gateway.dispatch.turns import Turn, Turns
 from gateway.policies.hedging import After
