@@ -114,20 +114,9 @@ class Tracer:
         trace = observed.trace
         if trace is None or not trace.own.sampled or not self._may_ask(observed, trace):
             return
-        self.sink.add(
-            Span(
-                name=name,
-                kind=SpanKind.SERVER,
-                context=trace.own,
-                parent=trace.parent,
-                is_parent_remote=True,
-                started_ns=trace.offset_ns + trace.began_ns,
-                ended_ns=trace.offset_ns + self.clock_ns(),
-                attributes=_of_request(observed, name, status),
-                error=observed.outcome(status) if status.startswith("5") else "",
-                links=[found for each in observed.sources if (found := read([each])) is not None],
-            )
-        )
+        links = [found for each in observed.sources if (found := read([each])) is not None]
+        error = observed.outcome(status) if status.startswith("5") else ""
+        self._served(name, trace, _of_request(observed, name, status), error, links)
 
     def attempt(self, deployment: Deployment, label: str, made: Attempt, observed: Observed) -> None:
         """Tell of the current call at its end. label: the deployment's name in the configuration."""
@@ -153,18 +142,25 @@ class Tracer:
         """Tell of a job that this process did for another. deployment: a name from the configuration."""
         if not trace.own.sampled:
             return
-        failed = "" if outcome in _ENDED_BY_US else outcome
+        attributes = {"asr.deployment": deployment, "asr.outcome": outcome}
+        self._served(f"inference {deployment}", trace, attributes, "" if outcome in _ENDED_BY_US else outcome)
+
+    def _served(
+        self, name: str, trace: Trace, attributes: Mapping[str, Value], error: str, links: Sequence[Context] = ()
+    ) -> None:
+        """Tell of what somebody else asked for."""
         self.sink.add(
             Span(
-                name=f"inference {deployment}",
+                name=name,
                 kind=SpanKind.SERVER,
                 context=trace.own,
                 parent=trace.parent,
                 is_parent_remote=True,
                 started_ns=trace.offset_ns + trace.began_ns,
                 ended_ns=trace.offset_ns + self.clock_ns(),
-                attributes={"asr.deployment": deployment, "asr.outcome": outcome},
-                error=failed,
+                attributes=attributes,
+                error=error,
+                links=links,
             )
         )
 

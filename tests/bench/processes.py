@@ -50,7 +50,7 @@ def _port(said: IO[str], process: subprocess.Popen[bytes]) -> int:
             return int(match[1])
         if process.poll() is not None:
             break
-        time.sleep(0.01)
+        time.sleep(0.01)  # a file that another process writes has no event; a minute without the line is an error
     raise RuntimeError(f"no port in: {text}")
 
 

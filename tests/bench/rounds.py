@@ -205,7 +205,7 @@ class Bench:
         load = target.load(target.forms[0], _LARGE_BYTES)
         self._checked(target, load, closed(load, next(self._numbers), _LARGE_AT_ONCE, 0))
         peak = resident_bytes(pid, "VmHWM")
-        time.sleep(self.plan.settle_s)
+        time.sleep(self.plan.settle_s)  # how long after the load the settled size is taken: part of what is measured
         return MemoryUse(self._idle[target.name], before, peak, resident_bytes(pid, "VmRSS"))
 
 

@@ -87,10 +87,10 @@ class Sizes:
                 log.seek(self._read_to)
                 told = log.read()
             lines = [line.split() for line in told.splitlines() if line.startswith(b"POST ")]
-            if len(lines) >= count or time.monotonic() > until:
+            if len(lines) >= count or time.monotonic() > until:  # fewer than were sent voids the run
                 self._read_to += len(told)
                 return [(int(body) if body != b"-" else int(whole), int(whole)) for _, body, whole in lines]
-            time.sleep(0.01)
+            time.sleep(0.01)  # nginx writes its line after the answer, and tells nobody
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def _program(port: int, log: Path, *command: str, environ: Mapping[str, str] | N
             while not _listens(port):
                 if process.poll() is not None or time.perf_counter() > begun + _STARTS_WITHIN_S:
                     raise RuntimeError(f"{command[0]} did not start: {log.read_text()[-2000:]}")
-                time.sleep(0.01)
+                time.sleep(0.01)  # short beside what is measured: nothing but its port says that it serves
             yield Running(f"http://127.0.0.1:{port}", process.pid, time.perf_counter() - begun)
         finally:
             process.terminate()

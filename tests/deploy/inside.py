@@ -43,7 +43,7 @@ def _healthy(command: list[str], process: subprocess.Popen[str]) -> int:
         code = subprocess.run(command, check=False, capture_output=True).returncode
         if code == 0 or process.poll() is not None:
             return code
-        time.sleep(0.2)
+        time.sleep(0.2)  # the health check says only whether it serves yet, not when it will
     return 1
 
 
