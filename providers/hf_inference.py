@@ -7,7 +7,7 @@ huggingface-inference-toolkit `webservice_starlette.py` (2025-08-25).
 from __future__ import annotations
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from providers.provider import Provider, succeeded
 from providers.refusals import by_reply
 from providers.retry_after import retry_after_s
 from providers.spans import segment, word
-from providers.types import Capabilities, Container, GenerationParameters, Task, Timestamps, Transcript
+from providers.types import GENERATION_NAMES, Capabilities, Container, Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
     from providers.errors import ProviderError
@@ -137,7 +137,7 @@ def classify_error(reply: HttpReply) -> ProviderError:
 
 
 _CAPABILITIES = Capabilities(
-    generation=frozenset(each.name for each in fields(GenerationParameters)),
+    generation=frozenset(GENERATION_NAMES),
     timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
     tasks=frozenset(Task),
     containers=frozenset(_LABELS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import date  # noqa: TC003 - dataclass fields are read at run time by tests and the console
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, Any, Final, NewType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,10 +75,14 @@ class GenerationParameters:
 
     def given(self) -> Iterator[tuple[str, float | bool | str]]:
         """Yield name and value of each parameter that was given."""
-        for each in fields(self):
-            value = getattr(self, each.name)
+        for name in GENERATION_NAMES:
+            value = getattr(self, name)
             if value is not None:
-                yield each.name, value
+                yield name, value
+
+
+GENERATION_NAMES: Final = tuple(each.name for each in fields(GenerationParameters))
+"""Of the specification, in its order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 from config.catalog import load_catalog
 from providers.registry import PROVIDERS
-from providers.types import Account, Capabilities, Deployment, GenerationParameters, Task
+from providers.types import GENERATION_NAMES, Account, Capabilities, Deployment, Task
 
 README = Path(__file__).parents[1] / "README.md"
 _BETWEEN = re.compile(r"(<!-- providers:[^\n]*-->\n).*?(<!-- /providers -->)", re.DOTALL)
-_ALL = frozenset(each.name for each in fields(GenerationParameters))
+_ALL = frozenset(GENERATION_NAMES)
 
 
 def table() -> str:

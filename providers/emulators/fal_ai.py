@@ -3,6 +3,8 @@
 Source: fal-client 1.0.3 `client.py`, fal.ai/docs "Queue", "Cancel a request", "Model errors" and "Common parameters"
 (2026), @fal-ai/client 1.10.1 `types/endpoints.d.ts`. The queue answers under `/queue/` and, as through the Hugging Face
 router, wherever the query says `_subdomain=queue`. `GET /emulator/state` tells what was cancelled and what is stored.
+
+Longer than other files: four hosts of one service, whose state (jobs, files) they share.
 """
 
 from __future__ import annotations

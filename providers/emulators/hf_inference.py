@@ -8,14 +8,13 @@ its branches, the one with the serverless service's switches); error bodies as r
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 import pybase64
 from aiohttp import web
 
 from providers.audio.decode import AudioTooLong, UnreadableAudio
-from providers.types import GenerationParameters
+from providers.types import GENERATION_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +30,7 @@ _SUBTYPES = "x-flac flac mpeg x-mpeg-3 wave wav x-wav ogg x-audio webm amr amr-w
 _TYPES: Final = ("application/json", *(f"audio/{subtype}" for subtype in _SUBTYPES.split()))
 _GENERATION_NAMES: Final = ("generation_parameters", "generate_kwargs", "generate")
 _PARAMETERS: Final = {"return_timestamps", "return_language", "chunk_length_s", "stride_length_s", *_GENERATION_NAMES}
-_GENERATION: Final = {*(each.name for each in fields(GenerationParameters)), "language", "task"}
+_GENERATION: Final = {*GENERATION_NAMES, "language", "task"}
 
 
 class _Refused(ValueError):

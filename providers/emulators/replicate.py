@@ -3,6 +3,8 @@
 Source: replicate 1.0.7 `prediction.py`, `file.py`, `version.py`; replicate.com API pages of the models, its docs
 "Prediction lifecycle" (2026), its changelog "Prediction deadlines" (2025-10-16). `GET /emulator/state` tells what was
 cancelled and which files are left.
+
+Longer than other files: predictions, files and models are one service over one state.
 """
 
 from __future__ import annotations
