@@ -38,7 +38,9 @@ class Json(Formatter):
     """One JSON object a line."""
 
     def format(self, record: LogRecord) -> str:
-        return _encoded(_bounded(_fields(record), _MOST_BYTES))
+        fields = _fields(record)
+        line = _encoded(fields)
+        return line if _fits(line, _MOST_BYTES) else _encoded(_bounded(fields, _MOST_BYTES))
 
 
 class Text(Formatter):
@@ -123,6 +125,11 @@ def _place(frame: traceback.FrameSummary) -> str:
 
 def _encoded(fields: dict[str, Any]) -> str:
     return _KEY.sub("hf_gw_[left out]", msgspec.json.encode(fields).decode())
+
+
+def _fits(line: str, most_bytes: int) -> bool:
+    """Tell whether a line is short enough; most are so by far, and need not be encoded to know it."""
+    return len(line) * 4 <= most_bytes or len(line.encode()) <= most_bytes
 
 
 def _bounded(fields: dict[str, Any], most_bytes: int) -> dict[str, Any]:

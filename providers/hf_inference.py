@@ -7,7 +7,6 @@ huggingface-inference-toolkit `webservice_starlette.py` (2025-08-25).
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -46,7 +45,7 @@ _LABELS: Final = {
 
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Take one call. What its chunks are, words or segments, only the question tells."""
-    reply = yield replace(build_request(job, to), bills=True)
+    reply = yield build_request(job, to)
     return parse_reply(succeeded(reply, classify_error), job.timestamps)
 
 
@@ -59,12 +58,14 @@ def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
             url=_url(to),
             headers={"content-type": _label(job.audio)},
             body=(job.audio.content,),
+            bills=True,
         )
     return HttpRequest(
         method="POST",
         url=_url(to),
         headers={"content-type": "application/json"},
         body=json_with_audio({"inputs": AUDIO, "parameters": parameters}, job.audio, data_uri=False),
+        bills=True,
     )
 
 
