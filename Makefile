@@ -49,7 +49,7 @@ chaos: .venv/.installed
 	$(BIN)/python tests/system_tools.py
 	ASR_CHAOS_FULL=1 $(BIN)/python -m pytest tests/chaos -q -s -p no:randomly --timeout 300
 
-# Beside nginx, a bare relay, and what bench-rivals has installed; writes docs/benchmarks.md. About ten minutes, on a
+# Beside nginx, a bare relay, and what bench-rivals has installed; writes docs/benchmarks.md. About twelve minutes, on a
 # machine that does nothing else. SHORT=1: a try of a minute or two, which writes under build/bench.
 bench: .venv/.installed
 	$(BIN)/python tests/system_tools.py
