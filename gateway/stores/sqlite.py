@@ -6,6 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 import aiosqlite
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,17 @@ def _make(file: Path) -> None:
     file.touch(mode=0o600)
 
 
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+# SQLite itself does not wait where two open a new file at once and both turn to its write-ahead log.
+@retry(
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(_BUSY_S),
+    wait=wait_random(0.01, 0.05),
+    reraise=True,
+)
 async def _prepare(connection: aiosqlite.Connection, file: Path, schema: str, version: int) -> None:
     await connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
     await connection.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine loses the last moments, no more

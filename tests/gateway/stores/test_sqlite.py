@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,15 @@ async def test_what_one_connection_writes_another_reads(tmp_path: Path) -> None:
     finally:
         await one.close()
         await other.close()
+
+
+async def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """Workers start together; who comes second to the change of journal waits for it."""
+    for again in range(20):
+        file = tmp_path / f"{again}.sqlite"
+        connections = await asyncio.gather(*(open_database(file, SCHEMA, 1) for _ in range(6)))
+        for each in connections:
+            await each.close()
 
 
 async def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
