@@ -1,7 +1,7 @@
 """SRT and WebVTT through pysubs2: cues in order, inside the clip, none of zero length.
 
-Source: W3C WebVTT (2019-04-04), section 4.2; SubRip has no document. The library knows text as SubStation's: it is told
-to keep braces, and what is syntax in the format written is escaped here.
+Source: W3C WebVTT (2019-04-04), sections 4.2 and 4.2.2 (voices); SubRip has no document. The library knows text as
+SubStation's: it is told to keep braces, and what is syntax in the format written is escaped here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pysubs2 import SSAEvent, SSAFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from providers.types import Transcript
 
@@ -24,35 +24,38 @@ _BACKSLASH = re.compile(r"\\(?=[hnN])")  # SubStation's white space: a word join
 class _Cue(NamedTuple):
     """A line of text, not yet placed in the clip."""
 
-    text: str  # one line
+    text: str  # one line, as it is written
     start_s: float
     end_s: float
 
 
 def render_subtitles(transcript: Transcript, duration_s: float | None, format_: str) -> str:
     """Return the transcript as "srt" or "vtt". duration_s: of the clip, which no cue outlasts."""
-    escape = _vtt_text if format_ == "vtt" else _srt_text
+    written = _vtt if format_ == "vtt" else _srt
     subtitles = SSAFile()
-    for text, start_ms, end_ms in _placed(_cues(transcript, duration_s), duration_s):
-        subtitles.append(SSAEvent(start=start_ms, end=end_ms, text=_BACKSLASH.sub("\\\\\u2060", escape(text))))
+    for text, start_ms, end_ms in _placed(_cues(transcript, duration_s, written), duration_s):
+        subtitles.append(SSAEvent(start=start_ms, end=end_ms, text=_BACKSLASH.sub("\\\\\u2060", text)))
     return subtitles.to_string(format_, keep_ssa_tags=True)
 
 
-def _cues(transcript: Transcript, duration_s: float | None) -> list[_Cue]:
+def _cues(transcript: Transcript, duration_s: float | None, written: Callable[[str, str | None], str]) -> list[_Cue]:
     """Return a cue for each segment; one over the whole clip where a text has no times."""
     if not transcript.segments and transcript.text.strip():
-        return [_Cue(_line(transcript.text), 0.0, duration_s or _WITHOUT_END_S)]
+        return [_Cue(written(_line(transcript.text), None), 0.0, duration_s or _WITHOUT_END_S)]
     return [
-        _Cue(_line(each.text, each.speaker), each.start_s, each.end_s if each.end_s is not None else each.start_s)
+        _Cue(
+            written(_line(each.text), _line(each.speaker or "") or None),
+            each.start_s,
+            each.end_s if each.end_s is not None else each.start_s,
+        )
         for each in transcript.segments
         if each.text.strip()
     ]
 
 
-def _line(text: str, speaker: str | None = None) -> str:
+def _line(text: str) -> str:
     """Return the text as one line: an empty one would end the cue."""
-    line = " ".join(text.split())
-    return f"{speaker}: {line}" if speaker else line
+    return " ".join(text.split())
 
 
 def _placed(cues: Iterable[_Cue], duration_s: float | None) -> Iterator[tuple[str, int, int]]:
@@ -68,10 +71,15 @@ def _placed(cues: Iterable[_Cue], duration_s: float | None) -> Iterator[tuple[st
         previous_ms = start_ms
 
 
-def _vtt_text(text: str) -> str:
+def _vtt(line: str, speaker: str | None) -> str:
+    """Write a line as its speaker's voice: players show who it is, or style it, as they please."""
+    return f"<v {_escaped(speaker)}>{_escaped(line)}" if speaker else _escaped(line)
+
+
+def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _srt_text(text: str) -> str:
-    """Leave no arrow of SubRip's own: it has no escapes, and readers look for one in every line."""
-    return text.replace("-->", "->")
+def _srt(line: str, speaker: str | None) -> str:
+    """Write a line behind its speaker, with no arrow of SubRip's own: it has no escapes, and readers look for one."""
+    return (f"{speaker}: {line}" if speaker else line).replace("-->", "->")

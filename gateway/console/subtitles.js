@@ -7,18 +7,21 @@ const LEAST_MS = 10; // a cue that begins and ends at one moment is shown by no 
 /** @param {Cue[]} cues @returns {string} */
 export function asSrt(cues) {
   return placed(cues)
-    .map(
-      ({ from, to, line }, at) =>
-        `${at + 1}\n${moment(from, ",")} --> ${moment(to, ",")}\n${line.replaceAll("-->", "->")}\n\n`,
-    )
+    .map(({ from, to, speaker, text }, at) => {
+      const line = speaker ? `${speaker}: ${text}` : text;
+      return `${at + 1}\n${moment(from, ",")} --> ${moment(to, ",")}\n${line.replaceAll("-->", "->")}\n\n`;
+    })
     .join("");
 }
 
 /** @param {Cue[]} cues @returns {string} */
 export function asVtt(cues) {
-  const escaped = (line) => line.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   return `WEBVTT\n\n${placed(cues)
-    .map(({ from, to, line }) => `${moment(from, ".")} --> ${moment(to, ".")}\n${escaped(line)}\n\n`)
+    .map(({ from, to, speaker, text }) => {
+      const voice = speaker ? `<v ${escaped(speaker)}>` : "";
+      return `${moment(from, ".")} --> ${moment(to, ".")}\n${voice}${escaped(text)}\n\n`;
+    })
     .join("")}`;
 }
 
@@ -30,9 +33,9 @@ function placed(cues) {
     .map((cue) => {
       const from = Math.max(previous, Math.round(cue.start * 1000));
       previous = from;
-      const text = cue.text.replace(/\s+/gu, " ").trim();
-      const line = cue.speaker ? `${cue.speaker}: ${text}` : text;
-      return { from, to: Math.max(from + LEAST_MS, Math.round(cue.end * 1000)), line };
+      const oneLine = (text) => text.replace(/\s+/gu, " ").trim();
+      const to = Math.max(from + LEAST_MS, Math.round(cue.end * 1000));
+      return { from, to, speaker: oneLine(cue.speaker ?? ""), text: oneLine(cue.text) };
     });
 }
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pysubs2
 import pytest
+import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,6 +113,20 @@ def test_speakers_are_named() -> None:
     document = render_subtitles(Transcript(text="Hello. Hi.", segments=segments), 2.0, "srt")
 
     assert [text for *_, text in cues(document, "srt")] == ["A: Hello.", "Hi."]
+
+
+def test_speakers_are_voices_in_webvtt() -> None:
+    """W3C WebVTT, section 4.2.2: a voice span, whose annotation is escaped as text is, and stays on one line."""
+    segments = (
+        Segment(text=" Hello & so on.", start_s=0, end_s=1, speaker="Dr. A > B\n& C"),
+        Segment(text=" Hi.", start_s=1, end_s=2),
+    )
+
+    document = render_subtitles(Transcript(text="Hello. Hi.", segments=segments), 2.0, "vtt")
+
+    read = webvtt.from_string(document).captions
+    assert [cue.voice and html.unescape(cue.voice) for cue in read] == ["Dr. A > B & C", None]
+    assert [html.unescape(cue.text) for cue in read] == ["Hello & so on.", "Hi."]
 
 
 @pytest.mark.parametrize(("duration_s", "end_ms"), [(4.5, 4500), (None, 1000)])

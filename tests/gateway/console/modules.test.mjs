@@ -80,6 +80,10 @@ test("SubRip: numbered, in order, no arrow in the text, no empty cue", () => {
 
 test("WebVTT: what is syntax there is written otherwise", () => {
   assert.equal(asVtt([cue("<i> & -->", 0, 1)]), "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n&lt;i&gt; &amp; --&gt;\n\n");
+  assert.equal(
+    asVtt([cue("hello", 0, 1, "A & B")]),
+    "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n<v A &amp; B>hello\n\n",
+  );
   assert.equal(asVtt([]), "WEBVTT\n\n");
 });
 
