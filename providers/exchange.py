@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from providers.errors import AttemptTimedOut, ProviderError, ProviderUnavailable
 from providers.types import Moment
@@ -93,6 +93,7 @@ class Afterwards:
     """Ask that this be sent when the exchange is over, however it ends: uploaded audio is deleted so."""
 
     request: HttpRequest
+    not_yet: frozenset[int] = frozenset()  # statuses with which a job that still runs is kept: it is asked again later
 
 
 Step: TypeAlias = HttpRequest | Wait | IfAbandoned | Over | Afterwards
@@ -155,8 +156,8 @@ async def run(  # noqa: PLR0913 - all that an exchange may need
         return result
     finally:
         exchange.close()
-        if left_over := [*granter.if_abandoned, *granter.afterwards]:
-            errands.add(_clean_up(left_over, send, clock))
+        if left_over := [*map(Afterwards, granter.if_abandoned), *granter.afterwards]:
+            errands.add(_clean_up(left_over, send, clock, errands))
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ class _Granter:
     sleep: Callable[[float], Awaitable[None]]
     progress: Progress
     if_abandoned: list[HttpRequest] = field(default_factory=list)
-    afterwards: list[HttpRequest] = field(default_factory=list)
+    afterwards: list[Afterwards] = field(default_factory=list)
 
     async def grant(self, step: Step) -> HttpReply | None:
         match step:
@@ -186,8 +187,8 @@ class _Granter:
             case Over():
                 self.if_abandoned.clear()
                 self.progress.sunk()
-            case Afterwards(request):
-                self.afterwards.append(request)
+            case Afterwards():
+                self.afterwards.append(step)
         return None
 
     async def _reply(self, request: HttpRequest) -> HttpReply:
@@ -204,8 +205,24 @@ class _Granter:
             raise ProviderUnavailable(self.provider, f"no answer in {request.within_s:g} s") from error
 
 
-async def _clean_up(requests: list[HttpRequest], send: Send, clock: Callable[[], float]) -> None:
-    """Send what must still be sent. A failure here costs the provider storage, never the caller an answer."""
-    for request in requests:
-        with contextlib.suppress(ProviderError):
-            await send(request, Moment(clock() + CLEANUP_S))
+async def _clean_up(left: list[Afterwards], send: Send, clock: Callable[[], float], errands: Errands) -> None:
+    """Send what must still be sent. A failure here costs the provider storage, never the caller an answer.
+
+    What comes too early is sent again, for as long as a job may take that nobody waits for any more; once more at the
+    last where all is being closed.
+    """
+    for pause_s in _NOT_YET_S:
+        left = [each for each in left if await _is_too_early(each, send, clock)]
+        if not left or errands.is_closing:
+            return
+        await errands.pause(pause_s)
+
+
+_NOT_YET_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, *(15.0,) * 59)  # a quarter of an hour in all
+
+
+async def _is_too_early(each: Afterwards, send: Send, clock: Callable[[], float]) -> bool:
+    with contextlib.suppress(ProviderError):
+        reply = await send(each.request, Moment(clock() + CLEANUP_S))
+        return reply.status in each.not_yet
+    return False

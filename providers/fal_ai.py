@@ -29,10 +29,10 @@ from providers.errors import (
     ProviderUnavailable,
     QuotaExhausted,
 )
-from providers.exchange import Base64, HttpRequest, IfAbandoned, Over, Wait
+from providers.exchange import Base64, HttpRequest, IfAbandoned, Over
 from providers.fal_endpoints import LABELS, FalOptions, chunk_level, endpoint_of
 from providers.languages import code_of
-from providers.polling import Url, ask, parse, pauses, submit
+from providers.polling import TRANSIENT, Url, ask, parse, pauses, submit, until_over
 from providers.provider import Provider, options_for, succeeded
 from providers.refusals import by_reply
 from providers.spans import segment, word
@@ -50,7 +50,7 @@ _SYNC_BYTES = 2 * 1024 * 1024  # beyond it a dropped connection costs more than 
 _URI_BYTES = 10 * 1024 * 1024  # of base64; fal asks for storage above about that
 _UPLOAD_LIVES_S = 3600  # storage has no delete call: the upload is told to expire
 _TO_QUEUE: Final = "_subdomain=queue"
-_TRANSIENT: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
+_TRANSIENT: Final = TRANSIENT | {409}
 
 
 def capabilities(to: Deployment) -> Capabilities:
@@ -115,20 +115,23 @@ class _Ticket(BaseModel):
 class _Status(BaseModel):
     status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
 
+    @property
+    def is_over(self) -> bool:
+        return self.status == "COMPLETED"
+
 
 def _through_queue(body: Body, to: Deployment) -> Exchange[HttpReply]:
     """Submit, ask until it is done, fetch. COMPLETED is not success: only the fetched reply says that."""
     ticket = parse(NAME, _Ticket, (yield from submit(_run(to, "queue", body), classify_error)))
     yield IfAbandoned(HttpRequest(method="PUT", url=_given(to, ticket.cancel_url)))
-    between = pauses()
-    status = "IN_QUEUE"
-    while status != "COMPLETED":
-        yield Wait(next(between))
-        asked = yield from _read(_given(to, ticket.status_url))
-        status = parse(NAME, _Status, asked).status
+    yield from until_over(lambda: _status(_given(to, ticket.status_url)), pauses())
     yield Over()
     fetched = yield from _read(_given(to, ticket.response_url))
     return replace(fetched, headers={"x-fal-request-id": ticket.request_id, **fetched.headers})
+
+
+def _status(url: str) -> Exchange[_Status]:
+    return parse(NAME, _Status, (yield from _read(url)))
 
 
 def _given(to: Deployment, url: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from providers.exchange import Exchange, HttpReply, HttpRequest
 
 T = TypeVar("T", bound=BaseModel)
+S = TypeVar("S", bound="State")
 
 Url: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
 """A URL in a reply. Whether it may be gone to is for the transport to say."""
@@ -53,9 +54,40 @@ def submit(request: HttpRequest, classify_error: Callable[[HttpReply], ProviderE
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between polls: half a second at first, as the HF client and Replicate's SDK have it, growing to two."""
+    """Seconds between polls: half a second at first, as the HF client and Replicate's SDK have it, growing to two.
+
+    After a minute five: who has waited for so long does not mind, and services count how often they are asked.
+    """
     yield from (0.5, 0.5, 0.75, 1.0, 1.5)
-    yield from repeat(2.0)
+    yield from repeat(2.0, 28)
+    yield from repeat(5.0)
+
+
+class State(Protocol):
+    """What is said of a job."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether that will change no more, for better or worse."""
+        ...
+
+
+def until_over(read: Callable[[], Exchange[S]], between: Iterator[float]) -> Exchange[S]:
+    """Read a job's state until it is over. between: seconds before each reading."""
+    while True:
+        yield Wait(next(between))
+        state = yield from read()
+        if state.is_over:
+            return state
+
+
+TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses that say nothing of the job, only that it could not be read now."""
+
+
+def is_transient(reply: HttpReply) -> bool:
+    """Tell whether the reading failed, and not the job."""
+    return reply.status in TRANSIENT
 
 
 def ask(

@@ -24,9 +24,9 @@ from pydantic import AliasChoices, BaseModel, Field, FiniteFloat
 from providers.authorize import bearer
 from providers.bodies import AUDIO, json_body, json_with_audio, multipart
 from providers.errors import AttemptTimedOut, JobUnsupported, MalformedReply, ProviderUnavailable
-from providers.exchange import Afterwards, Base64, HttpReply, HttpRequest, IfAbandoned, Over, Wait
+from providers.exchange import Afterwards, Base64, HttpReply, HttpRequest, IfAbandoned, Over
 from providers.languages import code_of, name_of
-from providers.polling import Url, ask, parse, pauses, submit
+from providers.polling import Url, ask, is_transient, parse, pauses, submit, until_over
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.refusals import by_reply
 from providers.spans import segment, word
@@ -44,7 +44,6 @@ _URI_BYTES = 256 * 1024  # of base64; Replicate asks for an uploaded file beyond
 _HOLD_S = 5  # of 60 possible: until the create is answered there is no id, and so no way to cancel
 _SHORTEST_RUN_S = 5  # that Replicate lets a deadline be
 _SOON_S = 0.1  # until a run whose output is there already says that it is over
-_TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 
 
 class ReplicateOptions(ProviderOptions):
@@ -269,15 +268,13 @@ def _finish(prediction: _Prediction) -> Exchange[_Prediction]:
     yield IfAbandoned(HttpRequest(method="POST", url=prediction.urls.cancel))
     poll = HttpRequest(method="GET", url=prediction.urls.get)
     between = chain((_SOON_S,) if prediction.output is not None else (), pauses())
-    while not prediction.is_over:
-        yield Wait(next(between))
-        prediction = parse(NAME, _Prediction, (yield from ask(poll, _is_transient, classify_error)))
+    prediction = yield from until_over(lambda: _asked(poll), between)
     yield Over()
     return prediction
 
 
-def _is_transient(reply: HttpReply) -> bool:
-    return reply.status in _TRANSIENT
+def _asked(poll: HttpRequest) -> Exchange[_Prediction]:
+    return parse(NAME, _Prediction, (yield from ask(poll, is_transient, classify_error)))
 
 
 class _FileLinks(BaseModel):

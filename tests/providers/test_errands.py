@@ -48,3 +48,21 @@ async def test_what_is_added_while_it_closes_is_done_too() -> None:
 
 async def test_nothing_to_do_is_closed_at_once() -> None:
     await Errands().close()
+
+
+async def test_a_pause_ends_by_itself_or_with_everything() -> None:
+    errands, paused = Errands(), asyncio.Event()
+    told = []
+
+    async def work() -> None:
+        await errands.pause(0)
+        told.append(errands.is_closing)
+        paused.set()
+        await errands.pause(3600)
+        told.append(errands.is_closing)
+
+    errands.add(work())
+    await paused.wait()
+    await errands.close()
+
+    assert told == [False, True]

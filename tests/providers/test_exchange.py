@@ -378,6 +378,53 @@ async def test_the_generator_is_closed_before_the_clean_up(ends: str) -> None:
     assert order == ["start", "closed", "delete"]
 
 
+def kept() -> Exchange[str]:
+    """Ask for a deletion that a service refuses while a job runs."""
+    yield Afterwards(DELETE, frozenset({409}))
+    yield Afterwards(CANCEL, frozenset({409}))
+    return "done"
+
+
+def refusing(times: int, status: int = 409) -> Callable[[], Awaitable[HttpReply]]:
+    left = [HttpReply(status=status)] * times
+
+    async def answer() -> HttpReply:
+        return left.pop() if left else HttpReply(status=204)
+
+    return answer
+
+
+async def test_what_comes_too_early_is_sent_again_later() -> None:
+    """Nobody waits for it; what was done already is not done again."""
+    done = asyncio.Event()
+
+    class Watched(Network):
+        async def send(self, request: HttpRequest, deadline: Moment) -> HttpReply:
+            reply = await super().send(request, deadline)
+            if request is DELETE and reply.status == 204:
+                done.set()
+            return reply
+
+    network = Watched({"delete": refusing(1)})
+    assert await network.run_only(kept()) == "done"
+    await done.wait()
+    await network.errands.close()
+
+    assert network.sent == ["delete", "cancel", "delete"]
+
+
+async def test_a_process_that_closes_waits_for_nothing_that_is_kept() -> None:
+    network = Network({"delete": refusing(1000)})
+    assert await network.run(kept()) == "done"
+    assert network.sent == ["delete", "cancel"]
+
+
+async def test_another_refusal_is_final() -> None:
+    network = Network({"delete": refusing(1000, status=404)})
+    assert await network.run(kept()) == "done"
+    assert network.sent == ["delete", "cancel"]
+
+
 async def test_an_exchange_of_nothing_returns() -> None:
     def nothing() -> Exchange[str]:
         return "at once"

@@ -18,7 +18,7 @@ from providers.errors import (
     ReplyCutOff,
 )
 from providers.exchange import HttpReply, HttpRequest, Wait
-from providers.polling import Url, ask, parse, pauses, submit
+from providers.polling import Url, ask, is_transient, parse, pauses, submit, until_over
 from providers.refusals import by_reply
 
 if TYPE_CHECKING:
@@ -44,10 +44,13 @@ def asking() -> Exchange[HttpReply]:
     return ask(REQUEST, lambda reply: reply.status in {429, 503}, classify)
 
 
-def driven(exchange: Exchange[HttpReply], *answers: HttpReply | ProviderError) -> tuple[list[float], Any]:
-    """Answer each request in turn; return the waits between, and what comes of it."""
+def driven(exchange: Exchange[Any], *answers: HttpReply | ProviderError) -> tuple[list[float], Any]:
+    """Answer each request in turn; return the waits before and between, and what comes of it."""
     waits: list[float] = []
     step = next(exchange)
+    while isinstance(step, Wait):
+        waits.append(step.seconds)
+        step = exchange.send(None)
     for answer in answers:
         assert isinstance(step, HttpRequest)
         try:
@@ -60,8 +63,33 @@ def driven(exchange: Exchange[HttpReply], *answers: HttpReply | ProviderError) -
     raise AssertionError("it asks for more")
 
 
-def test_pauses_grow_to_two_seconds() -> None:
-    assert list(islice(pauses(), 7)) == [0.5, 0.5, 0.75, 1.0, 1.5, 2.0, 2.0]
+def test_pauses_grow_to_two_seconds_and_after_a_minute_to_five() -> None:
+    first = list(islice(pauses(), 35))
+
+    assert first[:7] == [0.5, 0.5, 0.75, 1.0, 1.5, 2.0, 2.0]
+    assert sum(each for each in first if each < 5.0) == pytest.approx(60, abs=1)
+    assert (first == sorted(first), first[-1]) == (True, 5.0)
+
+
+class _Seen(BaseModel):
+    is_over: bool
+
+
+def test_a_job_is_asked_after_until_it_is_over() -> None:
+    states = iter([_Seen(is_over=False), _Seen(is_over=False), _Seen(is_over=True)])
+
+    def read() -> Exchange[_Seen]:
+        yield REQUEST
+        return next(states)
+
+    waits, last = driven(until_over(read, iter([0.5, 1.0, 2.0])), FINE, FINE, FINE)
+
+    assert (waits, last) == ([0.5, 1.0, 2.0], _Seen(is_over=True))
+
+
+@pytest.mark.parametrize(("status", "transient"), [(200, False), (404, False), (408, True), (429, True), (502, True)])
+def test_a_busy_service_says_nothing_of_the_job(status: int, *, transient: bool) -> None:
+    assert is_transient(HttpReply(status=status)) == transient
 
 
 @pytest.mark.parametrize("failed", [(), (BROKEN,), (CUT, BROKEN, HALF, HttpReply(status=429))])
