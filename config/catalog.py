@@ -36,6 +36,10 @@ class Catalog(BaseModel):
         """Return what a minute of audio costs, or None where it is not known."""
         return self.prices.get(adapter, {}).get(native_model)
 
+    def native_models(self, adapter: str) -> list[str]:
+        """Return the provider's own ids of the models it has, in the catalog's order."""
+        return [ids[adapter] for ids in self.models.values() if adapter in ids]
+
     def canonical(self, adapter: str, native_model: str) -> str | None:
         """Return the canonical name of a provider's own id; of `owner/name:version`, either half will do."""
         return self._canonical.get((adapter, native_model)) if native_model else None

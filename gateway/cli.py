@@ -91,6 +91,33 @@ def models(config_file: Path | None, *, demo: bool) -> None:
         click.echo(f"{name}\t{', '.join(target.target for target in route.targets)}")
 
 
+@main.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="As a list of objects.")
+@click.pass_context
+def providers(context: click.Context, *, as_json: bool) -> None:
+    """List who can be configured, with the catalog's models there, what each can do and what it costs."""
+    from gateway.providers_cli import list_providers  # noqa: PLC0415 - other commands need none of it
+
+    if context.invoked_subcommand is None:
+        click.echo(list_providers(as_json=as_json))
+
+
+@providers.command("check")
+@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+@_CONFIG
+@click.option("--yes", is_flag=True, help="Do not ask before it costs anything.")
+def providers_check(accounts: tuple[str, ...], config_file: Path | None, *, yes: bool) -> None:
+    """Ask each configured account, or those named, with half a second of silence; show the cost first.
+
+    Tells whether the credentials are accepted, how long it took, and what is left of the rate limits where the
+    provider says so. Exit code 1 where one does not answer.
+    """
+    from gateway.providers_cli import check_providers  # noqa: PLC0415 - other commands need none of it
+
+    if not check_providers(_settings(config_file), accounts, agreed=yes):
+        sys.exit(1)
+
+
 @main.command()
 @click.argument("audio", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_CONFIG

@@ -18,6 +18,7 @@ from config.auth import Key
 from config.faults import BadConfiguration
 from config.settings import Settings, explain, load, refuse_uncounted
 from config.units import moment, seconds
+from gateway.columns import aligned
 from gateway.dispatch.routes import WILDCARD
 from gateway.keyring import (
     MOST_OVERLAP_S,
@@ -35,7 +36,7 @@ from gateway.stores.keys import key_store
 from gateway.stores.redis import SharedStore, StoreLost
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 T = TypeVar("T")
 _CONFIG = click.option(
@@ -121,15 +122,7 @@ def show(config_file: Path | None, *, as_json: bool) -> None:
         return keyring.told()
 
     keys = _done(_settings(config_file), told)
-    click.echo(msgspec.json.encode({"keys": keys}).decode() if as_json else _as_table(keys))
-
-
-def _as_table(keys: Sequence[Mapping[str, Any]]) -> str:
-    table = [_COLUMNS, *map(_row, keys)]
-    widths = [max(len(row[at]) for row in table) for at in range(len(_COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-    )
+    click.echo(msgspec.json.encode({"keys": keys}).decode() if as_json else aligned([_COLUMNS, *map(_row, keys)]))
 
 
 @keys.command()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import click
 
+from gateway.columns import aligned
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -58,10 +60,8 @@ def _why(url: str, error: Exception) -> str:
 def in_lines(told: Mapping[str, Any]) -> str:
     """Return it for people: a line for the process, and a table of its deployments."""
     rows = [_COLUMNS, *(_row(each) for each in told["deployments"])]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(_COLUMNS))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [*told.get("missing", ()), *([told["reload_error"]] if told.get("reload_error") else [])]
-    return "\n".join([f"{told['status']}, {told['in_flight']} requests in flight", *notes, *table])
+    return "\n".join([f"{told['status']}, {told['in_flight']} requests in flight", *notes, aligned(rows)])
 
 
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class Watch(Protocol):
         """Return what a request to one of the account's own addresses carries besides."""
         ...
 
-    def replied(self, status: int) -> None: ...
+    def replied(self, status: int, headers: Mapping[str, str]) -> None: ...
 
 
 class Unwatched:
@@ -53,7 +53,7 @@ class Unwatched:
         del account
         return {}
 
-    def replied(self, status: int) -> None:
+    def replied(self, status: int, headers: Mapping[str, str]) -> None:
         pass
 
 
@@ -154,7 +154,7 @@ async def send(
                 allow_redirects=False,
             ) as response,
         ):
-            watch.replied(response.status)
+            watch.replied(response.status, response.headers)
             return HttpReply(
                 status=response.status,
                 headers=_dated({name.lower(): value for name, value in response.headers.items()}),

@@ -23,6 +23,7 @@ class Call:
     tracestate: str = ""
     began_ns: int = 0  # on the tracer's clock
     http_status: int | None = None  # of the latest reply
+    headers: Mapping[str, str] | None = None  # of the same
 
 
 CALL: Final[ContextVar[Call | None]] = ContextVar("call", default=None)
@@ -51,10 +52,10 @@ class CallWatch:
         state = {"tracestate": call.tracestate} if call.tracestate else {}
         return {"traceparent": call.traceparent, **state}
 
-    def replied(self, status: int) -> None:
+    def replied(self, status: int, headers: Mapping[str, str]) -> None:
         call = CALL.get()
         if call is not None:
-            call.http_status = status
+            call.http_status, call.headers = status, headers
 
 
 def is_own(account: Account) -> bool:

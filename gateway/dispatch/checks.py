@@ -6,7 +6,7 @@ import asyncio
 import io
 import wave
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
@@ -24,7 +24,7 @@ from providers.types import Audio, Container, TranscriptionJob
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gateway.dispatch.answers import Answer
+    from gateway.dispatch.answers import Answer, Attempt
     from gateway.dispatch.means import Means
     from gateway.dispatch.service import Dispatcher
     from providers.types import Deployment
@@ -59,19 +59,39 @@ class Checks:
 
     async def check(self, dispatcher: Dispatcher, deployment: Deployment) -> None:
         """Ask it once. Its health, and the metrics, take note of how that went; nobody else is told."""
-        capabilities = dispatcher.fleet.capabilities(deployment)
-        if capabilities is None:
+        if dispatcher.fleet.capabilities(deployment) is None:
             return
-        job = TranscriptionJob(model=deployment.native_model, audio=self._audio)
-        candidate = Candidate(deployment=deployment, capabilities=capabilities)
-        terms = Terms(deadline=dispatcher.deadline_of(self._audio), first=Kind.CHECK)
-        with closing(Attempts(job, (candidate,), _once(dispatcher.means), terms)) as attempts:
-            try:
-                self._on_answer(await attempts.run())
-            except Problem:
-                pass  # its health knows
-            except Exception as error:  # noqa: BLE001 - told on; every request would end with a check that raised it
-                self._on_fault(deployment, error)
+        try:
+            asked = await ask_once(dispatcher, deployment, self._audio)
+        except Exception as error:  # noqa: BLE001 - told on; every request would end with a check that raised it
+            self._on_fault(deployment, error)
+        else:
+            if asked.answer is not None:  # else its health knows
+                self._on_answer(asked.answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How one call for its own sake went."""
+
+    attempt: Attempt | None  # None: nobody was asked, as its breaker or its own limits did not let us
+    answer: Answer | None
+
+
+async def ask_once(dispatcher: Dispatcher, deployment: Deployment, audio: Audio) -> Asked:
+    """Ask a deployment whose abilities are known, without a retry; believe it that silence is empty."""
+    capabilities = dispatcher.fleet.capabilities(deployment)
+    if capabilities is None:
+        raise ValueError(f"{deployment.name} is not loaded")
+    job = TranscriptionJob(model=deployment.native_model, audio=audio)
+    candidate = Candidate(deployment=deployment, capabilities=capabilities)
+    terms = Terms(deadline=dispatcher.deadline_of(audio), first=Kind.CHECK)
+    with closing(Attempts(job, (candidate,), _once(dispatcher.means), terms)) as attempts:
+        try:
+            answer = await attempts.run()
+        except Problem:
+            answer = None
+        return Asked(attempts.made[-1] if attempts.made else None, answer)
 
 
 def due(means: Means) -> Iterator[Deployment]:

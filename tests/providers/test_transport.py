@@ -225,13 +225,13 @@ class Noting:
     """Adds a header, and notes what is replied."""
 
     def __init__(self) -> None:
-        self.statuses: list[int] = []
+        self.replies: list[tuple[int, str]] = []
 
     def headers(self, account: Account) -> Mapping[str, str]:
         return {"traceparent": account.name, "authorization": "never this one"}
 
-    def replied(self, status: int) -> None:
-        self.statuses.append(status)
+    def replied(self, status: int, headers: Mapping[str, str]) -> None:
+        self.replies.append((status, headers["x-left"]))
 
 
 async def test_who_watches_adds_to_requests_to_the_accounts_own_origins_alone(
@@ -242,7 +242,7 @@ async def test_who_watches_adds_to_requests_to_the_accounts_own_origins_alone(
 
     async def handler(request: web.Request) -> web.Response:
         seen.append((request.headers.get("traceparent"), request.headers.get("authorization")))
-        return web.Response(status=201)
+        return web.Response(status=201, headers={"x-left": "9"})
 
     watch, own = Noting(), await start(handler)
     elsewhere = own.replace("127.0.0.1", "localhost")
@@ -252,7 +252,7 @@ async def test_who_watches_adds_to_requests_to_the_accounts_own_origins_alone(
         await send(session, public, account(own), ready, soon(), watch=watch)
 
     assert seen == [(account(own).name, f"Bearer {KEY}"), (None, None)]
-    assert watch.statuses == [201, 201]
+    assert watch.replies == [(201, "9"), (201, "9")]
 
 
 async def test_another_origin_is_sent_nothing_at_all(

@@ -48,10 +48,10 @@ async def test_two_calls_at_once_are_kept_apart() -> None:
         mine = Call()
         with current(mine):
             await asyncio.sleep(0)
-            watch.replied(status)
+            watch.replied(status, {})
             return mine
 
     one, other = await asyncio.gather(call(200), call(503))
     assert (one.http_status, other.http_status) == (200, 503)
-    watch.replied(500)
+    watch.replied(500, {})
     assert CALL.get() is None
