@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
+from providers.assemblyai import ASSEMBLYAI
 from providers.deepinfra import DEEPINFRA
 from providers.fal_ai import FAL_AI
 from providers.hf_inference import HF_INFERENCE
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 PROVIDERS: Final[Mapping[str, Provider]] = {
     provider.name: provider
-    for provider in (DEEPINFRA, FAL_AI, HF_INFERENCE, OPENAI, OPENAI_COMPATIBLE, REPLICATE, TOGETHER)
+    for provider in (ASSEMBLYAI, DEEPINFRA, FAL_AI, HF_INFERENCE, OPENAI, OPENAI_COMPATIBLE, REPLICATE, TOGETHER)
 }
 
 

@@ -11,6 +11,7 @@ import json
 import wave
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 from blake3 import blake3
-from pydantic import SecretStr
 
 from providers.emulators.ear import DigestEar, Emulation, as_audio
 from providers.emulators.replicate import version_of
 from providers.errors import FateUnknown, MalformedReply, ProviderUnavailable, RateLimited
 from providers.exchange import Progress
-from providers.registry import PROVIDERS, emulated_urls, emulator_of
+from providers.registry import PROVIDERS, emulator_of
 from providers.transport import HttpProvider, new_session
-from providers.types import Account, Deployment, Moment, TranscriptionJob
+from providers.types import Moment, TranscriptionJob
 from tests.conftest import KEY, serve
+from tests.driving import at
 from tests.faulty import refused
 
 if TYPE_CHECKING:
@@ -37,7 +38,27 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Fault = Callable[[web.Request, Handle], Awaitable[web.StreamResponse]]
 Start = Callable[..., Awaitable["Service"]]
 
-MODELS = {"fal-ai": "fal-ai/whisper", "replicate": f"openai/whisper:{version_of('openai/whisper')}"}
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is peculiar to a service's jobs, as its documents have it."""
+
+    model: str
+    start: str  # how the address ends at which jobs are started
+    job: str  # what stands in the address of each job
+    uploads: bool = True  # before the job: a failed upload is no submission
+    stops: bool = True  # a job that runs; False: it is kept until it is over
+
+
+KINDS = {
+    "fal-ai": Kind(model="fal-ai/whisper", start="/queue/fal-ai/whisper", job="/requests/", uploads=False),
+    "replicate": Kind(
+        model=f"openai/whisper:{version_of('openai/whisper')}", start="/predictions", job="/v1/predictions/"
+    ),
+    "assemblyai": Kind(model="universal-2", start="/v2/transcript", job="/v2/transcript/", stops=False),
+}
+STOPPING = sorted(name for name, kind in KINDS.items() if kind.stops)
+KEEPING = sorted(KINDS.keys() - STOPPING)
 SUBMIT, READ, CANCEL, OTHER = "submit", "read", "cancel", "other"
 
 
@@ -100,23 +121,38 @@ class Service:
     reading: asyncio.Event = field(default_factory=asyncio.Event)  # somebody has asked how the job is
 
     async def hear(self, *, url: str | None = None, progress: Progress | None = None) -> Transcript:
-        """Have it transcribe, its errands done; pauses take no time."""
-        urls = emulated_urls(self.name, url or self.url)
-        account = Account(name="a", adapter=self.name, base_urls=urls, api_key=SecretStr(KEY))
-        to = Deployment(account=account, native_model=MODELS[self.name])
+        """Have it transcribe, its errands done."""
+        async with self.client() as client:
+            return await self.heard_by(client, url=url, progress=progress)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[HttpProvider]:
+        """Yield a client whose pauses take no time; its errands are done at the end."""
         async with new_session() as session:
             client = HttpProvider(PROVIDERS[self.name], session, sleep=lambda _: asyncio.sleep(0.01))
             try:
-                deadline = Moment(asyncio.get_running_loop().time() + 60)
-                job = TranscriptionJob(model="m", audio=as_audio(LONG))
-                return await client.transcribe(job, to, deadline, progress)
+                yield client
             finally:
                 await client.close()
+
+    async def heard_by(
+        self, client: HttpProvider, *, url: str | None = None, progress: Progress | None = None
+    ) -> Transcript:
+        deadline = Moment(asyncio.get_running_loop().time() + 60)
+        job = TranscriptionJob(model="m", audio=as_audio(LONG))
+        return await client.transcribe(job, at(self.name, KINDS[self.name].model, url or self.url), deadline, progress)
 
     async def state(self) -> dict[str, Any]:
         async with aiohttp.ClientSession() as session, session.get(f"{self.url}/emulator/state") as response:
             told: dict[str, Any] = json.loads(await response.read())
             return told
+
+    async def ends_alone(self) -> None:
+        """Check that one job was begun, and stopped or at least its deletion asked for, and no file is left."""
+        jobs, stopped, files = await self.left_behind()
+        assert (jobs, files) == (1, 0)
+        assert stopped == KINDS[self.name].stops
+        assert self.asked[CANCEL] >= 1
 
     async def left_behind(self) -> tuple[int, int, int]:
         """Return how many jobs were started, how many of them cancelled, and how many files nobody deletes are left."""
@@ -126,17 +162,14 @@ class Service:
         return len(state["jobs"]), len(state["cancelled"]), len(kept)
 
 
-def purpose(request: web.Request) -> str:
-    """Tell what a request is for, by the paths that both services' documents give."""
-    job = "/requests/" in request.path or "/v1/predictions/" in request.path
-    if request.path.endswith("/cancel"):
-        return CANCEL
-    if job:
-        return READ
-    return SUBMIT if request.path.endswith(("/predictions", "/queue/fal-ai/whisper")) else OTHER
+def purpose(request: web.Request, kind: Kind) -> str:
+    """Tell what a request is for, by the paths that the service's documents give."""
+    if kind.job in request.path:
+        return CANCEL if request.path.endswith("/cancel") or request.method == "DELETE" else READ
+    return SUBMIT if request.path.endswith(kind.start) and request.method == "POST" else OTHER
 
 
-@pytest.fixture(params=sorted(MODELS))
+@pytest.fixture(params=sorted(KINDS))
 async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
     """Return a function that starts the service. faults: for each purpose, what befalls the first requests for it."""
     name: str = request.param
@@ -147,7 +180,7 @@ async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
 
         @web.middleware
         async def meddle(request: web.Request, handler: Handle) -> web.StreamResponse:
-            what = purpose(request)
+            what = purpose(request, KINDS[name])
             service.asked[what] += 1
             if what == READ:
                 service.reading.set()
@@ -238,7 +271,7 @@ async def test_a_job_that_is_lost_sight_of_is_cancelled(start: Start, fault: Fau
 
     assert not caught.value.retryable
     assert (service.asked[SUBMIT], service.asked[CANCEL]) == (1, 1)
-    assert await service.left_behind() == (1, 1, 0)
+    await service.ends_alone()
 
 
 @pytest.mark.parametrize("fault", [answers(200, "<html>"), answers(200, "{}")])
@@ -247,7 +280,7 @@ async def test_a_job_whose_state_makes_no_sense_is_cancelled(start: Start, fault
     with pytest.raises(MalformedReply):
         await service.hear()
 
-    assert await service.left_behind() == (1, 1, 0)
+    await service.ends_alone()
 
 
 async def test_a_caller_who_leaves_leaves_nothing_behind(start: Start) -> None:
@@ -258,7 +291,7 @@ async def test_a_caller_who_leaves_leaves_nothing_behind(start: Start) -> None:
         waiting.cancel()
 
     assert waiting.cancelled()
-    assert await service.left_behind() == (1, 1, 0)
+    await service.ends_alone()
 
 
 async def test_a_job_is_sunk_while_nothing_can_cancel_it(start: Start) -> None:
@@ -275,7 +308,8 @@ async def test_a_job_is_sunk_while_nothing_can_cancel_it(start: Start) -> None:
     service = await start(job_s=0.1, submit=[look])
     await service.hear(progress=progress)
 
-    assert (submitted, told, progress.is_sunk) == ([True], [False], True)
+    revocable = [False] if KINDS[service.name].stops else []
+    assert (submitted, told, progress.is_sunk) == ([True], revocable, True)
 
 
 async def test_a_cancelling_that_fails_hides_nothing(start: Start) -> None:
@@ -286,11 +320,31 @@ async def test_a_cancelling_that_fails_hides_nothing(start: Start) -> None:
     assert await service.left_behind() == (1, 0, 0)
 
 
+@pytest.mark.parametrize("start", KEEPING, indirect=True)
+async def test_a_job_that_is_kept_while_it_runs_is_deleted_when_it_is_over(start: Start) -> None:
+    """Its caller left long before: nobody waits for it, and it is asked for again."""
+    service = await start(job_s=0.6)
+    async with service.client() as client, asyncio.TaskGroup() as group:
+        waiting = group.create_task(service.heard_by(client))
+        await service.reading.wait()
+        waiting.cancel()
+        await waiting_for(service, deleted=1)
+
+    assert service.asked[CANCEL] >= 2
+    assert await service.left_behind() == (1, 0, 0)
+
+
+async def waiting_for(service: Service, *, deleted: int) -> None:
+    async with asyncio.timeout(20):
+        while list((await service.state())["jobs"].values()).count("deleted") < deleted:
+            pass
+
+
 async def test_an_upload_that_failed_is_no_submission(start: Start) -> None:
     """It may be made again: nothing runs yet, and nothing is billed."""
     service = await start(other=[cut_off], submit=[cut_off])
     with pytest.raises(ProviderUnavailable) as caught:
         await service.hear()
 
-    assert caught.value.retryable == (service.name == "replicate")  # fal's queue took it whole: it was the submission
+    assert caught.value.retryable == KINDS[service.name].uploads  # else the submission took it whole
     assert await service.left_behind() == (0, 0, 0)

@@ -29,6 +29,7 @@ def targets(settings: Settings, model: str) -> list[str]:
 def test_the_usual_variables() -> None:
     """As each provider's own SDK calls them."""
     assert VARIABLES == {
+        "assemblyai": "ASSEMBLYAI_API_KEY",
         "deepinfra": "DEEPINFRA_API_KEY",
         "fal-ai": "FAL_KEY",
         "hf-inference": "HF_TOKEN",
@@ -109,7 +110,7 @@ class TestAccounts:
     @pytest.mark.parametrize(
         ("account", "fault"),
         [
-            ({"adapter": "opnai"}, "adapter: 'opnai' is not one of deepinfra, fal-ai, .*openai-compatible"),
+            ({"adapter": "opnai"}, "adapter: 'opnai' is not one of .*deepinfra, fal-ai, .*openai-compatible"),
             ({"adapter": "openai"}, r"api_key: missing; set it to \$\{OPENAI_API_KEY\} or name an api_key_file"),
             ({"adapter": "openai", "api_key": ""}, "api_key: missing"),
             ({"adapter": "openai", "api_key": "a b"}, "api_key: a key is printable ASCII without spaces"),

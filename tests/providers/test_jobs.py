@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from providers.errors import FateUnknown, JobUnsupported, MalformedReply
-from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait
+from providers.exchange import Afterwards, HttpRequest, IfAbandoned, Over, Wait
 from providers.jobs import Job, Jobs
 from providers.polling import TRANSIENT
 from providers.refusals import by_reply
+from tests.driving import answer, asked, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from providers.errors import ProviderError
-    from providers.exchange import Exchange, Step
+    from providers.exchange import HttpReply
 
 WITHIN = "https://api.example/v1/jobs"
 CREATE = HttpRequest(method="POST", url=WITHIN)
@@ -34,27 +34,6 @@ def classify(reply: HttpReply) -> ProviderError:
 
 JOBS = Jobs(provider="p", job=_Job, classify_error=classify, kept=frozenset({409}))
 STOPPABLE = Jobs(provider="p", job=_Job, classify_error=classify, kept=frozenset({423}), stopped_by="?force=true")
-
-
-def answer(status: int = 200, /, **body: Any) -> HttpReply:
-    return HttpReply(status=status, body=json.dumps(body).encode())
-
-
-def steps_of(exchange: Exchange[Any], *answers: HttpReply) -> tuple[list[Step], Any]:
-    """Answer each request in turn; return every step, and what comes of it."""
-    steps: list[Step] = []
-    waiting = list(answers)
-    step = next(exchange)
-    try:
-        while True:
-            steps.append(step)
-            step = exchange.send(waiting.pop(0) if isinstance(step, HttpRequest) else None)
-    except StopIteration as returned:
-        return steps, returned.value
-
-
-def asked(steps: list[Step]) -> list[tuple[str, str]]:
-    return [(each.method, each.url) for each in steps if isinstance(each, HttpRequest)]
 
 
 def test_a_job_is_started_followed_and_deleted() -> None:

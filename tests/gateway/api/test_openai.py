@@ -51,6 +51,7 @@ ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("together", "nvidia/parakeet-tdt-0.6b-v3", {}, WORDS),
     ("hf-inference", "openai/whisper-large-v3", {}, WORDS),
     ("openai-compatible", "any", {}, WORDS),
+    ("assemblyai", "universal-3-5-pro", {}, WORDS),
 ]
 VERSION = "3ab86df6c8f54c11309d4d1f930ac292bad43ace52d10c80d87eb258b3c9f79c"
 IDS = [f"{adapter}:{native.partition(':')[0]}{'+' if options else ''}" for adapter, native, options, _ in ABILITIES]
@@ -145,6 +146,7 @@ TRANSLATORS = {
     "together": "openai/whisper-large-v3",
     "hf-inference": "openai/whisper-large-v3",
     "openai-compatible": "any",
+    "assemblyai": "universal-3-5-pro",
 }
 
 
@@ -167,6 +169,7 @@ SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
     ("fal-ai", "fal-ai/whisper", {}),
     ("fal-ai", "fal-ai/elevenlabs/speech-to-text/scribe-v2", {}),
     ("together", "openai/whisper-large-v3", {}),
+    ("assemblyai", "universal-3-5-pro", {}),
 ]
 
 

@@ -1,0 +1,193 @@
+"""What emulated services of jobs share: a door, runs that take their time, and what is said in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from aiohttp import web
+
+from providers.audio.decode import AudioTooLong, UnreadableAudio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from providers.emulators.ear import Emulation
+    from providers.types import Transcript, Word
+
+STATE: Final = "/emulator/state"
+"""The route, without a key, that tells what became of jobs and files."""
+
+
+class Refused(Exception):
+    """A request that ends in an error reply."""
+
+    def __init__(self, status: int, said: str, **more: object) -> None:
+        """more: what one service's form of errors has besides."""
+        super().__init__(said)
+        self.status = status
+        self.said = said
+        self.more = more
+
+
+def guard(
+    let_in: Callable[[web.Request], None], answer: Callable[[Refused], web.Response]
+) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Return a middleware that asks for the credential first, and gives every refusal the service's form."""
+
+    @web.middleware
+    async def middleware(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            if request.path != STATE:
+                let_in(request)
+            return await handler(request)
+        except Refused as refused:
+            return answer(refused)
+        except web.HTTPException as error:
+            return answer(Refused(error.status, error.reason))
+
+    return middleware
+
+
+async def json_object(request: web.Request) -> dict[str, Any]:
+    """Read a body. Raises Refused."""
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Refused(400, "The body is no JSON object")
+    return body
+
+
+_WAITING_SHARE: Final = 0.3  # of a run's time it waits for a machine
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One job. What it will say is known from the beginning, and told at its end."""
+
+    id: str
+    asked: Mapping[str, Any]
+    audio: bytes
+    began: float  # on the loop's clock
+    lasts_s: float
+    heard: Transcript | None = None
+    translated: Transcript | None = None  # where that was asked for
+    fault: str | None = None  # why it could not be heard
+    asked_after: bool = False
+    stopped: bool = False  # deleted before its end
+    deleted: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self._worked_s() >= self.lasts_s
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has not begun to be worked on."""
+        return self._worked_s() < self.lasts_s * _WAITING_SHARE
+
+    def _worked_s(self) -> float:
+        return asyncio.get_running_loop().time() - self.began
+
+    def delete(self) -> None:
+        self.stopped = not self.is_over
+        self.deleted = True
+        self.audio, self.heard, self.translated = b"", None, None
+
+
+class Runs:
+    """All jobs of one service, the deleted too."""
+
+    def __init__(self, emulation: Emulation) -> None:
+        self._emulation = emulation
+        self._runs: dict[str, Run] = {}
+        self._numbers = count(1)
+
+    async def begin(
+        self,
+        asked: Mapping[str, Any],
+        audio: bytes | None,
+        *,
+        language: str | None = None,
+        prompt: str | None = None,
+        translate: bool = False,
+    ) -> Run:
+        """Start a job. audio: None where there is none to be had, which fails it. translate: hear it in English too."""
+        ear = self._emulation.ear
+        run = Run(
+            id=str(UUID(int=next(self._numbers), version=4)),
+            asked=asked,
+            audio=audio or b"",
+            began=asyncio.get_running_loop().time(),
+            lasts_s=self._emulation.job_s,
+        )
+        self._runs[run.id] = run
+        if audio is None:
+            run.fault = "nothing to be had"
+            return run
+        try:
+            run.heard = await ear.hear(audio, language=language, prompt=prompt)
+            run.translated = await ear.hear(audio, translate=True) if translate else None
+        except (UnreadableAudio, AudioTooLong) as fault:
+            run.fault = str(fault)
+        return run
+
+    def find(self, identity: str) -> Run | None:
+        """Return a job that is still there, and note that somebody asked."""
+        run = self._runs.get(identity)
+        if run is None or run.deleted:
+            return None
+        run.asked_after = True
+        return run
+
+    def kept(self) -> list[Run]:
+        return [run for run in self._runs.values() if not run.deleted]
+
+    def state(self) -> dict[str, Any]:
+        """Tell what became of each, for tests."""
+        return {
+            "jobs": {run.id: _became(run) for run in self._runs.values()},
+            "cancelled": [run.id for run in self._runs.values() if run.stopped],
+            "asked_after": [run.id for run in self._runs.values() if run.asked_after],
+        }
+
+
+def _became(run: Run) -> str:
+    if run.deleted:
+        return "deleted"
+    if not run.is_over:
+        return "running"
+    return "failed" if run.fault else "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A segment as services give it: with an end, its words, and whoever is made out to have said it."""
+
+    text: str
+    start_s: float
+    end_s: float
+    words: tuple[Word, ...]
+    number: int  # from 0
+    speaker: int  # from 0; speakers take turns
+
+
+def turns(heard: Transcript, speakers: int = 1) -> Iterator[Turn]:
+    """Yield the segments, each with the words that begin in it."""
+    for number, each in enumerate(heard.segments):
+        end_s = each.end_s if each.end_s is not None else heard.duration_s or each.start_s
+        yield Turn(
+            text=each.text.strip(),
+            start_s=each.start_s,
+            end_s=end_s,
+            words=tuple(word for word in heard.words if each.start_s <= word.start_s < end_s),
+            number=number,
+            speaker=number % max(1, speakers),
+        )
