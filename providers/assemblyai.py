@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BaseModel, Field, FiniteFloat
 
 from providers.authorize import key_header
-from providers.bodies import json_body
+from providers.bodies import json_post
 from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable, QuotaExhausted
 from providers.exchange import HttpRequest
 from providers.jobs import Job, Jobs
@@ -91,12 +91,7 @@ def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     api = to.account.base_urls["api"]
     orders = f"{api}/v2/transcript"
     audio_url = yield from _upload(job.audio, f"{api}/v2/upload")
-    order = HttpRequest(
-        method="POST",
-        url=orders,
-        headers={"content-type": "application/json"},
-        body=json_body({"audio_url": audio_url, **build_fields(job, to)}),
-    )
+    order = json_post(orders, {"audio_url": audio_url, **build_fields(job, to)})
     address, done = yield from _JOBS.run(order, orders)
     heard = read(done, job)
     if job.timestamps is not Timestamps.SEGMENT or job.diarize or job.task is Task.TRANSLATE:

@@ -50,6 +50,11 @@ AUDIO = _MARK
 """The value that `json_with_audio` replaces. A caller's text cannot hold it: NUL is refused at the edge."""
 
 
+def json_post(url: str, fields: Mapping[str, object]) -> HttpRequest:
+    """Build a POST of plain JSON."""
+    return HttpRequest(method="POST", url=url, headers={"content-type": "application/json"}, body=json_body(fields))
+
+
 def json_body(fields: Mapping[str, object]) -> Body:
     """Build a plain JSON body."""
     return (json.dumps(fields).encode(),)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from providers.audio.containers import file_name
 from providers.authorize import bearer, key_header
-from providers.bodies import AUDIO, json_body, json_with_audio
+from providers.bodies import AUDIO, json_body, json_post, json_with_audio
 from providers.errors import (
     AttemptTimedOut,
     JobUnsupported,
@@ -164,12 +164,7 @@ class _Uploaded(BaseModel):
 
 def _upload(audio: Audio, account: Account) -> Exchange[str]:
     """Put the audio into fal's storage for an hour; return where it is."""
-    reply = yield HttpRequest(
-        method="POST",
-        url=f"{account.base_urls['storage']}/storage/auth/token?storage_type=fal-cdn-v3",
-        headers={"content-type": "application/json"},
-        body=json_body({}),
-    )
+    reply = yield json_post(f"{account.base_urls['storage']}/storage/auth/token?storage_type=fal-cdn-v3", {})
     token = parse(NAME, _Token, succeeded(reply, classify_error))
     lifecycle = json.dumps({"expiration_duration_seconds": _UPLOAD_LIVES_S})
     reply = yield HttpRequest(

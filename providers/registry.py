@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from providers.assemblyai import ASSEMBLYAI
 from providers.deepinfra import DEEPINFRA
 from providers.fal_ai import FAL_AI
+from providers.gladia import GLADIA
 from providers.hf_inference import HF_INFERENCE
 from providers.openai import OPENAI
 from providers.openai_compatible import OPENAI_COMPATIBLE
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
 
 PROVIDERS: Final[Mapping[str, Provider]] = {
     provider.name: provider
-    for provider in (ASSEMBLYAI, DEEPINFRA, FAL_AI, HF_INFERENCE, OPENAI, OPENAI_COMPATIBLE, REPLICATE, TOGETHER)
+    for provider in (
+        ASSEMBLYAI,
+        DEEPINFRA,
+        FAL_AI,
+        GLADIA,
+        HF_INFERENCE,
+        OPENAI,
+        OPENAI_COMPATIBLE,
+        REPLICATE,
+        TOGETHER,
+    )
 }
 
 

@@ -56,6 +56,7 @@ KINDS = {
         model=f"openai/whisper:{version_of('openai/whisper')}", start="/predictions", job="/v1/predictions/"
     ),
     "assemblyai": Kind(model="universal-2", start="/v2/transcript", job="/v2/transcript/", stops=False),
+    "gladia": Kind(model="solaria-1", start="/v2/pre-recorded", job="/v2/pre-recorded/", stops=False),
 }
 STOPPING = sorted(name for name, kind in KINDS.items() if kind.stops)
 KEEPING = sorted(KINDS.keys() - STOPPING)

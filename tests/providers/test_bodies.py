@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multipart import parse_form_data
 
-from providers.bodies import AUDIO, json_body, json_with_audio, multipart
+from providers.bodies import AUDIO, json_body, json_post, json_with_audio, multipart
 from providers.emulators.ear import as_audio
 from providers.exchange import Base64
 from providers.transport import piece_size
@@ -133,3 +133,10 @@ def test_json_without_a_place_for_the_audio_is_our_fault() -> None:
 
 def test_plain_json_is_ascii() -> None:
     assert json_body({"text": "é"}) == (b'{"text": "\\u00e9"}',)
+
+
+def test_a_post_of_json_says_what_it_is() -> None:
+    request = json_post("https://a.example/jobs", {"n": 1})
+
+    assert (request.method, request.url, request.body) == ("POST", "https://a.example/jobs", (b'{"n": 1}',))
+    assert request.headers == {"content-type": "application/json"}

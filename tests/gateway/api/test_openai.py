@@ -33,6 +33,7 @@ SECONDS = pytest.approx(13.69, abs=0.01)
 NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({"segment", "word"})
 # adapter, native model, options of the account, and the times there are
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
+    ("gladia", "solaria-1", {}, WORDS),
     ("openai", "whisper-1", {}, WORDS),
     ("openai", "gpt-transcribe", {}, NOTHING),
     ("openai", "gpt-4o-transcribe", {}, NOTHING),
@@ -139,6 +140,7 @@ async def check_refused(sdk: openai.AsyncOpenAI, **asked: Any) -> None:
 
 
 TRANSLATORS = {
+    "gladia": "solaria-1",
     "openai": "whisper-1",
     "fal-ai": "fal-ai/whisper",
     "replicate": "vaibhavs10/incredibly-fast-whisper:{version}",
@@ -165,6 +167,7 @@ async def test_translations(start: Start, adapter: str) -> None:
 
 
 SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
+    ("gladia", "solaria-1", {}),
     ("openai", "gpt-4o-transcribe-diarize", {}),
     ("fal-ai", "fal-ai/whisper", {}),
     ("fal-ai", "fal-ai/elevenlabs/speech-to-text/scribe-v2", {}),
