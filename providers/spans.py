@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from providers.types import Segment, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def segment(text: str, start: float | None, end: float | None, speaker: str | None = None) -> Segment:
@@ -34,3 +40,15 @@ def word(
         speaker=speaker,
         confidence=confidence if confidence is not None and 0 <= confidence <= 1 else None,
     )
+
+
+def whole(pieces: Iterable[tuple[Word, bool]]) -> tuple[Word, ...]:
+    """Return words of pieces, each with whether it belongs to the one before: punctuation, syllables."""
+    words: list[Word] = []
+    for piece, belongs in pieces:
+        if belongs and words:
+            last = words[-1]
+            words[-1] = replace(last, text=last.text + piece.text, end_s=max(last.end_s, piece.end_s))
+        else:
+            words.append(piece)
+    return tuple(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from providers.spans import segment, word
+from providers.spans import segment, whole, word
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,18 @@ def test_a_word_stands_without_the_space_around_it() -> None:
 @pytest.mark.parametrize(("given", "kept"), [(0.0, 0.0), (1.0, 1.0), (0.5, 0.5), (-0.1, None), (1.1, None)])
 def test_a_confidence_is_from_0_to_1_or_none(given: float, kept: float | None) -> None:
     assert word("hi", 0, 1, confidence=given).confidence == kept
+
+
+def test_pieces_that_belong_to_a_word_lengthen_it() -> None:
+    pieces = [
+        (word("Good", 0.0, 0.4, confidence=0.9), False),
+        (word("morn", 0.5, 0.8, speaker="A"), False),
+        (word("ing", 0.8, 1.0), True),
+        (word(".", None, None), True),
+    ]
+
+    assert whole(pieces) == (
+        word("Good", 0.0, 0.4, confidence=0.9),
+        word("morning.", 0.5, 1.0, speaker="A"),
+    )
+    assert whole([(word(".", 0.0, 0.1), True)]) == (word(".", 0.0, 0.1),)
