@@ -13,6 +13,7 @@ from providers.hf_inference import HF_INFERENCE
 from providers.openai import OPENAI
 from providers.openai_compatible import OPENAI_COMPATIBLE
 from providers.replicate import REPLICATE
+from providers.speechmatics import SPEECHMATICS
 from providers.together import TOGETHER
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         OPENAI,
         OPENAI_COMPATIBLE,
         REPLICATE,
+        SPEECHMATICS,
         TOGETHER,
     )
 }

@@ -85,8 +85,13 @@ class Run:
     deleted: bool = False
 
     @property
+    def left_s(self) -> float:
+        """Return the seconds until its end."""
+        return self.lasts_s - self._worked_s()
+
+    @property
     def is_over(self) -> bool:
-        return self._worked_s() >= self.lasts_s
+        return self.left_s <= 0
 
     @property
     def is_waiting(self) -> bool:

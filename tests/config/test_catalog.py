@@ -11,13 +11,14 @@ from config.catalog import Catalog, load_catalog
 from config.settings import AccountSettings, Route, Settings, Target
 from gateway.dispatch.routes import cost_of
 from gateway.fleet import build_routes
-from providers import assemblyai, deepinfra, fal_endpoints, gladia, openai, replicate, together
+from providers import assemblyai, deepinfra, fal_endpoints, gladia, openai, replicate, speechmatics, together
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
 CATALOG = load_catalog()
 IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
 KNOWN = {
+    "speechmatics": set(speechmatics.MODELS),
     "gladia": set(gladia.MODELS),
     "assemblyai": set(assemblyai.MODELS),
     "deepinfra": set(deepinfra.MODELS),
@@ -29,6 +30,8 @@ KNOWN = {
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
 LIST = {
+    ("speechmatics", "enhanced"): 0.004,
+    ("speechmatics", "standard"): 0.004,
     ("gladia", "solaria-1"): 0.0102,
     ("gladia", "solaria-3"): 0.0102,
     ("assemblyai", "universal-3-5-pro"): 0.0035,

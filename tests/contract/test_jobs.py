@@ -56,6 +56,7 @@ KINDS = {
         model=f"openai/whisper:{version_of('openai/whisper')}", start="/predictions", job="/v1/predictions/"
     ),
     "assemblyai": Kind(model="universal-2", start="/v2/transcript", job="/v2/transcript/", stops=False),
+    "speechmatics": Kind(model="enhanced", start="/v2/jobs", job="/v2/jobs/", uploads=False),
     "gladia": Kind(model="solaria-1", start="/v2/pre-recorded", job="/v2/pre-recorded/", stops=False),
 }
 STOPPING = sorted(name for name, kind in KINDS.items() if kind.stops)
@@ -301,7 +302,7 @@ async def test_a_job_is_sunk_while_nothing_can_cancel_it(start: Start) -> None:
     progress.on_revocable = lambda: told.append(progress.is_sunk)
 
     async def look(request: web.Request, handle: Handle) -> web.StreamResponse:
-        await request.read()
+        await (request.post() if request.content_type.startswith("multipart/") else request.read())
         await asyncio.sleep(0.02)  # all of it has been sent
         submitted.append(progress.is_sunk)
         return await handle(request)

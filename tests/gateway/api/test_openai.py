@@ -33,6 +33,8 @@ SECONDS = pytest.approx(13.69, abs=0.01)
 NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({"segment", "word"})
 # adapter, native model, options of the account, and the times there are
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
+    ("speechmatics", "enhanced", {}, WORDS),
+    ("speechmatics", "melia-1", {}, WORDS),
     ("gladia", "solaria-1", {}, WORDS),
     ("openai", "whisper-1", {}, WORDS),
     ("openai", "gpt-transcribe", {}, NOTHING),
@@ -140,6 +142,7 @@ async def check_refused(sdk: openai.AsyncOpenAI, **asked: Any) -> None:
 
 
 TRANSLATORS = {
+    "speechmatics": "enhanced",
     "gladia": "solaria-1",
     "openai": "whisper-1",
     "fal-ai": "fal-ai/whisper",
@@ -167,6 +170,7 @@ async def test_translations(start: Start, adapter: str) -> None:
 
 
 SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
+    ("speechmatics", "enhanced", {}),
     ("gladia", "solaria-1", {}),
     ("openai", "gpt-4o-transcribe-diarize", {}),
     ("fal-ai", "fal-ai/whisper", {}),
