@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from providers.assemblyai import ASSEMBLYAI
 from providers.deepinfra import DEEPINFRA
 from providers.fal_ai import FAL_AI
+from providers.gemini import GEMINI
 from providers.gladia import GLADIA
 from providers.hf_inference import HF_INFERENCE
 from providers.openai import OPENAI
@@ -31,6 +32,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         ASSEMBLYAI,
         DEEPINFRA,
         FAL_AI,
+        GEMINI,
         GLADIA,
         HF_INFERENCE,
         OPENAI,

@@ -11,7 +11,7 @@ from config.catalog import Catalog, load_catalog
 from config.settings import AccountSettings, Route, Settings, Target
 from gateway.dispatch.routes import cost_of
 from gateway.fleet import build_routes
-from providers import assemblyai, deepinfra, fal_endpoints, gladia, openai, replicate, speechmatics, together
+from providers import assemblyai, deepinfra, fal_endpoints, gemini, gladia, openai, replicate, speechmatics, together
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
@@ -23,6 +23,7 @@ KNOWN = {
     "assemblyai": set(assemblyai.MODELS),
     "deepinfra": set(deepinfra.MODELS),
     "fal-ai": set(fal_endpoints.ENDPOINTS),
+    "gemini": set(gemini.MODELS),
     "openai": set(openai._MODELS),
     "replicate": set(replicate._MODELS),
     "together": set(together.MODELS),
@@ -40,6 +41,10 @@ LIST = {
     ("deepinfra", "openai/whisper-large-v3-turbo"): 0.00020,
     ("deepinfra", "distil-whisper/distil-large-v3"): 0.00018,
     ("deepinfra", "mistralai/Voxtral-Mini-3B-2507"): 0.001,
+    ("gemini", "gemini-3.5-transcribe"): 0.003,
+    ("gemini", "gemini-3.5-flash"): 0.0047,
+    ("gemini", "gemini-2.5-flash"): 0.0024,
+    ("gemini", "gemini-2.5-flash-lite"): 0.00066,
     ("together", "openai/whisper-large-v3"): 0.0015,
     ("openai", "whisper-1"): 0.006,
     ("openai", "gpt-transcribe"): 0.0045,

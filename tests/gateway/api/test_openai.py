@@ -55,6 +55,8 @@ ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("hf-inference", "openai/whisper-large-v3", {}, WORDS),
     ("openai-compatible", "any", {}, WORDS),
     ("assemblyai", "universal-3-5-pro", {}, WORDS),
+    ("gemini", "gemini-3.5-transcribe", {}, WORDS),  # segments made of its words
+    ("gemini", "gemini-2.5-flash", {}, NOTHING),
 ]
 VERSION = "3ab86df6c8f54c11309d4d1f930ac292bad43ace52d10c80d87eb258b3c9f79c"
 IDS = [f"{adapter}:{native.partition(':')[0]}{'+' if options else ''}" for adapter, native, options, _ in ABILITIES]
@@ -155,8 +157,9 @@ TRANSLATORS = {
 }
 
 
-@pytest.mark.parametrize("adapter", sorted(PROVIDERS))
+@pytest.mark.parametrize("adapter", sorted(TRANSLATORS))
 async def test_translations(start: Start, adapter: str) -> None:
+    """With times; of those who give none, their own tests tell."""
     sdk = await start(adapter, TRANSLATORS[adapter])
 
     plain = await sdk.audio.translations.create(file=("a.wav", AUDIO), model="m")
@@ -177,6 +180,7 @@ SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
     ("fal-ai", "fal-ai/elevenlabs/speech-to-text/scribe-v2", {}),
     ("together", "openai/whisper-large-v3", {}),
     ("assemblyai", "universal-3-5-pro", {}),
+    ("gemini", "gemini-3.5-transcribe", {}),
 ]
 
 
