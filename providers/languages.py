@@ -37,6 +37,10 @@ _CODES: Final = {name: code for code, name in NAMES.items()} | {
 }
 
 
+UNSPACED: Final = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Written without spaces between words, by Whisper (openai/whisper, tokenizer.py)."""
+
+
 def code_of(language: str) -> str | None:
     """Return the code of a language given as code, regional code ("en-US") or English name; None if unknown."""
     wanted = language.strip().lower().replace("_", "-")

@@ -18,6 +18,7 @@ from providers import openai_form
 from providers.authorize import bearer
 from providers.bodies import multipart
 from providers.errors import JobUnsupported
+from providers.languages import UNSPACED
 from providers.openai_form import Reply, ReplySegment, ReplyWord, text_of
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.types import (
@@ -129,14 +130,10 @@ def _as_sent(heard: Reply) -> Reply:
     return heard
 
 
-# Whisper writes these without spaces: there a piece is as near to a word as one comes (openai/whisper, tokenizer.py).
-_UNSPACED: Final = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-
-
 def _joined_pieces(heard: Reply) -> Reply:
     """Join whisper.cpp's "words", which are tokens, into words; take the line breaks out of its text."""
     segments = heard.segments or []
-    if openai_form.language(heard.language or "") not in _UNSPACED:
+    if openai_form.language(heard.language or "") not in UNSPACED:  # there a piece is as near to a word as one comes
         segments = [segment.model_copy(update={"words": _words_of(segment)}) for segment in segments]
     return heard.model_copy(update={"segments": segments, "text": heard.text.replace("\n", "")})
 

