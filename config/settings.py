@@ -24,6 +24,7 @@ from config.document import read_yaml, with_variables
 from config.faults import BadConfiguration, in_words, nearest
 from config.fetch import Fetch
 from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
+from config.long_audio import AS_USUAL, LongAudio
 from config.price import Price
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
 from config.section import Section
@@ -165,6 +166,7 @@ class Route(Section):
     hedge_after: HedgeAfter = None  # when a slow call is raced by a second one elsewhere; p95: of its recent ones
     on_unsupported: OnUnsupported = OnUnsupported.REJECT  # a parameter that none of the targets honours
     limits: Limits = UNLIMITED  # of all its callers together
+    long_audio: LongAudio = AS_USUAL  # more than any of the targets takes
 
     @model_validator(mode="before")
     @classmethod

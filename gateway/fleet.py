@@ -155,6 +155,7 @@ def _route(name: str, settings: RouteSettings, accounts: Mapping[str, Account], 
         on_unsupported=settings.on_unsupported,
         strategy=settings.strategy,
         hedge_after=_hedge_after(settings.hedge_after),
+        long_audio=settings.long_audio,
     )
 
 

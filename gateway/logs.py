@@ -178,6 +178,7 @@ def request_done(observed: Observed, status: str, seconds: float, path: str) -> 
         model=observed.model,
         deployment=observed.deployment[:_LONGEST_NAME],
         attempts=observed.attempts,
+        **({"parts": observed.parts} if observed.parts else {}),
         **_tries(observed.tries),
         cache=observed.cache,
         upload_bytes=observed.upload_bytes,

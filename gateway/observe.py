@@ -49,6 +49,7 @@ class Observed:
     cost_usd: float | None = None
     charges: tuple[tuple[str, Charge], ...] = ()  # what these are the sums of, by the deployment's label
     attempts: int = 0  # made for this request alone
+    parts: int = 0  # that the audio was asked for in; 0: as a whole
     tries: list[Attempt] = field(default_factory=list)  # those same, in the order in which they ended
     sources: tuple[str, ...] = ()  # spans of another request's calls, which brought this one's outcome
     trace: Trace | None = None
@@ -63,6 +64,7 @@ class Observed:
         self.deployment, self.label = answer.deployment.name, label(answer.deployment)
         self.cache = answer.cached.value
         self.attempts = 0 if self.cache in NOT_PAID else len(answer.attempts)
+        self.parts = len(answer.parts)
         self._owes(each.traceparent for each in answer.attempts if each.outcome == OK)
         if self.attempts:  # also where another began the call and has left
             self.tries = list(answer.attempts)

@@ -46,7 +46,8 @@ async def explain_file(settings: Settings, path: Path, model: str, timestamps: s
     async with _job_on(settings, path) as (gateway, audio):
         job = TranscriptionJob(model=model, audio=audio, timestamps=Timestamps(timestamps), language=language)
         route = gateway.routes.resolve(model)
-        return in_lines(explained(job, route, gateway.dispatcher.plan(job, route), gateway.health))
+        plan, part_s = gateway.dispatcher.foreseen(job, route)
+        return in_lines(explained(job, route, plan, gateway.health, part_s))
 
 
 @asynccontextmanager

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 _REQUEST_ID = re.compile(r"[\w.:=;-]{1,128}", re.ASCII)
 _EXPOSED = (
     "x-request-id, x-compute-time, x-audio-duration, retry-after, x-gateway-provider, x-gateway-model, "
-    "x-gateway-attempts, x-gateway-cache, x-gateway-cost, x-gateway-ignored-parameters, age, ratelimit, "
-    "ratelimit-policy"
+    "x-gateway-attempts, x-gateway-cache, x-gateway-cost, x-gateway-parts, x-gateway-ignored-parameters, age, "
+    "ratelimit, ratelimit-policy"
 )
 _KINDS: Final[Mapping[int, ProblemType]] = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 _ALLOWED = "authorization, content-type"  # where a preflight names none

@@ -190,8 +190,9 @@ def _booked(service: Service, observed: Observed, admission: Admission, answer: 
 
 
 def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> web.Response:
-    plan = explained(job, route, dispatcher.plan(job, route), dispatcher.means.health)
-    return web.Response(body=msgspec.json.encode(plan), content_type="application/json")
+    plan, part_s = dispatcher.foreseen(job, route)
+    told = explained(job, route, plan, dispatcher.means.health, part_s)
+    return web.Response(body=msgspec.json.encode(told), content_type="application/json")
 
 
 async def _dispatched(dispatch: Callable[[], Awaitable[Answer]], caller: Caller) -> Answer:
@@ -254,6 +255,7 @@ def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
         "X-Gateway-Model": answer.deployment.native_model,
         "X-Gateway-Attempts": str(len(answer.attempts)),
         "X-Gateway-Cache": answer.cached.value,
+        **({"X-Gateway-Parts": str(len(answer.parts))} if answer.parts else {}),
         **({"Age": f"{answer.age_s:.0f}"} if answer.age_s is not None else {}),
         **({"X-Gateway-Ignored-Parameters": ", ".join(ignored)} if ignored else {}),
         **({"X-Audio-Duration": f"{duration_s:.3f}"} if duration_s is not None else {}),

@@ -188,10 +188,11 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "model": TEXT,
             "audio": {"type": "object"},
             "strategy": TEXT,
+            "parts_of_s": {"type": ["number", "null"]},
             "candidates": listed({"type": "object"}),
             "passed_over": listed({"type": "object"}),
         },
-        "required": ["model", "audio", "strategy", "candidates", "passed_over"],
+        "required": ["model", "audio", "strategy", "parts_of_s", "candidates", "passed_over"],
     },
 }
 _TAKEN: Final[Mapping[type[Any], Callable[[Any], Schema]]] = {

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 DEADLINE: Final = "deadline"
 """The type of a Problem where the time was over before there was an answer."""
+TOO_LARGE: Final = "too-large"
+"""That of one where all that stands in the way is how much audio there is."""
 ABANDONED: Final = "abandoned"
 """That of one where everybody had left, and a call that was paid for already brought nothing."""
 CREDENTIALS_REJECTED: Final = "credentials-rejected"
@@ -85,6 +87,7 @@ class Paid:
 
     deployment: Deployment
     transcript: Transcript | None  # None: called off when all of it was sent, which most bill like an answer
+    length_s: float | None = None  # of what was sent, where that was only a part of the audio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ class Answer:
     cached: Cached = Cached.BYPASS
     age_s: float | None = None  # where it was kept
     besides: tuple[Paid, ...] = ()  # what was paid for besides: races that were lost, second opinions
+    parts: tuple[Paid, ...] = ()  # where the audio was asked for in parts: each with what was heard in it
     is_doubtful: bool = False  # empty where a voice is heard, and nobody waited for a second opinion
 
     @property
@@ -128,7 +132,7 @@ def problem_of(
     if _only_waiting_helps(errors, away):
         return _come_back(again_in_s, lines)
     if _all(errors, TooMuch):
-        return Problem(status=413, type="too-large", message=f"no deployment takes this much: {lines}")
+        return Problem(status=413, type=TOO_LARGE, message=f"no deployment takes this much: {lines}")
     if _all(errors, JobUnsupported):
         return Problem(status=422, type="unsupported-job", message=f"no deployment takes this job: {lines}")
     kind: ProblemType = CREDENTIALS_REJECTED if _only_keys(errors, away) else "all-failed"

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.dispatch.answers import Paid
 from gateway.dispatch.routes import cost_of
 from gateway.policies.price import billed_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.dispatch.answers import Answer, Paid
+    from gateway.dispatch.answers import Answer
     from providers.types import Deployment
 
 
@@ -34,6 +35,8 @@ def charge_of(answer: Answer | Paid, duration_s: float | None) -> Charge:
     duration_s: as measured here, which no response format changes; where it is not known, the provider's own measure.
     """
     heard = answer.transcript
+    if isinstance(answer, Paid) and answer.length_s is not None:
+        duration_s = answer.length_s
     length_s = duration_s if duration_s is not None or heard is None else heard.duration_s
     said_usd = heard.cost_usd if heard is not None else None
     is_said = said_usd is not None and math.isfinite(said_usd) and said_usd >= 0
@@ -46,7 +49,7 @@ def charge_of(answer: Answer | Paid, duration_s: float | None) -> Charge:
 def charges_of(answer: Answer, duration_s: float | None) -> tuple[tuple[Deployment, Charge], ...]:
     """Return what each call cost that was paid for this answer, the one that brought it first."""
     length_s = duration_s if duration_s is not None else answer.transcript.duration_s
-    paid: tuple[Answer | Paid, ...] = (answer, *answer.besides)
+    paid: tuple[Answer | Paid, ...] = (*(answer.parts or (answer,)), *answer.besides)
     return tuple((each.deployment, charge_of(each, length_s)) for each in paid)
 
 

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from providers.types import TranscriptionJob
 
 
-def explained(job: TranscriptionJob, route: Route, plan: Plan, health: HealthBook) -> dict[str, Any]:
-    """Return the plan as JSON: seconds, US dollars, names of deployments and parameters."""
+def explained(
+    job: TranscriptionJob, route: Route, plan: Plan, health: HealthBook, part_s: float | None = None
+) -> dict[str, Any]:
+    """Return the plan as JSON: seconds, US dollars, names of deployments and parameters.
+
+    part_s: the longest part, where the plan is of parts.
+    """
     return {
         "model": job.model,
         "audio": {"container": job.audio.container, "duration_s": job.audio.duration_s, "bytes": job.audio.size_bytes},
         "strategy": route.strategy.value,
+        "parts_of_s": part_s,
         "candidates": [_candidate(each, job, health) for each in plan.candidates],
         "passed_over": [
             {"deployment": each.deployment.name, "param": each.param, "reason": each.reason} for each in plan.refusals
@@ -31,6 +37,7 @@ def in_lines(plan: dict[str, Any]) -> str:
     audio, duration_s = plan["audio"], plan["audio"]["duration_s"]
     length = "of unknown length" if duration_s is None else f"{duration_s:.2f} s"
     lines = [f"{plan['model']}: {audio['container'] or 'audio'}, {length}, {audio['bytes']} bytes; {plan['strategy']}"]
+    lines += [f"in parts of at most {plan['parts_of_s']:g} s, cut at pauses"] if plan["parts_of_s"] else []
     lines += [f"{at}. {_words(each)}" for at, each in enumerate(plan["candidates"], start=1)]
     lines += [f"-  {each['deployment']}: passed over, {each['reason']}" for each in plan["passed_over"]]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from config.settings import OnUnsupported
+from gateway.dispatch.answers import TOO_LARGE
 from gateway.problems import Problem
 from providers.provider import unread_options
 from providers.types import Task, Timestamps
@@ -166,7 +167,7 @@ def _nobody(job: TranscriptionJob, refusals: Sequence[Refusal]) -> Problem:
     lines = "; ".join(f"{each.deployment.name} {each.reason}" for each in refusals)
     params = {each.param for each in refusals}
     if params <= {"size", "duration"}:
-        return Problem(status=413, type="too-large", message=f"no deployment of {job.model!r} takes this much: {lines}")
+        return Problem(status=413, type=TOO_LARGE, message=f"no deployment of {job.model!r} takes this much: {lines}")
     param = next((each.param for each in refusals if each.param not in {"size", "duration", "model"}), None)
     if param is None:
         return Problem(

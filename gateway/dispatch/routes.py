@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from config.long_audio import AS_USUAL
 from config.reliability import Strategy
 from gateway.policies.price import cost_usd
 from gateway.problems import forbidden, not_found
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from config.long_audio import LongAudio
     from config.settings import OnUnsupported
     from gateway.policies.hedging import After
     from providers.types import Deployment
@@ -34,6 +36,7 @@ class Route:
     on_unsupported: OnUnsupported
     strategy: Strategy = Strategy.FAILOVER
     hedge_after: After | None = None  # when a second deployment joins the race; None: never
+    long_audio: LongAudio = AS_USUAL
     own_key: bool = False  # the credential is the caller's own
 
 

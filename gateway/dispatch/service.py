@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.dispatch.answers import DEADLINE
+from gateway.dispatch.answers import DEADLINE, TOO_LARGE
 from gateway.dispatch.attempts import Attempts
 from gateway.dispatch.means import Backend, Means, Terms
+from gateway.dispatch.parts import cut, in_parts, part_limit, short
 from gateway.dispatch.plan import Plan, plan
 from gateway.dispatch.routes import cost_of
 from gateway.dispatch.segments import settled, without_speakers
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from config.reliability import Deadline
     from gateway.dispatch.answers import Answer
     from gateway.dispatch.routes import Route
+    from providers.audio.split import PartLimit
     from providers.types import Audio, Capabilities, Deployment, TranscriptionJob
 
 
@@ -34,6 +37,14 @@ class Fleet(Protocol):
     def backend(self, deployment: Deployment) -> Backend: ...
     def capabilities(self, deployment: Deployment) -> Capabilities | None: ...
     async def wait_loaded(self, deployments: Sequence[Deployment]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """How audio would be asked for that nobody takes whole."""
+
+    plan: Plan  # of any part
+    limit: PartLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +77,15 @@ class Dispatcher:
     async def run(self, job: TranscriptionJob, route: Route, terms: Terms) -> Answer:
         """Return the answer, on terms that may be put off meanwhile. Raises Problem."""
         await self._wait_loaded(route, terms.deadline)
+        try:
+            return await self._whole(job, route, terms)
+        except Problem as problem:
+            foreseen = self.in_parts(job, route) if problem.type == TOO_LARGE else None
+            if foreseen is None:
+                raise
+        return await self._in_parts(job, route, terms, foreseen)
+
+    async def _whole(self, job: TranscriptionJob, route: Route, terms: Terms) -> Answer:
         attempts = Attempts(job, self.plan(job, route).candidates, self.means, terms)
         try:
             answer = await attempts.run()
@@ -82,6 +102,31 @@ class Dispatcher:
             return order(route.strategy, options, self.means.chance)
 
         return plan(job, route, self.fleet.capabilities, self.today(), in_order)
+
+    def foreseen(self, job: TranscriptionJob, route: Route) -> tuple[Plan, float | None]:
+        """Return who would be asked, and the longest part where it would be for parts. Raises Problem."""
+        try:
+            return self.plan(job, route), None
+        except Problem as problem:
+            parts = self.in_parts(job, route) if problem.type == TOO_LARGE else None
+            if parts is None:
+                raise
+            return parts.plan, parts.limit.longest_s
+
+    def in_parts(self, job: TranscriptionJob, route: Route) -> Parts | None:
+        """Return who would be asked for parts of audio that nobody takes whole; None where there is no such way."""
+        try:
+            able = self.plan(short(job), route)
+        except Problem:
+            return None
+        limit = part_limit(job, able.candidates, route.long_audio)
+        return None if limit is None else Parts(plan=able, limit=limit)
+
+    async def _in_parts(self, job: TranscriptionJob, route: Route, terms: Terms, foreseen: Parts) -> Answer:
+        to = foreseen.plan.candidates[0].capabilities
+        with ExitStack() as files:
+            parts = await cut(job, self.means.transcoder, to, foreseen.limit, terms.deadline, files)
+            return await in_parts(job, parts, route.long_audio.parallel, lambda part: self._whole(part, route, terms))
 
     def deadline_of(self, audio: Audio) -> Moment:
         """Allow for the audio's length; for the longest it can be where nothing tells."""

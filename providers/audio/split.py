@@ -27,6 +27,24 @@ MOST_HZ: Final = 48_000
 """Of a part: no speech model hears what is above 24 kHz, and so a part's size is known before it is written."""
 
 
+_HEADER_BYTES: Final = 64 << 10
+_BYTES_PER_SAMPLE: Final = 2 * 1.01  # what FLAC cannot make smaller it makes hardly larger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartLimit:
+    """What a part may be at most."""
+
+    longest_s: float
+    max_bytes: int | None = None  # None: any size
+
+    def seconds(self, rate_hz: int = MOST_HZ) -> float:
+        """Return how long one may be whose samples come at this rate."""
+        if self.max_bytes is None:
+            return self.longest_s
+        return min(self.longest_s, (self.max_bytes - _HEADER_BYTES) / (rate_hz * _BYTES_PER_SAMPLE))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """A stretch of an utterance, as an utterance of its own."""
@@ -39,14 +57,14 @@ def split(
     audio: Audio,
     to: Container,
     *,
-    longest_s: float,
+    limit: PartLimit,
     max_duration_s: float,
     directory: Path | None = None,
     is_abandoned: Callable[[], bool] = lambda: False,
 ) -> list[Part]:
     """Return the utterance in parts, in order: mono, 16-bit, of the whole's own sample rate or 48 kHz. Blocking.
 
-    longest_s: of a part. directory: where they are kept, the system's folder for temporary files if None.
+    limit: of each part. directory: where they are kept, the system's folder for temporary files if None.
     is_abandoned: asked at each frame. The whole is never in memory.
     Raises UnreadableAudio, AudioTooLong, Abandoned; OSError where the disk is full. The caller closes the new contents.
     """
@@ -57,7 +75,7 @@ def split(
     parts: list[Part] = []
     try:
         start_s = 0.0
-        for part in _recorded(cut(blocks, rate_hz, longest_s), to, rate_hz, directory):
+        for part in _recorded(cut(blocks, rate_hz, limit.seconds(rate_hz)), to, rate_hz, directory):
             parts.append(Part(audio=part, start_s=start_s))
             start_s += part.duration_s or 0.0
     except BaseException:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from blake3 import blake3
 
+from config.long_audio import LongAudio
 from tests import faulty as upstreams
 from tests.asking import KEYS, MAX_UPLOAD, MODEL, WAV, Served, Told, serving, settings
 from tests.conftest import encoded, sample, tone
@@ -225,8 +226,10 @@ async def test_longer_than_allowed_is_413(emulate: Emulate) -> None:
 
 
 async def test_larger_than_any_deployment_takes_is_413(served: Served, emulate: Emulate) -> None:
-    """hf-inference takes 25 MiB; the gateway would take more."""
+    """hf-inference takes 25 MiB; the gateway would take more, but is not to ask for parts."""
     roomy = settings({"up": await emulate("hf-inference")}, max_upload=40_000_000)
+    whole = roomy.models[MODEL].model_copy(update={"long_audio": LongAudio(split=False)})
+    roomy = roomy.model_copy(update={"models": {MODEL: whole}})
     large = encoded(tone(1, 48_000), 48_000, "wav", "pcm_s16le")
     async with serving(roomy) as other:
         told = await other.post(body=BytesIO(large + bytes(26_300_000)))

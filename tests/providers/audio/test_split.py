@@ -10,13 +10,14 @@ from blake3 import blake3
 
 from providers.audio.content import MemoryContent
 from providers.audio.decode import AudioTooLong, UnreadableAudio, frames, probe
-from providers.audio.split import MOST_HZ, Part, split
+from providers.audio.split import MOST_HZ, Part, PartLimit, split
 from providers.audio.transcode import Abandoned
 from providers.emulators.ear import as_audio
 from providers.types import Audio, Container
 from tests.conftest import encoded, sample_audio, tone
 
 TARGETS = [Container.FLAC, Container.WAV]
+TWO_S = PartLimit(longest_s=2)
 
 
 def descriptors() -> int:
@@ -41,7 +42,7 @@ def test_the_parts_are_the_whole(to: Container, rate_hz: int) -> None:
     whole = tone(9.5, rate_hz, hz=220)
     before = as_audio(encoded(whole, rate_hz, "wav", "pcm_s16le"))
 
-    parts = split(before, to, longest_s=4.0, max_duration_s=60)
+    parts = split(before, to, limit=PartLimit(longest_s=4.0), max_duration_s=60)
 
     assert len(parts) >= 3
     assert np.array_equal(np.concatenate([decoded(part.audio) for part in parts]), whole[0])
@@ -58,7 +59,7 @@ def test_the_parts_are_the_whole(to: Container, rate_hz: int) -> None:
 def test_a_part_is_of_48_khz_at_most_and_mono() -> None:
     before = as_audio(encoded(tone(3, 96_000, channels=2), 96_000, "wav", "pcm_s16le"))
 
-    parts = split(before, Container.WAV, longest_s=2.0, max_duration_s=60)
+    parts = split(before, Container.WAV, limit=PartLimit(longest_s=2.0), max_duration_s=60)
 
     assert {(probe(part.audio.content).rate_hz, probe(part.audio.content).channels) for part in parts} == {(MOST_HZ, 1)}
     assert sum(part.audio.duration_s or 0 for part in parts) == pytest.approx(3, abs=0.01)
@@ -66,7 +67,7 @@ def test_a_part_is_of_48_khz_at_most_and_mono() -> None:
 
 
 def test_what_is_short_is_one_part() -> None:
-    (part,) = parts = split(sample_audio("jfk.flac"), Container.FLAC, longest_s=60, max_duration_s=60)
+    (part,) = parts = split(sample_audio("jfk.flac"), Container.FLAC, limit=PartLimit(longest_s=60), max_duration_s=60)
 
     assert part.start_s == 0.0
     assert part.audio.duration_s == pytest.approx(11.0, abs=0.01)
@@ -79,15 +80,27 @@ def test_whatever_fails_leaves_no_file_open() -> None:
     answers = iter([False] * 60)
 
     with pytest.raises(AudioTooLong):
-        split(jfk, Container.FLAC, longest_s=2, max_duration_s=5)
+        split(jfk, Container.FLAC, limit=PartLimit(longest_s=2), max_duration_s=5)
     with pytest.raises(UnreadableAudio):
-        split(noise, Container.FLAC, longest_s=2, max_duration_s=5)
+        split(noise, Container.FLAC, limit=PartLimit(longest_s=2), max_duration_s=5)
     with pytest.raises(Abandoned):
-        split(jfk, Container.FLAC, longest_s=2, max_duration_s=60, is_abandoned=lambda: next(answers, True))
+        split(
+            jfk,
+            Container.FLAC,
+            limit=PartLimit(longest_s=2),
+            max_duration_s=60,
+            is_abandoned=lambda: next(answers, True),
+        )
 
     assert descriptors() == before
 
 
 def test_a_disk_that_is_not_there_is_an_error_of_the_system() -> None:
     with pytest.raises(OSError, match="No such file"):
-        split(sample_audio("jfk.flac"), Container.FLAC, longest_s=2, max_duration_s=60, directory=Path("/nowhere"))
+        split(
+            sample_audio("jfk.flac"),
+            Container.FLAC,
+            limit=PartLimit(longest_s=2),
+            max_duration_s=60,
+            directory=Path("/nowhere"),
+        )
