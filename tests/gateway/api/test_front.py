@@ -12,6 +12,7 @@ import pytest
 from config.auth import Auth, AuthMode, Key
 from config.cache import Cache
 from config.settings import Route, Settings, Target
+from providers.registry import PROVIDERS
 from tests.conftest import encoded, sample, tone
 from tests.serving import emulated_account, routed, running, settings_with
 
@@ -121,7 +122,7 @@ async def test_options_of_another_are_named(url: str, session: aiohttp.ClientSes
 @pytest.mark.parametrize(
     ("options", "param", "allowed"),
     [
-        ({"nobody": {}}, "provider_options.nobody", "one of deepinfra, fal-ai"),
+        ({"nobody": {}}, "provider_options.nobody", f"one of {', '.join(sorted(PROVIDERS))}"),
         (
             {"deepinfra": {"webhook": "https://a"}},
             "provider_options.deepinfra.webhook",
