@@ -345,6 +345,8 @@ class Gateway:
 
     def _watch(self) -> None:
         """Let the gauges read what they show when they are scraped."""
+        loop = asyncio.get_running_loop()
+        self.metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
         self.metrics.spool_bytes.labels("memory").set_function(lambda: self.spool.memory_used)
         self.metrics.spool_bytes.labels("disk").set_function(lambda: self.spool.disk_used)
         self.metrics.spool_limit_bytes.labels("memory").set_function(lambda: self.spool.memory_total)

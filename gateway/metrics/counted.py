@@ -80,6 +80,7 @@ class Metrics:
         self.in_flight = declared.IN_FLIGHT.build(shown)
         self.spool_bytes = declared.SPOOL_BYTES.build(shown)
         self.spool_limit_bytes = declared.SPOOL_LIMIT_BYTES.build(shown)
+        self.tasks = declared.TASKS.build(shown)
         self._reloads = Reloads()
         shown.register(self._reloads)
         self._budgets = Budgets()

@@ -231,6 +231,9 @@ LOCAL_BATCH_SIZE: Final = DeclaredHistogram(
 
 # --- the process
 
+TASKS: Final = DeclaredGauge(
+    "asr_tasks", "Tasks of the event loop: one for each connection, more while a request is answered."
+)
 REDIS_UP: Final = DeclaredGauge("asr_redis_up", "1 while the shared Redis answers, 0 while it is lost.", across=min)
 CONFIG_RELOADS: Final = DeclaredCounter(
     "asr_config_reloads", "Changes of configuration, by outcome: done, refused.", ("outcome",), across=max

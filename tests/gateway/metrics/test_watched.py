@@ -9,7 +9,7 @@ from config.cache import Cache
 from config.settings import Route, Settings, Target
 from config.stores import Redis
 from tests.asking import MODEL, serving, settings
-from tests.faulty import answers, faulty
+from tests.faulty import answers, faulty, slow
 from tests.redis_server import redis_server
 from tests.watching import samples
 
@@ -54,6 +54,22 @@ async def test_the_room_for_uploads_is_shown_and_follows_the_configuration() -> 
             assert samples(served.gateway)["asr_spool_limit_bytes{where=disk}"] == 3 << 20
             await served.gateway.adopt(settings({"a": up.url}, spool={**small, "disk_total": "4MiB"}))
             assert samples(served.gateway)["asr_spool_limit_bytes{where=disk}"] == 4 << 20
+
+
+async def test_tasks_are_counted_and_come_back() -> None:
+    async with faulty(slow) as up, serving(settings({"a": up.url})) as served:
+        await served.post(body=b"x")  # whatever goes on beside the requests has begun
+        before = samples(served.gateway)["asr_tasks{}"]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(served.post())
+            while samples(served.gateway)["asr_requests_in_flight{}"] < 5:  # noqa: ASYNC110 - gauges have no events
+                await asyncio.sleep(0.01)
+            assert samples(served.gateway)["asr_tasks{}"] >= before + 10  # each asks in this loop, and is served in it
+            up.go_on.set()
+        await served.session.close()
+        while samples(served.gateway)["asr_tasks{}"] > before:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
 
 
 async def test_a_cache_in_memory_is_where_it_should_be() -> None:
