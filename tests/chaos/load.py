@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from tests.program import Program
 
 MODEL = "openai/whisper-large-v3"
+PLANTED = b"planted"  # is in all audio: no log may have it
 _AT_REST = ("asr_requests_in_flight", "asr_spool_bytes", "asr_deployment_in_flight", "asr_deployment_waiting")
 _numbers = itertools.count(1)
 
 
 def utterance(size_bytes: int = 32_000) -> bytes:
-    """Return a WAV like no other: 16 kHz, mono, 16 bit."""
+    """Return a WAV like no other, in any sixteen bytes of it: 16 kHz, mono, 16 bit."""
     data = max(64, size_bytes - 44)
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", data + 36, b"WAVE", b"fmt ", 16, 1, 1, 16_000, 32_000, 2, 16, b"data", data
     )
-    return head + struct.pack("<Q", next(_numbers)).ljust(data, b"\0")
+    return head + ((PLANTED.ljust(8, b"\0") + struct.pack("<Q", next(_numbers))) * (data // 16 + 1))[:data]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from blake3 import blake3
+from tests.heard import heard_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -27,15 +27,19 @@ class Call:
     at: float
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    length: int  # of the body, as announced
-    is_form: bool = False
+    headers: Mapping[str, str]  # names in lower case
     digest: str = ""
     ended_at: float | None = None
     was_left: bool = False  # the caller hung up before it was answered
 
+    @property
+    def length(self) -> int:
+        """Bytes of the body, as announced."""
+        return int(self.headers.get("content-length", 0))
+
     async def hear(self, *, bytes_per_s: float | None = None, part: float = 1.0) -> None:
         """Read the body, or a part of it, at a rate; know the audio by its digest, also where it comes in a form."""
-        wanted, known = int(self.length * part), _FormDigest() if self.is_form else blake3()
+        wanted, known = int(self.length * part), heard_of(self.headers)
         while wanted:
             piece = await self.reader.read(min(wanted, _SLICE if bytes_per_s is None else int(bytes_per_s / 10)))
             if not piece:
@@ -44,7 +48,8 @@ class Call:
             wanted -= len(piece)
             if bytes_per_s is not None:
                 await asyncio.sleep(0.1)
-        self.digest = known.hexdigest()
+        if part == 1:
+            self.digest = known.hexdigest()
 
     def reply(self, status: int = 200, body: object = None, headers: Mapping[str, str] | None = None) -> bytes:
         """Return a whole reply; a transcript with the digest unless told otherwise."""
@@ -61,26 +66,6 @@ class Call:
         self.writer.transport.abort()
 
 
-class _FormDigest:
-    """The digest of the WAV file within a form."""
-
-    def __init__(self) -> None:
-        self._known, self._left = blake3(), -1
-
-    def update(self, piece: bytes) -> None:
-        at = piece.find(b"RIFF") if self._left < 0 else 0
-        if at < 0:
-            return
-        if self._left < 0:  # as long as its header says
-            self._left = 8 + int.from_bytes(piece[at + 4 : at + 8], "little")
-        audio = piece[at : at + self._left]
-        self._left -= len(audio)
-        self._known.update(audio)
-
-    def hexdigest(self) -> str:
-        return self._known.hexdigest()
-
-
 Act: TypeAlias = Callable[[Call], Awaitable[None]]
 
 
@@ -93,6 +78,12 @@ class Upstream:
     calls: list[Call] = field(default_factory=list)
     open: set[int] = field(default_factory=set)  # numbers of the calls in progress
     most_at_once: int = 0
+    connections: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def hang_up(self) -> None:
+        """End every connection, also those that are kept alive."""
+        for writer in tuple(self.connections):
+            writer.transport.abort()
 
     def since(self, moment: float) -> list[Call]:
         return [call for call in self.calls if call.at >= moment]
@@ -107,6 +98,16 @@ def answers(
         await call.hear()
         await asyncio.sleep(after_s)
         call.writer.write(call.reply(status, body, headers))
+
+    return act
+
+
+def answers_early(status: int, body: object, headers: Mapping[str, str] | None = None) -> Act:
+    """Reply before the body is read, and read it to its end nevertheless, as a service that refuses early may."""
+
+    async def act(call: Call) -> None:
+        call.writer.write(call.reply(status, body, headers))
+        await call.hear()
 
     return act
 
@@ -170,18 +171,15 @@ def byte_by_byte(every_s: float) -> Act:
 async def upstream(act: Act) -> AsyncIterator[Upstream]:
     """Serve on a free loopback port; `act` may be replaced while it runs."""
     served = Upstream(act)
-    writers: set[asyncio.StreamWriter] = set()
     clock = asyncio.get_running_loop().time
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
+        served.connections.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while head := await _head(reader):
-                call = Call(
-                    len(served.calls), clock(), reader, writer, _length(head), "multipart/form-data" in head.lower()
-                )
+                call = Call(len(served.calls), clock(), reader, writer, head)
                 await _serve(served, call, clock)
-        writers.discard(writer)
+        served.connections.discard(writer)
         writer.close()
 
     # A small window: a service that does not read must hold its caller up.
@@ -191,8 +189,7 @@ async def upstream(act: Act) -> AsyncIterator[Upstream]:
         yield served
     finally:
         server.close()
-        for writer in tuple(writers):
-            writer.transport.abort()
+        served.hang_up()
 
 
 async def _serve(served: Upstream, call: Call, clock: Callable[[], float]) -> None:
@@ -210,15 +207,14 @@ async def _serve(served: Upstream, call: Call, clock: Callable[[], float]) -> No
         served.open.discard(call.number)
 
 
-async def _head(reader: asyncio.StreamReader) -> str:
+async def _head(reader: asyncio.StreamReader) -> dict[str, str]:
+    """Return the headers; none where the caller has hung up."""
     try:
-        return (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        _, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
     except asyncio.IncompleteReadError:
-        return ""
-
-
-def _length(head: str) -> int:
-    return int(head.lower().partition("content-length: ")[2].partition("\r\n")[0] or 0)
+        return {}
+    named = (line.partition(":") for line in lines)
+    return {name.lower(): value.strip() for name, _, value in named}
 
 
 async def refused() -> str:

@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 from blake3 import blake3
-from multipart import PushMultipartParser
 
 from tests.asking import MODEL, WAV
 from tests.conftest import serve
+from tests.heard import heard_of
 from tests.program import Program, configuration, program
 
 if TYPE_CHECKING:
@@ -90,18 +90,10 @@ WAYS: dict[str, tuple[str, str, Callable[[Clip], AsyncIterator[bytes]]]] = {
 
 async def hear(request: web.Request) -> web.Response:
     """Answer with the digest of the form's file, as it arrives."""
-    hashed, name = blake3(), ""
-    boundary = request.headers["Content-Type"].partition("boundary=")[2]
-    with PushMultipartParser(boundary) as parser:
-        async for chunk in request.content.iter_any():
-            for event in parser.parse(chunk):
-                if event is None:
-                    name = ""
-                elif hasattr(event, "headerlist"):
-                    name = event.name
-                elif name == "file":
-                    hashed.update(event)
-    return web.json_response({"text": f"blake3 {hashed.hexdigest()}"})
+    heard = heard_of({"content-type": request.headers["Content-Type"]})
+    async for chunk in request.content.iter_any():
+        heard.update(chunk)
+    return web.json_response({"text": f"blake3 {heard.hexdigest()}"})
 
 
 @pytest.fixture
