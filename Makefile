@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JS := tests/clients/js
 
-.PHONY: install demo run check test chaos bench bench-rivals fmt clean
+.PHONY: install demo run check test chaos soak bench bench-rivals fmt clean
 
 install: .venv/.installed
 demo: .venv/.demo
@@ -48,6 +48,11 @@ test: .venv/.installed
 chaos: .venv/.installed
 	$(BIN)/python tests/system_tools.py
 	ASR_CHAOS_FULL=1 $(BIN)/python -m pytest tests/chaos -q -s -p no:randomly --timeout 300
+
+# Mixed traffic before upstreams that break, with what is held at the end beside what was at the start. MINUTES=5: a try.
+MINUTES ?= 30
+soak: .venv/.installed
+	ASR_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/chaos/test_soak.py -q -s -p no:randomly
 
 # Beside nginx, a bare relay, and what bench-rivals has installed; writes docs/benchmarks.md. About twelve minutes, on a
 # machine that does nothing else. SHORT=1: a try of a minute or two, which writes under build/bench.
