@@ -19,6 +19,7 @@ from providers.types import (
 )
 
 if TYPE_CHECKING:
+    from providers.credentials import FetchToken
     from providers.errors import ProviderError
 
 Authorize: TypeAlias = Callable[[HttpRequest, Account], HttpRequest]
@@ -45,6 +46,7 @@ class Provider:
     credential_hosts: frozenset[str] = field(default_factory=frozenset)  # besides those of the account's URLs
     public_hosts: frozenset[str] = field(default_factory=frozenset)  # may be fetched from, without a credential
     key_required: bool = True
+    fetch_token: FetchToken | None = None  # for accounts without a key: what lets them in ends, and is fetched anew
 
 
 def one_call(

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import zlib
+from dataclasses import replace
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -18,6 +20,7 @@ from aiohttp.payload import Payload
 from yarl import URL
 
 from providers.audio.content import Content, MemoryContent
+from providers.credentials import Tokens
 from providers.errands import Errands
 from providers.errors import AttemptTimedOut, FateUnknown, MalformedReply, ProviderUnavailable, ReplyCutOff
 from providers.exchange import Base64, Body, HttpReply, HttpRequest, Piece, run
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # four hours of words with their times are about 10 MB of JSON
 _CONNECT_S = 10.0
+_TOKEN_S = 10.0  # for one request of those that a token takes
+_MAX_TOKEN_BYTES = 1024 * 1024
 _READ_BYTES = 256 * 1024
 
 
@@ -79,6 +84,7 @@ class HttpProvider:
         self._sleep = sleep
         self._watch = watch
         self._errands = Errands()
+        self._tokens: Tokens | None = None
 
     async def close(self) -> None:
         """Return when jobs nobody waits for are cancelled and uploads deleted, as far as the provider lets us."""
@@ -91,15 +97,7 @@ class HttpProvider:
         loop = asyncio.get_running_loop()
 
         async def send_as_account(request: HttpRequest, until: Moment) -> HttpReply:
-            return await send(
-                self._session,
-                self.provider,
-                to.account,
-                request,
-                until,
-                max_reply_bytes=self._max_reply_bytes,
-                watch=self._watch,
-            )
+            return await self._send(to.account, request, until)
 
         return await run(
             self.provider.transcribe(job, to),
@@ -111,6 +109,37 @@ class HttpProvider:
             sleep=self._sleep,
             progress=progress,
         )
+
+    async def _send(self, account: Account, request: HttpRequest, until: Moment) -> HttpReply:
+        tokens = self._tokens_for(account, request)
+        if tokens:
+            account = await tokens.let_in(account, until)
+        reply = await send(
+            self._session,
+            self.provider,
+            account,
+            request,
+            until,
+            max_reply_bytes=self._max_reply_bytes,
+            watch=self._watch,
+        )
+        if tokens and reply.status == HTTPStatus.UNAUTHORIZED:
+            tokens.refused(account)
+        return reply
+
+    def _tokens_for(self, account: Account, request: HttpRequest) -> Tokens | None:
+        """Return what the account is let in with, where it has no key of its own."""
+        if self.provider.fetch_token is None or account.api_key is not None or request.anonymous:
+            return None
+        if self._tokens is None:
+            self._tokens = Tokens(
+                provider=self.provider.name,
+                fetch=self.provider.fetch_token,
+                ask=functools.partial(ask, self._session, self.provider.name),
+                errands=self._errands,
+                clock=asyncio.get_running_loop().time,
+            )
+        return self._tokens
 
 
 def new_session() -> aiohttp.ClientSession:
@@ -142,38 +171,60 @@ async def send(
     """
     url, ready = _with_credential(provider, account, request)
     besides = watch.headers(account) if url.origin() in _origins(tuple(account.base_urls.values())) else {}
-    body = _Pieces(ready.body, ready.headers.get("content-type"), ready.on_sent) if ready.body else None
+    if besides:
+        ready = replace(ready, headers={**besides, **ready.headers})
+    return await _exchanged(session, provider.name, url, ready, deadline, max_reply_bytes, watch)
+
+
+async def ask(session: aiohttp.ClientSession, provider: str, request: HttpRequest) -> HttpReply:
+    """Send a request for a token to wherever the operator's credentials say, with nothing added to it.
+
+    Raises what `send` raises.
+    """
+    try:
+        url = URL(request.url, encoded=True)
+        url.origin()
+    except ValueError as error:
+        raise MalformedReply(provider, "tokens are fetched from a URL that is none") from error
+    soon = asyncio.get_running_loop().time() + _TOKEN_S
+    return await _exchanged(session, provider, url, request, soon, _MAX_TOKEN_BYTES, UNWATCHED)
+
+
+async def _exchanged(
+    session: aiohttp.ClientSession,
+    provider: str,
+    url: URL,
+    request: HttpRequest,
+    deadline: float,
+    max_reply_bytes: int,
+    watch: Watch,
+) -> HttpReply:
+    body = _Pieces(request.body, request.headers.get("content-type"), request.on_sent) if request.body else None
     try:
         async with (
             asyncio.timeout_at(deadline) as limit,
-            session.request(
-                ready.method,
-                url,
-                headers={**besides, **ready.headers},
-                data=body,
-                allow_redirects=False,
-            ) as response,
+            session.request(request.method, url, headers=request.headers, data=body, allow_redirects=False) as response,
         ):
             watch.replied(response.status, response.headers)
             return HttpReply(
                 status=response.status,
                 headers=_dated({name.lower(): value for name, value in response.headers.items()}),
-                body=await _read_capped(response, provider.name, max_reply_bytes),
+                body=await _read_capped(response, provider, max_reply_bytes),
             )
     except TimeoutError as error:
         if not limit.expired():  # the socket's own limit: nobody listens there
-            raise ProviderUnavailable(provider.name, "no connection in time") from error
-        raise AttemptTimedOut(provider.name, "no answer in time") from error
+            raise ProviderUnavailable(provider, "no connection in time") from error
+        raise AttemptTimedOut(provider, "no answer in time") from error
     except aiohttp.ClientPayloadError as error:
-        raise ReplyCutOff(provider.name, "the reply broke off") from error
+        raise ReplyCutOff(provider, "the reply broke off") from error
     except aiohttp.ClientConnectorError as error:
-        raise ProviderUnavailable(provider.name, "no connection") from error
+        raise ProviderUnavailable(provider, "no connection") from error
     except (aiohttp.ClientConnectionError, OSError) as error:
         if request.once and (body is None or body.is_sent):
-            raise FateUnknown(provider.name, "cut off before it said whether it began") from error
-        raise ProviderUnavailable(provider.name, "the connection was cut") from error
+            raise FateUnknown(provider, "cut off before it said whether it began") from error
+        raise ProviderUnavailable(provider, "the connection was cut") from error
     except (aiohttp.ClientError, ValueError) as error:
-        raise MalformedReply(provider.name, "the reply was not readable HTTP") from error
+        raise MalformedReply(provider, "the reply was not readable HTTP") from error
 
 
 def _with_credential(provider: Provider, account: Account, request: HttpRequest) -> tuple[URL, HttpRequest]:
