@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from gateway.dispatch.answers import Kind
 from gateway.metrics import declared
+from gateway.metrics.fed import Spread, adding, spreading
 from gateway.metrics.local import LocalMetrics
 from gateway.metrics.scraped import Answers, Budgets, Conditions, LocalJobs, Reloads, Ways
 from gateway.stages import Stage
@@ -30,11 +30,7 @@ OTHER: Final = "other"
 
 
 class Metrics:
-    """One process's numbers.
-
-    Children by their labels are looked up in `functools.cache`, which costs a tenth of prometheus-client's own look-up;
-    it grows no further than the label sets do.
-    """
+    """One process's numbers."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, that nobody reads
@@ -49,32 +45,32 @@ class Metrics:
         self.named_callers: frozenset[str] = frozenset()  # the keys that the configuration names
         self._later_callers: set[str] = set()
 
-        self._requests = cache(declared.REQUESTS.build(counted).labels)
-        self._request_seconds = cache(declared.REQUEST_SECONDS.build(counted).labels)
+        self._requests = adding(declared.REQUESTS.build(counted))
+        self._request_seconds = spreading(declared.REQUEST_SECONDS.build(counted))
         stage_seconds = declared.STAGE_SECONDS.build(counted)
-        self._stage_seconds = {stage: stage_seconds.labels(stage) for stage in Stage}
-        self._problems = cache(declared.PROBLEMS.build(counted).labels)
-        self._upload_bytes = declared.UPLOAD_BYTES.build(counted)
-        self._audio_seconds = cache(declared.AUDIO_SECONDS.build(counted).labels)
+        self._stage_seconds = {stage: Spread(stage_seconds.labels(stage)) for stage in Stage}
+        self._problems = adding(declared.PROBLEMS.build(counted))
+        self._upload_bytes = Spread(declared.UPLOAD_BYTES.build(counted))
+        self._audio_seconds = adding(declared.AUDIO_SECONDS.build(counted))
 
-        self._caller_requests = cache(declared.CALLER_REQUESTS.build(counted).labels)
-        self._caller_audio_seconds = cache(declared.CALLER_AUDIO_SECONDS.build(counted).labels)
-        self._caller_cost_usd = cache(declared.CALLER_COST_USD.build(counted).labels)
-        self._limited = cache(declared.LIMITED.build(counted).labels)
+        self._caller_requests = adding(declared.CALLER_REQUESTS.build(counted))
+        self._caller_audio_seconds = adding(declared.CALLER_AUDIO_SECONDS.build(counted))
+        self._caller_cost_usd = adding(declared.CALLER_COST_USD.build(counted))
+        self._limited = adding(declared.LIMITED.build(counted))
         self.usage_dropped = declared.USAGE_ROWS_DROPPED.build(counted).inc
 
-        self._attempts = cache(declared.ATTEMPTS.build(counted).labels)
-        self._attempt_seconds = cache(declared.ATTEMPT_SECONDS.build(counted).labels)
-        self._real_time_factor = cache(declared.REAL_TIME_FACTOR.build(counted).labels)
-        self._failovers = cache(declared.FAILOVERS.build(counted).labels)
-        self._hedges = cache(declared.HEDGES.build(counted).labels)
-        self._billed_seconds = cache(declared.BILLED_SECONDS.build(counted).labels)
-        self._cost_usd = cache(declared.COST_USD.build(counted).labels)
+        self._attempts = adding(declared.ATTEMPTS.build(counted))
+        self._attempt_seconds = spreading(declared.ATTEMPT_SECONDS.build(counted))
+        self._real_time_factor = spreading(declared.REAL_TIME_FACTOR.build(counted))
+        self._failovers = adding(declared.FAILOVERS.build(counted))
+        self._hedges = adding(declared.HEDGES.build(counted))
+        self._billed_seconds = adding(declared.BILLED_SECONDS.build(counted))
+        self._cost_usd = adding(declared.COST_USD.build(counted))
 
-        self._cached = cache(declared.CACHE_ANSWERS.build(counted).labels)
-        self._cache_lookups = cache(declared.CACHE_LOOKUPS.build(counted).labels)
+        self._cached = adding(declared.CACHE_ANSWERS.build(counted))
+        self._cache_lookups = adding(declared.CACHE_LOOKUPS.build(counted))
         self._cache_evictions = declared.CACHE_EVICTIONS.build(counted)
-        self._flights = cache(declared.FLIGHTS.build(counted).labels)
+        self._flights = adding(declared.FLIGHTS.build(counted))
 
         self.local = LocalMetrics(counted, shown)
         self.in_flight = declared.IN_FLIGHT.build(shown)
@@ -91,14 +87,14 @@ class Metrics:
 
     def request(self, observed: Observed, status: str, seconds: float) -> None:
         """Count a request at its end. status: a number, or "cancelled"."""
-        self._requests(observed.front, observed.model or "none", status).inc()
+        self._requests(observed.front, observed.model or "none", status)(1)
         self._request_seconds(observed.front).observe(seconds, self.exemplar())
         if observed.problem:
-            self._problems(observed.problem).inc()
+            self._problems(observed.problem)(1)
         if observed.upload_bytes:
             self._upload_bytes.observe(observed.upload_bytes)
         if observed.label:
-            self._cached(observed.cache).inc()
+            self._cached(observed.cache)(1)
         self.paid(observed)
         if observed.front != "ops":
             self._of_caller(observed, status)
@@ -106,10 +102,10 @@ class Metrics:
     def paid(self, observed: Observed) -> None:
         """Count what was paid, by whom it goes to and whose key it is for."""
         for label, charge in observed.charges:
-            self._billed_seconds(label).inc(charge.billed_s or 0.0)
-            self._cost_usd(label).inc(charge.cost_usd or 0.0)
+            self._billed_seconds(label)(charge.billed_s or 0.0)
+            self._cost_usd(label)(charge.cost_usd or 0.0)
         if observed.charges and observed.caller:
-            self._caller_cost_usd(self._caller(observed.caller)).inc(observed.cost_usd or 0.0)
+            self._caller_cost_usd(self._caller(observed.caller))(observed.cost_usd or 0.0)
 
     def stage(self, stage: Stage, seconds: float) -> None:
         """Count a step of a request."""
@@ -117,15 +113,15 @@ class Metrics:
 
     def cache_lookup(self, store: str, found: bool) -> None:  # noqa: FBT001 - the cache's callback
         """Count a look for an answer."""
-        self._cache_lookups(store, "hit" if found else "miss").inc()
+        self._cache_lookups(store, "hit" if found else "miss")(1)
 
     def flight(self, outcome: str) -> None:
         """Count a job that others could join, or that joined another. outcome: led, joined."""
-        self._flights(outcome).inc()
+        self._flights(outcome)(1)
 
     def limited(self, denied: Denied) -> None:
         """Count a request that a limit refused."""
-        self._limited(denied.rule.scope, denied.rule.kind).inc()
+        self._limited(denied.rule.scope, denied.rule.kind)(1)
 
     def reload(self, *, succeeded: bool) -> None:
         """Count a change of configuration."""
@@ -133,7 +129,7 @@ class Metrics:
 
     def attempt(self, deployment: str, attempt: Attempt) -> None:
         """Count a call. deployment: a name from the configuration, whatever a wildcard route made of a caller's."""
-        self._attempts(deployment, attempt.outcome, attempt.kind).inc()
+        self._attempts(deployment, attempt.outcome, attempt.kind)(1)
         self._attempt_seconds(deployment).observe(attempt.seconds, self.exemplar())
         # A check's half second is all overhead: it says nothing of how fast audio is worked through.
         if attempt.outcome == "ok" and attempt.audio_s and attempt.kind is not Kind.CHECK:
@@ -141,11 +137,11 @@ class Metrics:
 
     def failover(self, before: str, after: str, reason: str) -> None:
         """Count a job that went on to another deployment. before, after: names from the configuration."""
-        self._failovers(before, after, reason).inc()
+        self._failovers(before, after, reason)(1)
 
     def hedge(self, deployment: str, outcome: str) -> None:
         """Count a second call beside a slow first. outcome: won, lost."""
-        self._hedges(deployment, outcome).inc()
+        self._hedges(deployment, outcome)(1)
 
     # --- what is read when it is asked for
 
@@ -183,10 +179,10 @@ class Metrics:
     def _of_caller(self, observed: Observed, status: str) -> None:
         caller = self._caller(observed.caller)
         outcome = _OUTCOMES.get(status[0], "refused")
-        self._caller_requests(caller, outcome).inc()
+        self._caller_requests(caller, outcome)(1)
         if observed.label and outcome == "ok":
-            self._audio_seconds(observed.model).inc(observed.audio_s or 0.0)
-            self._caller_audio_seconds(caller).inc(observed.audio_s or 0.0)
+            self._audio_seconds(observed.model)(observed.audio_s or 0.0)
+            self._caller_audio_seconds(caller)(observed.audio_s or 0.0)
 
     def _caller(self, name: str) -> str:
         """Return a key's name, unless it is one too many."""

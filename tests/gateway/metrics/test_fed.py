@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from gateway.metrics.fed import Spread, adding, spreading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUCKETS = (0.1, 0.5, 2.0)
+
+
+def histogram() -> tuple[Histogram, Callable[[], str]]:
+    registry = CollectorRegistry()
+    made = Histogram("took_seconds", "How long.", ("front",), buckets=BUCKETS, registry=registry)
+    return made, lambda: generate_latest(registry).decode()
+
+
+@given(st.lists(st.sampled_from(BUCKETS) | st.floats(0, 1e6), max_size=20))
+def test_a_histogram_shows_what_it_would_have_shown_fed_by_its_own_way(amounts: list[float]) -> None:
+    (ours, shown), (theirs, expected) = histogram(), histogram()
+    spread = Spread(ours.labels("hf"))
+    theirs.labels("hf")
+    for each in amounts:
+        spread.observe(each)
+        theirs.labels("hf").observe(each)
+    assert _without_times(shown()) == _without_times(expected())
+
+
+def test_an_exemplar_goes_the_usual_way() -> None:
+    made, shown = histogram()
+    spreading(made)("hf").observe(0.3, {"trace_id": "a"})
+    assert 'took_seconds_bucket{front="hf",le="0.5"} 1.0' in shown()
+
+
+def test_a_series_is_looked_up_once() -> None:
+    registry = CollectorRegistry()
+    add = adding(Counter("jobs", "How many.", ("front",), registry=registry))
+    assert add("hf") is not add("openai")
+    for _ in range(2):
+        add("hf")(1.5)
+    assert 'jobs_total{front="hf"} 3.0' in generate_latest(registry).decode()
+
+
+def _without_times(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "_created" not in line]
