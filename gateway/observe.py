@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from gateway.dispatch.charge import NOTHING, charges_of, total
 from gateway.stores.usage import NOT_PAID, OK
@@ -23,8 +24,7 @@ _MOST_TRIES: Final = 100  # kept of one request
 _MOST_SOURCES: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """A request's part of a trace."""
 
     own: Context  # the request's span
@@ -33,8 +33,7 @@ class Trace:
     offset_ns: int  # from the tracer's clock to 1970
 
 
-@dataclass(slots=True, kw_only=True)
-class Observed:
+class Observed(msgspec.Struct, kw_only=True):
     """Filled in along a request's way. Holds no audio, text, prompt or credential."""
 
     request_id: str
@@ -50,13 +49,13 @@ class Observed:
     charges: tuple[tuple[str, Charge], ...] = ()  # what these are the sums of, by the deployment's label
     attempts: int = 0  # made for this request alone
     parts: int = 0  # that the audio was asked for in; 0: as a whole
-    tries: list[Attempt] = field(default_factory=list)  # those same, in the order in which they ended
+    tries: list[Attempt] = msgspec.field(default_factory=list)  # those same, in the order in which they ended
     sources: tuple[str, ...] = ()  # spans of another request's calls, which brought this one's outcome
     trace: Trace | None = None
     upload_bytes: int = 0
     audio_s: float | None = None
     problem: str = ""  # the stable word of what went wrong
-    stage_s: Mapping[Stage, float] = field(default_factory=dict)  # how long its steps took
+    stage_s: Mapping[Stage, float] = msgspec.field(default_factory=dict)  # how long its steps took
     cause: str = ""  # in our own words: of a 5xx a line for each attempt, of what callers are not told more about
 
     def answered(self, answer: Answer, label: Callable[[Deployment], str]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, Self
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,15 +54,14 @@ class Tracing(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Stages:
+class Stages(msgspec.Struct):
     """One request's steps. What goes on when the request is over is told to on_end all the same."""
 
     on_end: Callable[[Stage, float], None]  # told each step's seconds
     tracing: Tracing | None = None  # None while nobody looks: it costs nothing then
     # Not the event loop's clock: uvloop's counts milliseconds, and stands still between two turns of the loop.
     clock: Callable[[], float] = perf_counter
-    seconds: dict[Stage, float] = field(default_factory=dict)  # so far, of all steps of a kind together
+    seconds: dict[Stage, float] = msgspec.field(default_factory=dict)  # so far, of all steps of a kind together
 
     def took(self, stage: Stage, seconds: float) -> None:
         """Note a step that has ended."""

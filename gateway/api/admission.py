@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, Self
 from uuid import uuid4
 
 from aiohttp import hdrs
+from msgspec.structs import replace
 
 from config.limits import UNLIMITED
 from config.reliability import Strategy

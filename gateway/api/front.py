@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from config.auth import AuthMode

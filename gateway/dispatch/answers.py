@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from gateway.dispatch.copies import TooMuch
 from gateway.problems import Problem
@@ -62,8 +63,7 @@ class Kind(StrEnum):
     CHECK = "check"  # nobody's job: how is it?
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One call, as callers and operators are told of it."""
 
     deployment: str
@@ -81,8 +81,7 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paid:
+class Paid(msgspec.Struct, frozen=True, kw_only=True):
     """A call that is billed."""
 
     deployment: Deployment
@@ -90,8 +89,7 @@ class Paid:
     length_s: float | None = None  # of what was sent, where that was only a part of the audio
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A transcript and how it was come by."""
 
     transcript: Transcript

@@ -8,10 +8,12 @@ That is the only place where anything is tried again.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+import dataclasses
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import msgspec
+from msgspec.structs import replace
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from gateway.dispatch.answers import Answer, Attempt, Kind, Paid, abandoned, overloaded, problem_of
@@ -47,8 +49,7 @@ class NobodyYet(Exception):
         self.wait_s = wait_s
 
 
-@dataclass(slots=True)
-class _Race:
+class _Race(msgspec.Struct):
     """A call and the hedge beside it, if there was one."""
 
     hedge: Deployment | None = None
@@ -59,15 +60,14 @@ class _Race:
         return self.answer is not None and self.answer.deployment is self.hedge
 
 
-@dataclass(slots=True)
-class _Outcome:
+class _Outcome(msgspec.Struct):
     """How a call went, filled in while it goes."""
 
     word: str = "error"
     reason: str = ""
     verdict: Verdict = NOTHING
     transcript: Transcript | None = None
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = msgspec.field(default_factory=Progress)
 
 
 class Attempts:
@@ -309,7 +309,7 @@ class Attempts:
         times = times_for(self._job, can) or self._job.timestamps
         if audio is self._job.audio and times is self._job.timestamps:
             return self._job
-        return replace(self._job, audio=audio, timestamps=times)
+        return dataclasses.replace(self._job, audio=audio, timestamps=times)
 
     def _jitter_s(self, tries: int) -> float:
         retries = self._means.reliability.retries

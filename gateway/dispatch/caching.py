@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import uuid4
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import Answer, Cached, not_cached
 from gateway.dispatch.fingerprint import key_of
@@ -34,19 +37,17 @@ Admit: TypeAlias = "Callable[[Look | None], Awaitable[Seen | None]]"
 """Charges a caller, or raises Problem. It may look with the same step where it is told for what, and need not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """How one caller asks for a job."""
 
     scope: str  # whose answers it may be given
     timeout_s: float | None = None  # what the caller allows
-    control: CacheControl = field(default=ANY)
+    control: CacheControl = ANY
     hold: Callable[[], AbstractContextManager[None]] = nullcontext  # keeps the audio for a call that outlives it
     book: Callable[[Answer], None] | None = None  # told of an answer that came when the caller had left, and is paid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
+class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """One job, as one caller asks for it."""
 
     job: TranscriptionJob

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -15,8 +17,7 @@ if TYPE_CHECKING:
     from providers.types import Account
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One call. It may take several requests; all of them belong to the same span."""
 
     traceparent: str = ""  # where calls are traced

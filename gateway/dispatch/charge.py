@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.dispatch.answers import Paid
 from gateway.dispatch.routes import cost_of
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from providers.types import Deployment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """What a job is charged with. None where that is not known."""
 
     billed_s: float | None

@@ -8,9 +8,12 @@ it brings, an error too, goes to those who wait then, and to nobody later.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached
 from gateway.problems import Problem
@@ -30,8 +33,7 @@ _PAID: Final = frozenset({Cached.MISS, Cached.BYPASS})
 _GRACE_S: Final = 1.0  # for a flight to say itself that its time is over, and of whom it was spent on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class Errand(msgspec.Struct, frozen=True, kw_only=True):
     """What a flight is for."""
 
     key: str
@@ -41,16 +43,15 @@ class Errand:
     book: Callable[[Answer], None] | None = None  # told what came of a call that this caller left, and that was paid
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
+class _Flight(msgspec.Struct, eq=False):
     terms: Terms
     began_until: Moment  # its calls began under this deadline, whatever it was put off to
     landing: asyncio.Future[Answer]
     waiting: int = 0
     is_accounted_for: bool = False  # somebody was told that the call was theirs, or left and pays it
     book: Callable[[Answer], None] | None = None  # of who pays it and has left
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-    held: ExitStack = field(default_factory=ExitStack)  # until the task ends
+    task: asyncio.Task[None] | None = None
+    held: ExitStack = msgspec.field(default_factory=ExitStack)  # until the task ends
 
 
 class Flights:
@@ -120,7 +121,7 @@ class Flights:
         if self._group is None:
             raise RuntimeError("nobody carries flights")
         landing: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        flight = _Flight(replace(own), own.deadline, landing)
+        flight = _Flight(own.anew(), own.deadline, landing)
         flight.held.enter_context(errand.hold())
         flight.task = self._group.create_task(self._fly(errand, flight))
         # Not in the task: one that is cancelled before its first step would never let go.
@@ -218,5 +219,5 @@ def _outcome(flight: _Flight) -> Answer:
         raise TimeoutError("the process ends")  # as every request is told that is cut off then
     error = flight.landing.exception()
     if isinstance(error, Problem):
-        raise replace(error) from error
+        raise dataclasses.replace(error) from error
     return flight.landing.result()

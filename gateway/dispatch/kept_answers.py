@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.dispatch.answers import Answer, Attempt
-from providers.types import Transcript
+from providers.types import Transcript  # noqa: TC001 - msgspec reads it where it decodes what is kept
 
 if TYPE_CHECKING:
     from gateway.dispatch.routes import Route

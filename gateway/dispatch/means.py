@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import Kind
 from gateway.dispatch.call import Call
@@ -52,8 +55,7 @@ class Means:
     new_call: Callable[[], Call] = Call
 
 
-@dataclass(slots=True, kw_only=True)
-class Terms:
+class Terms(msgspec.Struct, kw_only=True):
     """What one job's attempts are bound to."""
 
     deadline: Moment
@@ -61,7 +63,11 @@ class Terms:
     hurried: bool = False  # the caller allows less time than the gateway would
     own_key: bool = False  # the caller's own credential is what providers see
     first: Kind = Kind.FIRST  # what the first call is counted as
-    underway: Underway = field(default_factory=Underway, init=False, compare=False)  # the calls that are out
+    underway: Underway = msgspec.field(default_factory=Underway)  # the calls that are out
+
+    def anew(self) -> Terms:
+        """Return the same for other attempts, of which no call is out yet."""
+        return replace(self, underway=Underway())
 
     def put_off(self, other: Terms) -> None:
         """Let the deadline be that of another who waits for the same answer, where that one is later."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from config.settings import OnUnsupported
 from gateway.dispatch.answers import TOO_LARGE
@@ -37,8 +38,7 @@ _NEUTRAL = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment that can do the job, and what it would leave undone."""
 
     deployment: Deployment
@@ -46,8 +46,7 @@ class Candidate:
     ignored: tuple[str, ...] = ()  # parameters it cannot honour
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment that was passed over, and why."""
 
     deployment: Deployment
@@ -55,8 +54,7 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Deployments in the order they will be tried."""
 
     candidates: tuple[Candidate, ...]
@@ -79,7 +77,8 @@ def plan(
     if not decided.candidates:
         raise _nobody(job, decided.refusals)
     ordered = [decided.candidates[at] for at in in_order([each.deployment for each in decided.candidates])]
-    return replace(decided, candidates=tuple(sorted(ordered, key=lambda each: len(each.ignored))))
+    candidates = tuple(sorted(ordered, key=lambda each: len(each.ignored)))
+    return Plan(candidates=candidates, refusals=decided.refusals)
 
 
 def sift(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached
 from gateway.problems import Problem, ProblemType
@@ -35,8 +35,7 @@ _WAIT_GROWS: Final = 1.5
 _ASK_ANEW: Final = frozenset({DEADLINE, ABANDONED})
 
 
-@dataclass(slots=True)
-class Beforehand:
+class Beforehand(msgspec.Struct):
     """What was seen with another step, before anybody asked for the job; of use once."""
 
     seen: Seen | None = None
@@ -47,16 +46,15 @@ class Beforehand:
         return seen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relayed:
+class Relayed(msgspec.Struct, frozen=True, kw_only=True):
     """One job, and this process's part in it."""
 
     key: str
     fresh_s: float  # the age up to which a kept answer will do
     call: Callable[[Terms], Awaitable[Answer]]  # raises Problem
     read: Callable[[Kept | None], Awaitable[Answer | None]]  # a kept answer; None where it is none
-    token: str = field(default_factory=lambda: uuid4().hex)
-    beforehand: Beforehand = field(default_factory=Beforehand)
+    token: str = msgspec.field(default_factory=lambda: uuid4().hex)
+    beforehand: Beforehand = msgspec.field(default_factory=Beforehand)
 
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import DEADLINE, TOO_LARGE
 from gateway.dispatch.attempts import Attempts

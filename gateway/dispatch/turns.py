@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.dispatch.answers import ONLY_AN_OPERATOR_CAN, overloaded
 from gateway.dispatch.slots import take_one
 from gateway.dispatch.verdict import NOTHING, Verdict
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from providers.types import Deployment, Moment
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """One candidate's part in a job."""
 
     candidate: Candidate

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from gateway.policies.backoff import park_s
 from gateway.policies.breaker import Outcome, Why
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from config.reliability import Breakers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What to remember of a call."""
 
     outcome: Outcome = Outcome.NEUTRAL

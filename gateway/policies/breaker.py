@@ -8,9 +8,12 @@ resilience4j's, consecutive failures and one-at-a-time recovery Envoy's outlier 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 _PARTS: Final = 10  # of the window: a bucket each
 
@@ -51,8 +54,7 @@ class Rules:
     probe_after_s: float = 5.0  # from opening to the probe, and from one that failed to the next
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """The calls that ended in a tenth of the window."""
 
     index: int  # tenths of the window since the clock's zero
@@ -61,24 +63,21 @@ class Bucket:
     slow: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
     """Calls go through."""
 
     consecutive: int = 0  # failures in a row
     buckets: tuple[Bucket, ...] = ()  # oldest first, ten at most
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Open:
+class Open(msgspec.Struct, frozen=True, kw_only=True):
     """No calls, until a moment; the first one after it is the probe."""
 
     until: float
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HalfOpen:
+class HalfOpen(msgspec.Struct, frozen=True, kw_only=True):
     """The probe is out."""
 
     why: Why

@@ -9,15 +9,16 @@ exponentially, which needs no buckets and has no edges.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 WINDOW_S: Final = 10.0
 """The decay's time constant: after so long a count has fallen to a third."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """Decayed counts, as of a moment."""
 
     requests: float = 0.0

@@ -12,22 +12,21 @@ the last request. Giving back lowers the level by no more than was taken, which 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 _ROUNDING_S: Final = 0.01
 """How early one passes, or half a unit where that is less: sums of many floats must not refuse the last of a burst."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """It may pass."""
 
     next_tat: float
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """It may not, for now."""
 
     retry_after_s: float  # until a unit is free, if nobody takes it first

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.policies import gcra
 from gateway.policies.spend import Period
@@ -35,8 +37,7 @@ class Kind(StrEnum):
     USD = "usd"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
     """So many units in a window, and no more than so many at once."""
 
     name: str  # of its counter
@@ -55,8 +56,7 @@ class Rate:
         return f"{self.quota:g} {self.kind.value.replace('-', ' ')} per {self.per}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """So much money in a day or a month."""
 
     name: str
@@ -70,8 +70,7 @@ class Budget:
         return f"{self.usd:g} USD per {self.period}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(msgspec.Struct, frozen=True, kw_only=True):
     """So many requests at once."""
 
     name: str
@@ -87,8 +86,7 @@ class Places:
 Rule: TypeAlias = Rate | Budget | Places
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What a request stands under."""
 
     rates: tuple[Rate, ...] = ()
@@ -104,8 +102,7 @@ class Rules:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What one request asks for at one moment: all of it or nothing."""
 
     rates: tuple[tuple[Rate, float], ...] = ()  # with units to take; 0 only asks
@@ -114,8 +111,7 @@ class Demand:
     lease: str = ""  # by which its places are known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How much is left of a rate or a budget, and until when."""
 
     rule: Rate | Budget
@@ -124,8 +120,7 @@ class Standing:
     window_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
+class Correction(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of a demand afterwards."""
 
     rates: tuple[tuple[Rate, float], ...] = ()  # with units used besides those taken; negative: not used
@@ -134,8 +129,7 @@ class Correction:
     lease: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """All of it was taken."""
 
     standings: tuple[Standing, ...]
@@ -143,8 +137,7 @@ class Granted:
     correct: Callable[[Correction], None]  # where it was taken; returns at once, whatever becomes of the store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was taken, for one of the rules; of several, for the one that takes longest to mend."""
 
     rule: Rule

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 _DAY_S: Final = 86_400
 _ROUNDING_USD: Final = 1e-9  # sums of many small floats must not refuse the last cent
@@ -18,24 +20,21 @@ class Period(StrEnum):
     MONTH = "month"
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """One day or month, in Unix time."""
 
     start: float
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """What is known to have been spent, and since when: in a later window it is nothing."""
 
     since: float  # the window's start
     usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Overspent:
+class Overspent(msgspec.Struct, frozen=True):
     """There is not enough left for this."""
 
     retry_after_s: float  # until the next window

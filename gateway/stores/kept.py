@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A value, and for how long it has been there."""
 
     value: bytes
     age_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
+class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """How much there is."""
 
     entries: int

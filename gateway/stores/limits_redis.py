@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from config.limits import WhenLost
 from gateway.policies.limits import Correction, Demand, Denied, Granted, part_of, part_of_rate, undone

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from cachetools import TLRUCache
 
 from gateway.stores.kept import Extent, Kept
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 _OVERHEAD_BYTES: Final = 600  # what Python keeps for an entry besides its value: measured, 568
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     value: bytes
     since: float
     until: float

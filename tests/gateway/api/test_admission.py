@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -109,7 +110,7 @@ async def test_what_goes_on_when_its_request_is_over_costs_once(
 async def test_races_that_were_lost_are_charged_beside_the_answer() -> None:
     case = Case()
     besides = (Paid(deployment=DOLLAR_A_MINUTE, transcript=None), Paid(deployment=UNPRICED, transcript=None))
-    await case.runs(audio(), route(CHEAPER), replace(answer(CHEAPER), besides=besides))
+    await case.runs(audio(), route(CHEAPER), msgspec.structs.replace(answer(CHEAPER), besides=besides))
     assert await case.left() == (HOUR_LEFT - 60, DAY_LEFT - 1.1)
 
 

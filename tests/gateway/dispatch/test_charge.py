@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import Answer, Paid
 from gateway.dispatch.charge import Charge, charge_of, charges_of, total
