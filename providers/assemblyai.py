@@ -21,7 +21,7 @@ from providers.exchange import HttpRequest
 from providers.jobs import Job, Jobs
 from providers.languages import code_of
 from providers.polling import Url, parse
-from providers.provider import Provider, ProviderOptions, options_for, succeeded
+from providers.provider import Provider, ProviderOptions, check_times, options_for, succeeded
 from providers.refusals import NO_MONEY, by_reply
 from providers.spans import segment, word
 from providers.types import Capabilities, Segment, Task, Timestamps, Transcript, Word
@@ -86,8 +86,7 @@ def capabilities(to: Deployment) -> Capabilities:
 
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Upload, order, ask until it is over, read. Raises JobUnsupported: a translation has no words with times."""
-    if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
-        raise JobUnsupported(NAME, "it does not time the words of a translation")
+    check_times(job, NAME)
     api = to.account.base_urls["api"]
     orders = f"{api}/v2/transcript"
     audio_url = yield from _upload(job.audio, f"{api}/v2/upload")

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from providers.errors import JobUnsupported
 from providers.exchange import Exchange, HttpReply, HttpRequest
 from providers.types import (
     Account,
     Capabilities,
     Deployment,
+    Task,
+    Timestamps,
     Transcript,
     TranscriptionJob,
     option_values,
@@ -76,6 +79,12 @@ def options_for(job: TranscriptionJob, adapter: str, can: Capabilities) -> dict[
     """Return the caller's options for an adapter that the model reads. Planning names the others."""
     read = can.options if job.diarize else can.options - can.speaker_options
     return {name: value for name, value in option_values(job, adapter).items() if name in read}
+
+
+def check_times(job: TranscriptionJob, adapter: str) -> None:
+    """Raise JobUnsupported for words of a translation with times, at a service that has them of what was said alone."""
+    if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
+        raise JobUnsupported(adapter, "it does not time the words of a translation")
 
 
 def unread_options(job: TranscriptionJob, adapter: str, can: Capabilities) -> list[str]:

@@ -18,7 +18,7 @@ from providers.errors import JobUnsupported, ProviderUnavailable
 from providers.jobs import Job, Jobs
 from providers.languages import code_of
 from providers.polling import parse
-from providers.provider import Provider, ProviderOptions, options_for
+from providers.provider import Provider, ProviderOptions, check_times, options_for
 from providers.refusals import by_reply
 from providers.sentences import from_words
 from providers.spans import segment, whole, word
@@ -103,8 +103,7 @@ def capabilities(to: Deployment) -> Capabilities:
 
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     """Start with the audio, ask until it is over, fetch. Raises JobUnsupported: a translation's words have no times."""
-    if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
-        raise JobUnsupported(NAME, "it does not time the words of a translation")
+    check_times(job, NAME)
     jobs = f"{to.account.base_urls['api']}/jobs"
     create = multipart(jobs, [("config", json.dumps(build_config(job, to)))], job.audio, part="data_file")
     address, done = yield from _JOBS.run(create, jobs)

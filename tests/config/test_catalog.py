@@ -11,13 +11,25 @@ from config.catalog import Catalog, load_catalog
 from config.settings import AccountSettings, Route, Settings, Target
 from gateway.dispatch.routes import cost_of
 from gateway.fleet import build_routes
-from providers import assemblyai, deepinfra, fal_endpoints, gemini, gladia, openai, replicate, speechmatics, together
+from providers import (
+    assemblyai,
+    deepinfra,
+    fal_endpoints,
+    gemini,
+    gladia,
+    openai,
+    replicate,
+    soniox,
+    speechmatics,
+    together,
+)
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
 CATALOG = load_catalog()
 IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
 KNOWN = {
+    "soniox": set(soniox.MODELS),
     "speechmatics": set(speechmatics.MODELS),
     "gladia": set(gladia.MODELS),
     "assemblyai": set(assemblyai.MODELS),
@@ -31,6 +43,8 @@ KNOWN = {
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
 LIST = {
+    ("soniox", "stt-async-v5"): 0.00167,
+    ("soniox", "stt-async-v4"): 0.00167,
     ("speechmatics", "enhanced"): 0.004,
     ("speechmatics", "standard"): 0.004,
     ("gladia", "solaria-1"): 0.0102,

@@ -22,7 +22,14 @@ from blake3 import blake3
 
 from providers.emulators.ear import DigestEar, Emulation, as_audio
 from providers.emulators.replicate import version_of
-from providers.errors import FateUnknown, MalformedReply, ProviderUnavailable, RateLimited
+from providers.errors import (
+    AttemptTimedOut,
+    FateUnknown,
+    JobUnsupported,
+    MalformedReply,
+    ProviderUnavailable,
+    RateLimited,
+)
 from providers.exchange import Progress
 from providers.registry import PROVIDERS, emulator_of
 from providers.transport import HttpProvider, new_session
@@ -48,14 +55,21 @@ class Kind:
     job: str  # what stands in the address of each job
     uploads: bool = True  # before the job: a failed upload is no submission
     stops: bool = True  # a job that runs; False: it is kept until it is over
+    deletes: bool = True  # a job, so that nothing is left of it
 
 
 KINDS = {
-    "fal-ai": Kind(model="fal-ai/whisper", start="/queue/fal-ai/whisper", job="/requests/", uploads=False),
+    "fal-ai": Kind(
+        model="fal-ai/whisper", start="/queue/fal-ai/whisper", job="/requests/", uploads=False, deletes=False
+    ),
     "replicate": Kind(
-        model=f"openai/whisper:{version_of('openai/whisper')}", start="/predictions", job="/v1/predictions/"
+        model=f"openai/whisper:{version_of('openai/whisper')}",
+        start="/predictions",
+        job="/v1/predictions/",
+        deletes=False,
     ),
     "assemblyai": Kind(model="universal-2", start="/v2/transcript", job="/v2/transcript/", stops=False),
+    "soniox": Kind(model="stt-async-v5", start="/v1/transcriptions", job="/v1/transcriptions/", stops=False),
     "speechmatics": Kind(model="enhanced", start="/v2/jobs", job="/v2/jobs/", uploads=False),
     "gladia": Kind(model="solaria-1", start="/v2/pre-recorded", job="/v2/pre-recorded/", stops=False),
 }
@@ -122,10 +136,10 @@ class Service:
     asked: Counter[str] = field(default_factory=Counter)
     reading: asyncio.Event = field(default_factory=asyncio.Event)  # somebody has asked how the job is
 
-    async def hear(self, *, url: str | None = None, progress: Progress | None = None) -> Transcript:
+    async def hear(self, audio: bytes = LONG, **how: Any) -> Transcript:
         """Have it transcribe, its errands done."""
         async with self.client() as client:
-            return await self.heard_by(client, url=url, progress=progress)
+            return await self.heard_by(client, audio, **how)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[HttpProvider]:
@@ -138,10 +152,16 @@ class Service:
                 await client.close()
 
     async def heard_by(
-        self, client: HttpProvider, *, url: str | None = None, progress: Progress | None = None
+        self,
+        client: HttpProvider,
+        audio: bytes = LONG,
+        *,
+        url: str | None = None,
+        progress: Progress | None = None,
+        within_s: float = 60.0,
     ) -> Transcript:
-        deadline = Moment(asyncio.get_running_loop().time() + 60)
-        job = TranscriptionJob(model="m", audio=as_audio(LONG))
+        deadline = Moment(asyncio.get_running_loop().time() + within_s)
+        job = TranscriptionJob(model="m", audio=as_audio(audio))
         return await client.transcribe(job, at(self.name, KINDS[self.name].model, url or self.url), deadline, progress)
 
     async def state(self) -> dict[str, Any]:
@@ -281,6 +301,24 @@ async def test_a_job_whose_state_makes_no_sense_is_cancelled(start: Start, fault
     service = await start(job_s=3600, read=[fault])
     with pytest.raises(MalformedReply):
         await service.hear()
+
+    await service.ends_alone()
+
+
+async def test_a_job_that_failed_leaves_nothing_behind(start: Start) -> None:
+    service = await start()
+    with pytest.raises(JobUnsupported):
+        await service.hear(b"RIFF\x10\0\0\0WAVE" + bytes(3_000_000))
+
+    assert await service.left_behind() == (1, 0, 0)
+    if KINDS[service.name].deletes:
+        assert list((await service.state())["jobs"].values()) == ["deleted"]
+
+
+async def test_a_slow_job_runs_out_of_time(start: Start) -> None:
+    service = await start(job_s=3600)
+    with pytest.raises(AttemptTimedOut):
+        await service.hear(within_s=1.0)
 
     await service.ends_alone()
 

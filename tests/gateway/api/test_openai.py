@@ -33,6 +33,7 @@ SECONDS = pytest.approx(13.69, abs=0.01)
 NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({"segment", "word"})
 # adapter, native model, options of the account, and the times there are
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
+    ("soniox", "stt-async-v5", {}, WORDS),
     ("speechmatics", "enhanced", {}, WORDS),
     ("speechmatics", "melia-1", {}, WORDS),
     ("gladia", "solaria-1", {}, WORDS),
@@ -144,6 +145,7 @@ async def check_refused(sdk: openai.AsyncOpenAI, **asked: Any) -> None:
 
 
 TRANSLATORS = {
+    "soniox": "stt-async-v5",
     "speechmatics": "enhanced",
     "gladia": "solaria-1",
     "openai": "whisper-1",
@@ -173,6 +175,7 @@ async def test_translations(start: Start, adapter: str) -> None:
 
 
 SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
+    ("soniox", "stt-async-v5", {}),
     ("speechmatics", "enhanced", {}),
     ("gladia", "solaria-1", {}),
     ("openai", "gpt-4o-transcribe-diarize", {}),

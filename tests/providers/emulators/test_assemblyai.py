@@ -14,7 +14,6 @@ from assemblyai.prerecorded.v2.api import delete_transcript
 from blake3 import blake3
 
 from providers.assemblyai import AssemblyaiOptions
-from providers.errors import AttemptTimedOut, JobUnsupported
 from providers.types import Task, Timestamps
 from tests.conftest import KEY, sample
 from tests.driving import at, hear, state
@@ -210,21 +209,3 @@ async def test_a_translation_comes_in_turns(emulate: Emulate) -> None:
 
     assert (heard.text, [each.text for each in heard.segments]) == ("Hi there. Oh no.", ["Hi there.", "Oh no."])
     assert ear.asked == [(None, False, None), (None, True, None)]
-
-
-async def test_a_failed_job_is_deleted_with_its_upload(emulate: Emulate) -> None:
-    url = await emulate("assemblyai")
-    with pytest.raises(JobUnsupported):
-        await hear(at("assemblyai", TWO, url), b"RIFF\x10\0\0\0WAVEnothing")
-    now = await state(url)
-
-    assert (list(now["jobs"].values()), now["files"]) == (["deleted"], {})
-
-
-async def test_a_slow_job_runs_out_of_time_and_its_deletion_is_asked_for(emulate: Emulate) -> None:
-    url = await emulate("assemblyai", job_s=3600)
-    with pytest.raises(AttemptTimedOut):
-        await hear(at("assemblyai", TWO, url), within_s=1.0)
-    now = await state(url)
-
-    assert (list(now["jobs"].values()), len(now["asked_after"])) == (["running"], 1)

@@ -11,7 +11,6 @@ import pytest
 from blake3 import blake3
 from gladiaio_sdk import GladiaClient, HttpError, HttpRetryOptions
 
-from providers.errors import AttemptTimedOut, JobUnsupported
 from providers.gladia import GladiaOptions
 from providers.types import Task, Timestamps
 from tests.conftest import KEY, sample
@@ -195,21 +194,3 @@ async def test_a_translation_has_words(emulate: Emulate) -> None:
 
     assert (heard.text, [each.text for each in heard.words]) == ("Hi there. Oh no.", ["Hi", "there.", "Oh", "no."])
     assert ear.asked == [(None, False, None), (None, True, None)]
-
-
-async def test_a_failed_job_is_deleted_with_its_upload(emulate: Emulate) -> None:
-    url = await emulate("gladia")
-    with pytest.raises(JobUnsupported):
-        await hear(at("gladia", "solaria-1", url), b"RIFF\x10\0\0\0WAVEnothing")
-    now = await state(url)
-
-    assert (list(now["jobs"].values()), now["files"]) == (["deleted"], {})
-
-
-async def test_a_slow_job_runs_out_of_time_and_its_deletion_is_asked_for(emulate: Emulate) -> None:
-    url = await emulate("gladia", job_s=3600)
-    with pytest.raises(AttemptTimedOut):
-        await hear(at("gladia", "solaria-1", url), within_s=1.0)
-    now = await state(url)
-
-    assert (list(now["jobs"].values()), len(now["asked_after"])) == (["running"], 1)

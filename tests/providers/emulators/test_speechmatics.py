@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ from speechmatics.batch import (
     TranslationConfig,
 )
 
-from providers.errors import AttemptTimedOut, JobUnsupported
 from providers.speechmatics import SpeechmaticsOptions
 from providers.types import Task, Timestamps
 from tests.conftest import KEY, sample
@@ -237,32 +235,3 @@ async def test_a_translation_comes_in_sentences(emulate: Emulate) -> None:
     heard = await hear(at("speechmatics", "enhanced", url), **wanted)
 
     assert (heard.text, [each.text for each in heard.segments]) == ("Hi there. Oh no.", [each[0] for each in TURNS])
-
-
-async def test_a_failed_job_is_deleted(emulate: Emulate) -> None:
-    url = await emulate("speechmatics")
-    with pytest.raises(JobUnsupported):
-        await hear(at("speechmatics", "enhanced", url), b"RIFF\x10\0\0\0WAVEnothing")
-
-    assert list((await state(url))["jobs"].values()) == ["deleted"]
-
-
-async def test_a_slow_job_is_stopped_at_the_deadline(emulate: Emulate) -> None:
-    url = await emulate("speechmatics", job_s=3600)
-    with pytest.raises(AttemptTimedOut):
-        await hear(at("speechmatics", "enhanced", url), within_s=1.0)
-    now = await state(url)
-
-    assert (list(now["jobs"].values()), len(now["cancelled"])) == (["deleted"], 1)
-
-
-async def test_who_leaves_stops_the_job(emulate: Emulate) -> None:
-    url = await emulate("speechmatics", job_s=3600)
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(hear(at("speechmatics", "enhanced", url)))
-        while not (await state(url))["asked_after"]:
-            pass
-        waiting.cancel()
-    now = await state(url)
-
-    assert (list(now["jobs"].values()), len(now["cancelled"])) == (["deleted"], 1)
