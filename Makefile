@@ -20,6 +20,7 @@ demo: .venv/.demo
 .venv/.installed: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	$(BIN)/python -m pip install --quiet --upgrade --no-warn-conflicts --target .venv/huggingface_hub-0.36 "huggingface_hub==0.36.*"
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/rev_ai-2.21 "rev_ai==2.21.*"
 	@touch $@ .venv/.demo
 
 # After the system's tools: node may be among what they install.

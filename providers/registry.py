@@ -14,6 +14,7 @@ from providers.hf_inference import HF_INFERENCE
 from providers.openai import OPENAI
 from providers.openai_compatible import OPENAI_COMPATIBLE
 from providers.replicate import REPLICATE
+from providers.revai import REVAI
 from providers.soniox import SONIOX
 from providers.speechmatics import SPEECHMATICS
 from providers.together import TOGETHER
@@ -39,6 +40,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         OPENAI,
         OPENAI_COMPATIBLE,
         REPLICATE,
+        REVAI,
         SONIOX,
         SPEECHMATICS,
         TOGETHER,

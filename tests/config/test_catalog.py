@@ -19,6 +19,7 @@ from providers import (
     gladia,
     openai,
     replicate,
+    revai,
     soniox,
     speechmatics,
     together,
@@ -29,6 +30,7 @@ from providers.registry import PROVIDERS
 CATALOG = load_catalog()
 IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
 KNOWN = {
+    "revai": set(revai.MODELS),
     "soniox": set(soniox.MODELS),
     "speechmatics": set(speechmatics.MODELS),
     "gladia": set(gladia.MODELS),
@@ -43,6 +45,9 @@ KNOWN = {
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
 LIST = {
+    ("revai", "machine"): 0.0033,
+    ("revai", "low_cost"): 0.00167,
+    ("revai", "fusion"): 0.005,
     ("soniox", "stt-async-v5"): 0.00167,
     ("soniox", "stt-async-v4"): 0.00167,
     ("speechmatics", "enhanced"): 0.004,

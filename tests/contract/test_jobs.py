@@ -69,6 +69,9 @@ KINDS = {
         deletes=False,
     ),
     "assemblyai": Kind(model="universal-2", start="/v2/transcript", job="/v2/transcript/", stops=False),
+    "revai": Kind(
+        model="machine", start="/speechtotext/v1/jobs", job="/speechtotext/v1/jobs/", uploads=False, stops=False
+    ),
     "soniox": Kind(model="stt-async-v5", start="/v1/transcriptions", job="/v1/transcriptions/", stops=False),
     "speechmatics": Kind(model="enhanced", start="/v2/jobs", job="/v2/jobs/", uploads=False),
     "gladia": Kind(model="solaria-1", start="/v2/pre-recorded", job="/v2/pre-recorded/", stops=False),

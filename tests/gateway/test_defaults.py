@@ -29,6 +29,7 @@ def targets(settings: Settings, model: str) -> list[str]:
 def test_the_usual_variables() -> None:
     """As each provider's own SDK calls them."""
     assert VARIABLES == {
+        "revai": "REVAI_API_KEY",
         "soniox": "SONIOX_API_KEY",
         "speechmatics": "SPEECHMATICS_API_KEY",
         "gladia": "GLADIA_API_KEY",

@@ -33,6 +33,7 @@ SECONDS = pytest.approx(13.69, abs=0.01)
 NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({"segment", "word"})
 # adapter, native model, options of the account, and the times there are
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
+    ("revai", "machine", {}, WORDS),
     ("soniox", "stt-async-v5", {}, WORDS),
     ("speechmatics", "enhanced", {}, WORDS),
     ("speechmatics", "melia-1", {}, WORDS),
@@ -175,6 +176,7 @@ async def test_translations(start: Start, adapter: str) -> None:
 
 
 SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
+    ("revai", "machine", {}),
     ("soniox", "stt-async-v5", {}),
     ("speechmatics", "enhanced", {}),
     ("gladia", "solaria-1", {}),
