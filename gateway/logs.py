@@ -163,7 +163,8 @@ def _made(name: str, level: int, fields: dict[str, object], exc_info: Any = None
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:
     """Log an event."""
-    LOG.log(level, name, extra={"fields": fields})
+    if LOG.isEnabledFor(level):  # and not `log`: it looks for the line of code that called, which nobody is told
+        LOG.handle(_made(name, level, fields))
 
 
 def request_done(observed: Observed, status: str, seconds: float, path: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final, Protocol, Self
-from uuid import uuid4
 
+import msgspec
 from aiohttp import hdrs
 from msgspec.structs import replace
 
@@ -100,8 +101,7 @@ class Limiting:
         return rules_of(Scope.MODEL, name, route.limits if route else UNLIMITED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Charge:
+class _Charge(msgspec.Struct, frozen=True, kw_only=True):
     """What a job was charged before it ran."""
 
     demand: Demand
@@ -112,20 +112,19 @@ class _Charge:
     usd: float
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(msgspec.Struct):
     """One request's; what it holds is given back at its end, however that comes."""
 
     limiting: Limiting
     own: Rules  # the caller's and everybody's
     observed: Observed
-    is_small: bool = field(kw_only=True)
-    _was_denied: bool = field(default=False, init=False)
-    _lease: str = field(default="", init=False)
-    _held: tuple[Demand, Granted] | None = field(default=None, init=False)
-    _charge: _Charge | None = field(default=None, init=False)
-    _answer: Answer | None = field(default=None, init=False)
-    _corrected: tuple[float, float] = field(default=(0.0, 0.0), init=False)  # audio seconds and USD, at its end
+    is_small: bool
+    _was_denied: bool = False
+    _lease: str = ""
+    _held: tuple[Demand, Granted] | None = None
+    _charge: _Charge | None = None
+    _unused: tuple[float, float] | None = None  # audio seconds and USD to correct the charge by, once it is answered
+    _corrected: tuple[float, float] = (0.0, 0.0)  # by how many it was, at its end
 
     async def __aenter__(self) -> Self:
         """Ask whether there is a place, and anything left, before the body is read. Raises Problem 429.
@@ -133,7 +132,8 @@ class Admission:
         A small body is there before the answer of a store elsewhere would be: then it is all asked at once, later.
         """
         if self.own and (self.limiting.counters.is_near or not self.is_small):
-            demand = self._demand(self.own, self.own.places, audio_s=0.0, usd=0.0, requests=0)
+            is_told = bool(self.own.budgets)  # the operator is told of those each time
+            demand = self._demand(self.own, self.own.places, audio_s=0.0, usd=0.0, requests=0, is_told=is_told)
             granted, _ = await self._take(demand)
             self._held = demand, granted
         return self
@@ -156,7 +156,12 @@ class Admission:
 
     def answered(self, answer: Answer) -> None:
         """Note that the work was done, whatever becomes of the answer now."""
-        self._answer = answer
+        if (charge := self._charge) is None:
+            return
+        if self.observed.cache in NOT_PAID:
+            self._unused = -charge.audio_s, -charge.usd
+        else:
+            self._unused = _length_s(answer, charge) - charge.audio_s, _paid_usd(answer, charge) - charge.usd
 
     def paid(self, answer: Answer) -> None:
         """Settle the charge of a request that is over: its call went on without it."""
@@ -169,9 +174,9 @@ class Admission:
     @property
     def headers(self) -> dict[str, str]:
         """Return what the caller is told of its limits once it is answered; nothing where it has none."""
-        if self._charge is None:
+        if self._charge is None or self._unused is None:
             return {}
-        correction = _correction(self._charge, *self._unused(self._charge, None))
+        correction = _correction(self._charge, *self._unused)
         return headers_of(standings_after(self._charge.granted.standings, correction))
 
     async def __aexit__(
@@ -182,7 +187,7 @@ class Admission:
             demand, granted = self._held
             granted.correct(Correction(places=demand.places, lease=demand.lease))
         if self._charge is not None:
-            self._corrected = audio_s, usd = self._unused(self._charge, error)
+            self._corrected = audio_s, usd = self._unused or _unanswered(self._charge, error)
             self._charge.granted.correct(_correction(self._charge, audio_s, usd))
         elif not self._was_denied:
             # It never came to a job, and was a request all the same.
@@ -205,25 +210,24 @@ class Admission:
             raise too_much(answer)
         return answer, seen
 
-    def _unused(self, charge: _Charge, error: BaseException | None) -> tuple[float, float]:
-        """Return audio seconds and USD to correct the charge by.
-
-        What failed is given back. What the caller did not wait for is not: the work was begun, and perhaps billed.
-        """
-        if self._answer is not None and self.observed.cache not in NOT_PAID:
-            return _length_s(self._answer, charge) - charge.audio_s, _paid_usd(self._answer, charge) - charge.usd
-        if self._answer is None and isinstance(error, asyncio.CancelledError):
-            return 0.0, 0.0
-        return -charge.audio_s, -charge.usd
-
-    def _demand(self, rules: Rules, places: tuple[Places, ...], *, audio_s: float, usd: float, requests: int) -> Demand:
+    def _demand(
+        self,
+        rules: Rules,
+        places: tuple[Places, ...],
+        *,
+        audio_s: float,
+        usd: float,
+        requests: int,
+        is_told: bool = True,
+    ) -> Demand:
         if places and not self._lease:
-            self._lease = uuid4().hex
+            self._lease = token_hex(16)
         return Demand(
             rates=tuple((each, requests if each.kind is Kind.REQUESTS else audio_s) for each in rules.rates),
             budgets=tuple((each, usd) for each in rules.budgets),
             places=places,
             lease=self._lease,
+            is_told=is_told,
         )
 
 
@@ -285,6 +289,14 @@ def is_small(request: web.Request) -> bool:
     return announced.isdecimal() and int(announced) <= SMALL_BYTES
 
 
+def _unanswered(charge: _Charge, error: BaseException | None) -> tuple[float, float]:
+    """Return audio seconds and USD to correct a charge by that brought nothing.
+
+    What failed is given back. What the caller did not wait for is not: the work was begun, and perhaps billed.
+    """
+    return (0.0, 0.0) if isinstance(error, asyncio.CancelledError) else (-charge.audio_s, -charge.usd)
+
+
 def _length_s(answer: Answer, charge: _Charge) -> float:
     """Return the audio's length, as the provider measured it where the gateway could not."""
     if charge.audio.duration_s is not None or answer.transcript.duration_s is None:
@@ -302,7 +314,7 @@ def _paid_usd(answer: Answer, charge: _Charge) -> float:
 
 def _correction(charge: _Charge, audio_s: float, usd: float) -> Correction:
     demand = charge.demand
-    audio = tuple((rate, audio_s) for rate, _ in demand.rates if rate.kind is Kind.AUDIO and audio_s)
+    audio = tuple((rate, audio_s) for rate, _ in demand.rates if rate.kind is Kind.AUDIO) if audio_s else ()
     windows = zip(demand.budgets, charge.granted.since, strict=True)
-    budgets = tuple((budget, since, usd) for (budget, _), since in windows if usd)
+    budgets = tuple((budget, since, usd) for (budget, _), since in windows) if usd else ()
     return Correction(rates=audio, budgets=budgets, places=demand.places, lease=demand.lease)

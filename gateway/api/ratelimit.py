@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from gateway.policies.limits import Budget, Kind, Rate, Scope
@@ -17,12 +18,12 @@ _NAMES: Final = {Scope.KEY: "", Scope.MODEL: "model-", Scope.GATEWAY: "gateway-"
 
 def policy_field(standings: Iterable[Standing]) -> str:
     """Return `RateLimit-Policy`: every quota and its window."""
-    return ", ".join(f'"{_name(each)}";q={_quota(each)};w={each.window_s:.0f}{_unit(each)}' for each in standings)
+    return ", ".join(_policy(each.rule, each.window_s) for each in standings)
 
 
 def standing_field(standings: Iterable[Standing]) -> str:
     """Return `RateLimit`: what is left of each, and until when."""
-    return ", ".join(f'"{_name(each)}";r={_left(each)};t={math.ceil(each.reset_s)}' for each in standings)
+    return ", ".join(f'"{_name(each.rule)}";r={_left(each)};t={math.ceil(each.reset_s)}' for each in standings)
 
 
 def told(standings: Iterable[Standing]) -> tuple[Standing, ...]:
@@ -30,22 +31,26 @@ def told(standings: Iterable[Standing]) -> tuple[Standing, ...]:
     return tuple(each for each in standings if isinstance(each.rule, Rate) or each.rule.scope is Scope.KEY)
 
 
-def _name(standing: Standing) -> str:
-    rule = standing.rule
+@lru_cache(maxsize=4096)
+def _policy(rule: Rate | Budget, window_s: float) -> str:
+    return f'"{_name(rule)}";q={_quota(rule)};w={window_s:.0f}{_unit(rule)}'
+
+
+@lru_cache(maxsize=4096)
+def _name(rule: Rate | Budget) -> str:
     if isinstance(rule, Budget):
         return f"budget-per-{rule.period}"
     return _NAMES[rule.scope] + (rule.kind if rule.kind is Kind.REQUESTS else f"{rule.kind}-per-{rule.per}")
 
 
-def _unit(standing: Standing) -> str:
+def _unit(rule: Rate | Budget) -> str:
     """Name what is counted, where it is not requests."""
-    if isinstance(standing.rule, Budget):
+    if isinstance(rule, Budget):
         return ';qu="usd-cents"'  # quotas are whole numbers
-    return f';qu="{standing.rule.kind}"' if standing.rule.kind is Kind.AUDIO else ""
+    return f';qu="{rule.kind}"' if rule.kind is Kind.AUDIO else ""
 
 
-def _quota(standing: Standing) -> int:
-    rule = standing.rule
+def _quota(rule: Rate | Budget) -> int:
     return int(rule.usd * 100) if isinstance(rule, Budget) else int(rule.quota)
 
 

@@ -56,6 +56,8 @@ def charges_of(answer: Answer, duration_s: float | None) -> tuple[tuple[Deployme
 def total(charges: Iterable[Charge]) -> Charge:
     """Return what they come to together, as far as it is known."""
     known = list(charges)
+    if len(known) == 1:
+        return known[0]
     return Charge(billed_s=_sum([each.billed_s for each in known]), cost_usd=_sum([each.cost_usd for each in known]))
 
 

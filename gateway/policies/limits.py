@@ -109,6 +109,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[tuple[Budget, float], ...] = ()  # with USD to take
     places: tuple[Places, ...] = ()
     lease: str = ""  # by which its places are known
+    is_told: bool = True  # False: how it stands afterwards need only be told where it is refused
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +133,7 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """All of it was taken."""
 
-    standings: tuple[Standing, ...]
+    standings: tuple[Standing, ...]  # perhaps none, where the demand says so
     since: tuple[float, ...]  # the start of each budget's window, in the demand's order
     correct: Callable[[Correction], None]  # where it was taken; returns at once, whatever becomes of the store
 
@@ -181,6 +182,8 @@ def budget_name(scope: Scope, name: str, period: Period) -> str:
 
 def standings_after(standings: tuple[Standing, ...], correction: Correction) -> tuple[Standing, ...]:
     """Return how rates and budgets stand once a correction has been made."""
+    if not correction.rates and not correction.budgets:
+        return standings
     units = {rate.name: units for rate, units in correction.rates}
     units |= {budget.name: usd for budget, _, usd in correction.budgets}
     return tuple(_after(each, units.get(each.rule.name, 0.0)) for each in standings)

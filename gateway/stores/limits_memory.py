@@ -62,7 +62,7 @@ class MemoryLimits:
         self._keep(demand, tats, spent)
         self._clean(now, today)
         return Granted(
-            standings=self._standings(demand, now, today),
+            standings=self._standings(demand, now, today) if demand.is_told else (),
             since=tuple(each.since for each in spent.values()),
             correct=self.correct,
         )
