@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 
 class Drain:
@@ -36,17 +37,19 @@ class Drain:
         finally:
             self._aside -= 1
 
-    @asynccontextmanager
-    async def cut(self) -> AsyncIterator[None]:
+    def cut(self) -> Cut:
         """Run a request so that it can be ended: TimeoutError is raised in it then."""
-        async with asyncio.timeout(0 if self.is_cutting else None) as timeout:
-            self._timeouts.add(timeout)
-            self._idle.clear()
-            try:
-                yield
-            finally:
-                self._timeouts.discard(timeout)
-                self._perhaps_idle()
+        return Cut(self, asyncio.timeout(0 if self.is_cutting else None))
+
+    def begun(self, request: asyncio.Timeout) -> None:
+        """Note a request, by what ends it."""
+        self._timeouts.add(request)
+        self._idle.clear()
+
+    def over(self, request: asyncio.Timeout) -> None:
+        """Note that a request is over."""
+        self._timeouts.discard(request)
+        self._perhaps_idle()
 
     @contextmanager
     def beside(self, end: Callable[[], object]) -> Iterator[None]:
@@ -78,3 +81,22 @@ class Drain:
     def _perhaps_idle(self) -> None:
         if not self.in_flight:
             self._idle.set()
+
+
+class Cut:
+    """A request that can be ended, while it runs. A class, and no generator: it is half the cost."""
+
+    __slots__ = ("_drain", "_timeout")
+
+    def __init__(self, drain: Drain, timeout: asyncio.Timeout) -> None:
+        self._drain, self._timeout = drain, timeout
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._drain.begun(self._timeout)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._drain.over(self._timeout)
+        await self._timeout.__aexit__(kind, error, traceback)

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from config.usage import UsageStore as Where
 from gateway.logs import event
@@ -108,7 +108,7 @@ class Ledger:
         """Return what is to be written now: what was to be before, where that may not have been."""
         if self._batch is None and self._waiting:
             rows = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            self._batch = Batch(name=uuid4().hex, rows=rows)
+            self._batch = Batch(name=token_hex(16), rows=rows)
         return self._batch
 
     async def _tried(self, work: Awaitable[None]) -> bool:

@@ -6,7 +6,6 @@ several wait for, and every hedge, belongs to the request that began it.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
 from time import perf_counter
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -72,14 +71,24 @@ class Stages(msgspec.Struct):
 _CURRENT: ContextVar[Stages | None] = ContextVar("stages", default=None)
 
 
-@contextmanager
-def noted_in(stages: Stages) -> Iterator[None]:
+class Noting:
+    """A request whose steps are noted."""
+
+    __slots__ = ("_stages", "_token")
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+
+    def __enter__(self) -> None:
+        self._token = _CURRENT.set(self._stages)
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.reset(self._token)
+
+
+def noted_in(stages: Stages) -> Noting:
     """Note every step inside, and in the tasks that are begun inside, as one request's."""
-    token = _CURRENT.set(stages)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(token)
+    return Noting(stages)
 
 
 def timed(stage: Stage) -> Timing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,7 +11,7 @@ import msgspec
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from providers.types import Account
 
@@ -30,14 +29,24 @@ class Call(msgspec.Struct):
 CALL: Final[ContextVar[Call | None]] = ContextVar("call", default=None)
 
 
-@contextmanager
-def current(call: Call) -> Iterator[None]:
+class Current:
+    """A call while it is the current one."""
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._token = CALL.set(self._call)
+
+    def __exit__(self, *_: object) -> None:
+        CALL.reset(self._token)
+
+
+def current(call: Call) -> Current:
     """Let it be the current one."""
-    token = CALL.set(call)
-    try:
-        yield
-    finally:
-        CALL.reset(token)
+    return Current(call)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from providers.audio.decode import AudioTooLong, UnreadableAudio
@@ -26,10 +25,10 @@ class Copies:
         self._transcoder = transcoder
         self._made: dict[Container, Audio] = {}
         self._making = asyncio.Lock()
-        self._cleanup = ExitStack()
 
     def close(self) -> None:
-        self._cleanup.close()
+        for each in self._made.values():
+            each.content.close()
 
     async def taken_by(self, can: Capabilities, adapter: str, deadline: Moment) -> Audio:
         """Return the audio in a container the deployment takes. Raises ProviderError."""
@@ -44,7 +43,7 @@ class Copies:
         try:
             async with asyncio.timeout_at(deadline), self._making:  # two that race need one copy
                 if wanted not in self._made:
-                    self._made[wanted] = await self._transcode(wanted)
+                    self._made[wanted] = await self._transcoder.run(self._audio, wanted)
         except TimeoutError as error:
             raise AttemptTimedOut(adapter, "still transcoding at the deadline") from error
         except UnreadableAudio as error:
@@ -54,8 +53,3 @@ class Copies:
         except OSError as error:
             raise ProviderUnavailable(adapter, "no room to transcode the audio") from error
         return self._made[wanted]
-
-    async def _transcode(self, wanted: Container) -> Audio:
-        made = await self._transcoder.run(self._audio, wanted)
-        self._cleanup.callback(made.content.close)
-        return made

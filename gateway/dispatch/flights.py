@@ -47,11 +47,12 @@ class _Flight(msgspec.Struct, eq=False):
     terms: Terms
     began_until: Moment  # its calls began under this deadline, whatever it was put off to
     landing: asyncio.Future[Answer]
+    errand: Errand  # of who began it
     waiting: int = 0
     is_accounted_for: bool = False  # somebody was told that the call was theirs, or left and pays it
     book: Callable[[Answer], None] | None = None  # of who pays it and has left
     task: asyncio.Task[None] | None = None
-    held: ExitStack = msgspec.field(default_factory=ExitStack)  # until the task ends
+    held: ExitStack | None = None  # until the task ends
 
 
 class Flights:
@@ -121,11 +122,8 @@ class Flights:
         if self._group is None:
             raise RuntimeError("nobody carries flights")
         landing: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        flight = _Flight(own.anew(), own.deadline, landing)
-        flight.held.enter_context(errand.hold())
+        flight = _Flight(own.anew(), own.deadline, landing, errand)
         flight.task = self._group.create_task(self._fly(errand, flight))
-        # Not in the task: one that is cancelled before its first step would never let go.
-        flight.task.add_done_callback(lambda _: flight.held.close())
         self._aloft[errand.key] = flight
         return flight
 
@@ -161,12 +159,19 @@ class Flights:
             return _outcome(flight)
         finally:
             flight.waiting -= 1
-            if not flight.waiting and not flight.landing.done():
-                self._call_off(errand, flight)
+            if not flight.landing.done():
+                self._left_by(errand, flight)
 
     def _patience_s(self, flight: _Flight, own: Terms) -> float:
         grace_s = _GRACE_S if flight.terms.deadline <= own.deadline else 0.0
         return own.deadline + grace_s - self._clock()
+
+    def _left_by(self, errand: Errand, flight: _Flight) -> None:
+        """Keep what the call needs of who began it; end a call that nobody waits for any more."""
+        if errand is flight.errand:
+            _held(flight).enter_context(errand.hold())
+        if not flight.waiting:
+            self._call_off(errand, flight)
 
     def _call_off(self, errand: Errand, flight: _Flight) -> None:
         """End a call that nobody waits for any more, unless it is paid for already."""
@@ -182,14 +187,24 @@ class Flights:
             return False
         if flight not in self._left:
             self._left.add(flight)
-            flight.held.callback(self._left.discard, flight)
-            flight.held.enter_context(self._drain.beside(task.cancel))
+            held = _held(flight)
+            held.callback(self._left.discard, flight)
+            held.enter_context(self._drain.beside(task.cancel))
             flight.book, flight.is_accounted_for = errand.book, True
         return True
 
     def _forget(self, key: str, flight: _Flight) -> None:
         if self._aloft.get(key) is flight:
             del self._aloft[key]
+
+
+def _held(flight: _Flight) -> ExitStack:
+    """Return what is let go of when the flight's task ends: few flights need any."""
+    if flight.held is None:
+        flight.held = held = ExitStack()
+        if flight.task is not None:  # not in the task: one that is cancelled before its first step would never let go
+            flight.task.add_done_callback(lambda _: held.close())
+    return flight.held
 
 
 def _as_told(flight: _Flight, answer: Answer, state: Cached) -> Answer:

@@ -76,6 +76,8 @@ def plan(
     decided = sift(job, route, capabilities_of, today)
     if not decided.candidates:
         raise _nobody(job, decided.refusals)
+    if len(decided.candidates) == 1:
+        return decided
     ordered = [decided.candidates[at] for at in in_order([each.deployment for each in decided.candidates])]
     candidates = tuple(sorted(ordered, key=lambda each: len(each.ignored)))
     return Plan(candidates=candidates, refusals=decided.refusals)

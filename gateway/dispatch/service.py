@@ -147,6 +147,8 @@ class Dispatcher:
 
     async def _wait_loaded(self, route: Route, deadline: Moment) -> None:
         """Let a local model load that nothing else can stand in for. Raises Problem 504."""
+        if any(self.fleet.capabilities(each) is not None for each in route.deployments):  # of what is there
+            return
         try:
             async with asyncio.timeout_at(deadline):
                 await self.fleet.wait_loaded(route.deployments)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.dispatch.routes import is_paid
 from providers.exchange import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
 
     from providers.types import Deployment
 
@@ -21,18 +19,42 @@ class CalledOff(Exception):
     """Nobody waits for the call, and it was not too late to save what it costs."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    limit: asyncio.Timeout
-    progress: Progress
-    is_paid: bool
+    """One call, made within this. A class, and no generator: it is a third of the cost."""
+
+    def __init__(self, of: Underway, *, is_paid: bool) -> None:
+        self._of = of
+        self._is_paid = is_paid
+        self._limit = asyncio.timeout(None)
+        self._progress = Progress()
 
     @property
     def is_sunk(self) -> bool:
-        return self.is_paid and self.progress.is_sunk
+        return self._is_paid and self._progress.is_sunk
 
     def off(self) -> None:
-        self.limit.reschedule(asyncio.get_running_loop().time())
+        self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def __aenter__(self) -> Progress:
+        if self._of.is_abandoned:
+            raise CalledOff
+        await self._limit.__aenter__()
+        self._progress.on_revocable = self._revocable
+        self._of.calls.add(self)
+        return self._progress
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._of.calls.discard(self)
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError as late:  # by `off`: what is raised within goes its own way
+            raise CalledOff from late
+
+    def _revocable(self) -> None:
+        if self._of.is_abandoned:
+            self.off()
 
 
 class Underway:
@@ -40,37 +62,21 @@ class Underway:
 
     def __init__(self) -> None:
         self.is_abandoned = False  # nobody waits: no call is begun, and none goes on that could be called off
-        self._calls: set[_Call] = set()
+        self.calls: set[_Call] = set()
 
-    @asynccontextmanager
-    async def call(self, to: Deployment, *, own_key: bool) -> AsyncIterator[Progress]:
+    def call(self, to: Deployment, *, own_key: bool) -> AbstractAsyncContextManager[Progress]:
         """Make a call within this. Raises CalledOff.
 
         own_key: the caller pays it, and knows what it does.
         """
-        if self.is_abandoned:
-            raise CalledOff
-        progress = Progress()
-        try:
-            async with asyncio.timeout(None) as limit:
-                call = _Call(limit, progress, is_paid(to) and not own_key)
-                progress.on_revocable = partial(self._revocable, call)
-                self._calls.add(call)
-                try:
-                    yield progress
-                finally:
-                    self._calls.discard(call)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise CalledOff from error
+        return _Call(self, is_paid=is_paid(to) and not own_key)
 
     def abandon(self) -> bool:
         """Tell whether anything is paid for already and goes on; call off what is not, and begin nothing more."""
-        if not any(each.is_sunk for each in self._calls):
+        if not any(each.is_sunk for each in self.calls):
             return False
         self.is_abandoned = True
-        for each in self._calls:
+        for each in self.calls:
             if not each.is_sunk:
                 each.off()
         return True
@@ -78,7 +84,3 @@ class Underway:
     def take_up(self) -> None:
         """Note that somebody waits again."""
         self.is_abandoned = False
-
-    def _revocable(self, call: _Call) -> None:
-        if self.is_abandoned:
-            call.off()

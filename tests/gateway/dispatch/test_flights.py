@@ -80,8 +80,8 @@ async def test_who_comes_while_an_answer_is_being_kept_has_it_at_once() -> None:
         first = await flights.answer(job.errand(), terms())
         second = await flights.answer(job.errand(), terms())
         assert (first.cached, second.cached, second.age_s) == (Cached.MISS, Cached.HIT, 0.0)
-        assert (job.calls, job.kept, job.held) == (1, 0, 1)
-    assert (job.kept, job.held) == (0, 0), "the process ended first"
+        assert (job.calls, job.kept, job.held) == (1, 0, 0), "to keep an answer nothing of its caller's is needed"
+    assert job.kept == 0, "the process ended first"
 
 
 async def test_each_is_raised_a_problem_of_its_own() -> None:
@@ -129,14 +129,27 @@ def _parts(job: Job) -> dict[str, object]:
     return {"call": errand.call, "keep": errand.keep, "hold": errand.hold}
 
 
-async def test_nothing_is_held_once_nobody_waits() -> None:
-    job = Job()
+async def test_what_a_call_needs_is_held_from_when_its_first_caller_leaves_until_it_has_ended() -> None:
+    job, may_end = Job(), asyncio.Event()
+
+    async def call(_: Terms) -> Answer:
+        try:
+            await job.go_on.wait()
+        finally:
+            await may_end.wait()
+        return ANSWER
+
+    errand = Errand(key="k", call=call, keep=job.errand().keep, hold=job.errand().hold)
     async with carried() as flights, asyncio.TaskGroup() as group:
-        asking = group.create_task(flights.answer(job.errand(), terms()))
+        first = group.create_task(flights.answer(errand, terms()))
+        joined = group.create_task(flights.answer(job.errand(), terms()))
         await asyncio.sleep(0)
-        assert job.held == 1
-        asking.cancel()
-        await asyncio.wait((asking,))
+        assert job.held == 0, "who waits holds it"
+        for asking in (first, joined):
+            asking.cancel()
+            await asyncio.wait((asking,))
+            assert job.held == 1
+        may_end.set()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert job.held == 0
