@@ -8,6 +8,7 @@ import av
 import numpy as np
 import soxr
 
+from providers.audio.cuts import cut
 from providers.audio.decode import UnreadableAudio, frames
 
 if TYPE_CHECKING:
@@ -25,17 +26,36 @@ def read_samples(content: Content, *, max_duration_s: float) -> Samples:
     Resampled with soxr HQ: FFmpeg's default folds 26 dB of what is above 8 kHz back into speech.
     Raises UnreadableAudio, AudioTooLong.
     """
+    whole: Samples = np.concatenate(list(_resampled(content, max_duration_s)))
+    return whole
+
+
+def read_parts(content: Content, *, max_duration_s: float, longest_s: float) -> Iterator[Samples]:
+    """Yield the same samples in parts cut at pauses, none longer than longest_s; one at a time is in memory. Blocking.
+
+    Raises as `read_samples` does, perhaps after some parts.
+    """
+    kept: list[Samples] = []
+    for block, ends in cut(_resampled(content, max_duration_s), MODEL_RATE_HZ, longest_s):
+        kept.append(block)
+        if ends:
+            yield np.concatenate(kept)
+            kept = []
+    if kept:
+        yield np.concatenate(kept)
+
+
+def _resampled(content: Content, max_duration_s: float) -> Iterator[Samples]:
+    """Yield (samples,) float32 at 16 kHz, as they are decoded."""
     decoded = _mono(content, max_duration_s)
     first, rate_hz = next(decoded)
     resampler = soxr.ResampleStream(rate_hz, MODEL_RATE_HZ, 1, dtype="float32", quality="HQ")
-    pieces = [resampler.resample_chunk(first)]
+    yield resampler.resample_chunk(first)
     for samples, rate in decoded:
         if rate != rate_hz:
             raise UnreadableAudio("the sample rate changes half way")
-        pieces.append(resampler.resample_chunk(samples))
-    pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    whole: Samples = np.concatenate(pieces)
-    return whole
+        yield resampler.resample_chunk(samples)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def _mono(content: Content, max_duration_s: float) -> Iterator[tuple[Samples, int]]:

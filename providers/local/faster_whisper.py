@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ import ctranslate2
 from faster_whisper import WhisperModel
 from faster_whisper.vad import get_speech_timestamps
 
-from providers.audio.samples import MODEL_RATE_HZ, read_samples
+from providers.audio.samples import MODEL_RATE_HZ, read_parts
 from providers.errors import JobUnsupported
 from providers.local.models import ModelMissing, locate
 from providers.local.provider import NAME
+from providers.stitch import stitched
 from providers.types import Capabilities, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 HONOURED = frozenset({"temperature", "do_sample", "num_beams", "max_new_tokens"})
 MAX_NEW_TOKENS = 440  # 448 positions less the prompt's control tokens
-MAX_DURATION_S = 4 * 3600.0  # of samples in memory: 230 MB an hour
+MAX_DURATION_S = 4 * 3600.0
+PART_S = 300.0  # what is worked on at once: samples, and what the model makes of them, are some 100 MB
+
+LONG_SILENCE_S = 10.0  # is not listened to
+AROUND_SPEECH_S = 1.0  # of it still is, at either end
 
 _SMALL_MODEL_BYTES = 200_000_000  # tiny and base in float16
 
@@ -80,13 +86,22 @@ class FasterWhisper:
     def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
         """Return what was said. Raises UnreadableAudio, AudioTooLong, JobUnsupported, Abandoned."""
         options = _options(job)  # first: what cannot be done is refused for silence too
-        samples = read_samples(job.audio.content, max_duration_s=MAX_DURATION_S)
+        heard: list[tuple[float, Transcript]] = []
+        start_s = 0.0
+        for samples in read_parts(job.audio.content, max_duration_s=MAX_DURATION_S, longest_s=PART_S):
+            part = self._heard_in(samples, options, is_abandoned)
+            heard.append((start_s, part))
+            start_s += part.duration_s or 0.0
+            options["language"] = options["language"] or part.language  # of the recording: the first who speaks says it
+        return stitched(heard)
+
+    def _heard_in(self, samples: Samples, options: dict[str, Any], is_abandoned: Callable[[], bool]) -> Transcript:
+        """Return what was said in a part, times from its own start. Raises JobUnsupported, Abandoned."""
         duration_s = len(samples) / MODEL_RATE_HZ
-        # Cutting at pauses costs words where speech is read slowly, so the detector only says whether there is any.
-        # Whisper hears words in silence; a voice detector does not, and takes a five-hundredth of real time.
-        if not get_speech_timestamps(samples):
+        spoken = _spoken(samples)
+        if not spoken:
             return Transcript(text="", duration_s=duration_s, model_version=self.native_model)
-        kept, language = self._decode(samples, options, is_abandoned)
+        kept, language = self._decode(samples, {**options, "clip_timestamps": spoken}, is_abandoned)
         return Transcript(
             text="".join(segment.text for segment in kept).strip(),
             segments=tuple(_segment(segment, duration_s) for segment in kept),
@@ -114,6 +129,31 @@ class FasterWhisper:
                 raise
             raise JobUnsupported(NAME, "the prompt and max_new_tokens are too long together") from error
         return kept, info.language
+
+
+def _spoken(samples: Samples) -> list[float]:
+    """Return where somebody speaks, as start and end of each stretch in turn, in seconds. Empty: nowhere.
+
+    Whisper hears words in silence; a voice detector does not, and takes a five-hundredth of real time. Only long
+    silence is left out: pieces cut at every pause cost words where speech is slow.
+    """
+    voiced = [(each["start"] / MODEL_RATE_HZ, each["end"] / MODEL_RATE_HZ) for each in get_speech_timestamps(samples)]
+    if not voiced:
+        return []
+    whole_s = len(samples) / MODEL_RATE_HZ
+    pauses = [(end_s, start_s) for (_, end_s), (start_s, _) in pairwise([(0.0, 0.0), *voiced, (whole_s, whole_s)])]
+    left_out = [(start_s, end_s) for start_s, end_s in pauses if end_s - start_s > LONG_SILENCE_S]
+    bounds = [0.0, *(bound for start_s, end_s in left_out for bound in _within(start_s, end_s, whole_s)), whole_s]
+    spans = zip(bounds[::2], bounds[1::2], strict=True)
+    return [bound for start_s, end_s in spans if start_s < end_s for bound in (start_s, end_s)]
+
+
+def _within(start_s: float, end_s: float, whole_s: float) -> tuple[float, float]:
+    """Return a silence without what is still listened to: nothing at the recording's own ends."""
+    return (
+        start_s + AROUND_SPEECH_S if start_s > 0 else 0.0,
+        end_s - AROUND_SPEECH_S if end_s < whole_s else whole_s,
+    )
 
 
 def _best_type(location: str, *, on_gpu: bool) -> str:

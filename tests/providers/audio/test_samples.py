@@ -9,7 +9,7 @@ import pytest
 
 from providers.audio.content import MemoryContent
 from providers.audio.decode import AudioTooLong, UnreadableAudio
-from providers.audio.samples import MODEL_RATE_HZ, Samples, read_samples
+from providers.audio.samples import MODEL_RATE_HZ, Samples, read_parts, read_samples
 from tests.conftest import encoded, sample, tone
 
 
@@ -46,6 +46,16 @@ def test_a_file_at_16_khz_comes_through_unchanged() -> None:
     expected = np.frombuffer(body[body.index(b"data") + 8 :], np.int16).astype(np.float32) / 32_768
 
     np.testing.assert_allclose(read(body), expected, atol=1e-6)
+
+
+def test_parts_are_the_whole() -> None:
+    body = encoded(tone(9, 44_100), 44_100, "flac", "flac")
+
+    parts = list(read_parts(MemoryContent(body), max_duration_s=60, longest_s=4))
+
+    assert len(parts) >= 3
+    assert max(map(len, parts)) <= 4 * MODEL_RATE_HZ
+    np.testing.assert_array_equal(np.concatenate(parts), read(body))
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from providers.audio.decode import UnreadableAudio
+from providers.audio.samples import MODEL_RATE_HZ, read_samples
 from providers.emulators.ear import as_audio
 from providers.errors import JobUnsupported
 from providers.local.faster_whisper import HONOURED, Abandoned, FasterWhisper, _best_type, _options
@@ -50,6 +51,22 @@ def test_times_go_forward_and_stay_inside_the_audio(name: str) -> None:
         assert before.end_s <= after.start_s + 0.01
     assert all(word.confidence is not None and 0 <= word.confidence <= 1 for word in heard.words)
     assert "".join(segment.text for segment in heard.segments).strip() == heard.text
+
+
+def test_a_recording_of_several_parts_is_heard_to_its_end() -> None:
+    """Five minutes of silence between two sentences: more than is worked on at once, and times that run on."""
+    said = read_samples(SHORT.audio.content, max_duration_s=9)
+    whole = np.concatenate((said, np.zeros(300 * MODEL_RATE_HZ, np.float32), said))
+    pcm = (whole * 32_767).astype(np.int16)[np.newaxis]
+    audio = as_audio(encoded(pcm, MODEL_RATE_HZ, "flac", "flac"))
+
+    heard = hear(TranscriptionJob(model="m", audio=audio, timestamps=Timestamps.WORD))
+
+    assert heard.text == "We are sure that one war is enough. We are sure that one war is enough."
+    first, second = heard.words[0], heard.words[8]
+    assert (first.text, second.text) == ("We", "We")
+    assert second.start_s - first.start_s == pytest.approx(302.0, abs=0.5)
+    assert heard.duration_s == pytest.approx(len(whole) / MODEL_RATE_HZ, abs=0.01)
 
 
 def noise(seconds: float) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
