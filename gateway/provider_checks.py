@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from gateway.app import Gateway
 from gateway.dispatch.call import Call
 from gateway.dispatch.checks import SAMPLE_S, ask_once, silence
@@ -101,7 +103,9 @@ def _named(deployments: Sequence[Deployment], catalog: Catalog) -> list[Deployme
         return named
     any_name = deployments[0]
     natives = catalog.native_models(any_name.account.adapter)
-    return [replace(any_name, native_model=any_name.native_model.replace(NAME_HERE, natives[0] if natives else ""))]
+    return [
+        structs.replace(any_name, native_model=any_name.native_model.replace(NAME_HERE, natives[0] if natives else ""))
+    ]
 
 
 async def _found(gateway: Gateway, deployment: Deployment) -> Found:

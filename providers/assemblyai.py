@@ -8,10 +8,10 @@ is not documented: where that is refused it is deleted afterwards.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
+from msgspec.structs import replace
 from pydantic import BaseModel, Field, FiniteFloat
 
 from providers.authorize import key_header

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec.structs import replace
 
 from providers.errors import AttemptTimedOut, ProviderError, ProviderUnavailable
 from providers.exchange import HttpReply, HttpRequest

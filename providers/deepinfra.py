@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from msgspec.structs import replace
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from providers import openai_form

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from providers.errors import AttemptTimedOut, ProviderError, ProviderUnavailable
 from providers.types import Moment
@@ -24,8 +26,7 @@ T = TypeVar("T")
 CLEANUP_S = 5.0  # how long each request may take that is sent when the exchange is over
 
 
-@dataclass(frozen=True, slots=True)
-class Base64:
+class Base64(msgspec.Struct, frozen=True):
     """The content as base64 text, encoded slice by slice as it is sent."""
 
     content: Content
@@ -40,13 +41,12 @@ Body: TypeAlias = tuple[Piece, ...]
 """A request body in pieces of known size: it is never joined in memory, and can be sent again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP call, without a credential: `authorize` adds that last."""
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # lower-case names
     body: Body = ()
     anonymous: bool = False  # True: no credential is added, wherever it goes
     once: bool = False  # True: it starts a job. Where it was sent and not answered, the error is FateUnknown
@@ -60,36 +60,31 @@ TimeLeft: TypeAlias = Callable[[float], Mapping[str, str]]
 """Returns headers, given the seconds that are left when the request is sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpReply:
+class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     """A reply, read to its end."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # lower-case names
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Ask to be resumed after so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class IfAbandoned:
+class IfAbandoned(msgspec.Struct, frozen=True):
     """Ask that this be sent if the exchange ends without a result and before `Over`: a job there is cancelled so."""
 
     request: HttpRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Over:
+class Over(msgspec.Struct, frozen=True):
     """Say that the job there has come to its end, good or bad: nothing is left of it to cancel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Afterwards:
+class Afterwards(msgspec.Struct, frozen=True):
     """Ask that this be sent when the exchange is over, however it ends: uploaded audio is deleted so."""
 
     request: HttpRequest
@@ -102,8 +97,7 @@ Exchange: TypeAlias = Generator[Step, HttpReply | None, T]
 it was yielded; everything else is answered with None."""
 
 
-@dataclass(slots=True, eq=False)
-class Progress:
+class Progress(msgspec.Struct, eq=False):
     """How far one call has come, for whoever may want to call it off."""
 
     is_sunk: bool = False  # the service has all it needs and cannot be told to stop: it bills, whoever still waits
@@ -160,8 +154,7 @@ async def run(  # noqa: PLR0913 - all that an exchange may need
             errands.add(_clean_up(left_over, send, clock, errands))
 
 
-@dataclass(slots=True)
-class _Granter:
+class _Granter(msgspec.Struct, eq=False):
     """Answers one exchange's steps, and keeps what it asked to be sent at the end."""
 
     provider: str
@@ -170,8 +163,8 @@ class _Granter:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     progress: Progress
-    if_abandoned: list[HttpRequest] = field(default_factory=list)
-    afterwards: list[Afterwards] = field(default_factory=list)
+    if_abandoned: list[HttpRequest] = msgspec.field(default_factory=list)
+    afterwards: list[Afterwards] = msgspec.field(default_factory=list)
 
     async def grant(self, step: Step) -> HttpReply | None:
         match step:

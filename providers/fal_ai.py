@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import quote
 
+from msgspec.structs import replace
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from providers.audio.containers import file_name

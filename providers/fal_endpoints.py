@@ -5,9 +5,10 @@ Source: fal.ai/models "API" pages, @fal-ai/client 1.10.1 `types/endpoints.d.ts` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
+import msgspec
+from msgspec.structs import replace
 from pydantic import Field
 
 from providers.languages import code_of
@@ -41,8 +42,7 @@ class FalOptions(ProviderOptions):
     tag_audio_events: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What one endpoint can do, and how its schema says it."""
 
     capabilities: Capabilities

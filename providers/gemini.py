@@ -10,10 +10,10 @@ a request is uploaded and deleted afterwards; Interactions are told to store not
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote
 
+from msgspec.structs import replace
 from pydantic import AliasChoices, BaseModel, Field
 
 from providers import google_form

@@ -6,11 +6,11 @@ limits and refusals as users report them (speakr 42 and 168, vercel/ai 8214, lit
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from providers import openai_form

@@ -9,9 +9,10 @@ Source: speaches `src/speaches` (2026-03-26), vLLM `entrypoints/speech_to_text` 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
+from msgspec.structs import replace
 from pydantic import Field, FiniteFloat
 
 from providers import openai_form

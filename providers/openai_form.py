@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
+from msgspec.structs import replace
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
 
 from providers.errors import JobRejected, JobUnsupported, MalformedReply, QuotaExhausted

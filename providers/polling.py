@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeAlias, TypeVar
 
+from msgspec.structs import replace
 from pydantic import BaseModel, Field, ValidationError
 
 from providers.errors import FateUnknown, MalformedReply, ProviderUnavailable, ReplyCutOff, Temporary

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import quote
 
+from msgspec.structs import replace
 from pydantic import AliasChoices, BaseModel, Field, FiniteFloat
 
 from providers.authorize import bearer

@@ -6,9 +6,9 @@ Source: together 3.1.1 (`types/audio`), togethercomputer/openapi (2026-04-28), d
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
+from msgspec.structs import replace
 from pydantic import Field, ValidationError, model_validator
 
 from providers import openai_form

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import zlib
-from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import aiohttp
 import pybase64
 from aiohttp.payload import Payload
+from msgspec.structs import replace
 from yarl import URL
 
 from providers.audio.content import Content, MemoryContent

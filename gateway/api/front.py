@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,15 +45,14 @@ if TYPE_CHECKING:
     from providers.types import Audio
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What one request asks for, in no dialect but with what its own needs to answer."""
 
     model: str
     parameters: Parameters
     account: str | None = None  # pinned to it
     native_adapter: str | None = None  # whose dialect this is: in passthrough mode the token is that provider's
-    rendering: Mapping[str, Any] = field(default_factory=dict)  # the front's own notes
+    rendering: Mapping[str, Any] = msgspec.field(default_factory=dict)  # the front's own notes
 
 
 class Front(Protocol):

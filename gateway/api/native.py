@@ -6,9 +6,10 @@ The job behind is routed like any other. Source: requests recorded from huggingf
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from gateway.api.front import CATALOG, SERVICE, Asked
 from gateway.api.hf import HuggingFace, as_object, chunks, json_response, query_parameters

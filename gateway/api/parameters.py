@@ -7,10 +7,10 @@ them, or should (it answers with TypeError, ZeroDivisionError and RuntimeError a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.api.values import (
     BOOLEAN,
@@ -25,22 +25,21 @@ from gateway.api.values import (
     number,
 )
 from gateway.problems import invalid_parameter, unknown_parameter
-from providers.types import GenerationParameters, Task, Timestamps
+from providers.types import NO_GENERATION, GenerationParameters, Task, Timestamps
 
 MAX_BEAMS = 16  # each multiplies a decoder's memory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameters:
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asked for beside the audio."""
 
     task: Task = Task.TRANSCRIBE
     language: str | None = None
     prompt: str | None = None
     timestamps: Timestamps = Timestamps.NONE
-    generation: GenerationParameters = field(default_factory=GenerationParameters)
+    generation: GenerationParameters = NO_GENERATION
     diarize: bool = False
-    provider_options: Mapping[str, Any] = field(default_factory=dict)  # still unchecked
+    provider_options: Mapping[str, Any] = msgspec.field(default_factory=dict)  # still unchecked
     without_effect: tuple[str, ...] = ()  # accepted, and named in the answer as ignored
 
 

@@ -8,7 +8,6 @@ That is the only place where anything is tried again.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -309,7 +308,7 @@ class Attempts:
         times = times_for(self._job, can) or self._job.timestamps
         if audio is self._job.audio and times is self._job.timestamps:
             return self._job
-        return dataclasses.replace(self._job, audio=audio, timestamps=times)
+        return replace(self._job, audio=audio, timestamps=times)
 
     def _jitter_s(self, tries: int) -> float:
         retries = self._means.reliability.retries

@@ -5,7 +5,6 @@ Not the file's name or media type, which callers invent; not the form in which t
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -30,7 +29,7 @@ def key_of(job: TranscriptionJob, route: Route, scope: str, audio: str | None = 
         "scope": scope,
         "audio": audio or job.audio.digest,
         # Field by field, so that one that is new cannot be forgotten.
-        "job": {each.name: getattr(job, each.name) for each in fields(job) if each.name != "audio"},
+        "job": {name: getattr(job, name) for name in job.__struct_fields__ if name != "audio"},
         "on_unsupported": route.on_unsupported,
         "route": [(_account(each.account), each.native_model) for each in route.deployments],
     }

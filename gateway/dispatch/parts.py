@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import DEADLINE, Answer, Paid
 from gateway.problems import Problem, bad_audio, spool_full
@@ -117,12 +116,12 @@ def _joined(answers: Sequence[Answer], parts: Sequence[Audio]) -> Answer:
     starts_s = [0.0, *accumulate(lengths_s)]
     heard = [(start_s, answer.transcript) for start_s, answer in zip(starts_s, answers, strict=False)]
     of_each = list(zip(answers, lengths_s, strict=True))
-    return structs.replace(
+    return replace(
         answers[0],
         transcript=stitched(heard),
         ignored=tuple(dict.fromkeys(name for each in answers for name in each.ignored)),
         attempts=tuple(attempt for each in answers for attempt in each.attempts),
-        besides=tuple(structs.replace(paid, length_s=length_s) for each, length_s in of_each for paid in each.besides),
+        besides=tuple(replace(paid, length_s=length_s) for each, length_s in of_each for paid in each.besides),
         parts=tuple(
             Paid(deployment=each.deployment, transcript=each.transcript, length_s=length_s)
             for each, length_s in of_each

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from config.long_audio import AS_USUAL
 from config.reliability import Strategy
@@ -28,8 +30,7 @@ _NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A model's deployments, best first."""
 
     deployments: tuple[Deployment, ...]
@@ -40,8 +41,7 @@ class Route:
     own_key: bool = False  # the credential is the caller's own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routes:
+class Routes(msgspec.Struct, frozen=True, kw_only=True):
     """Every route by model name; "*" stands for names that have none of their own."""
 
     by_model: Mapping[str, Route]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import aiohttp
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from config.long_audio import LongAudio
 from config.settings import Route, Target

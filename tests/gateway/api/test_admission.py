@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from config.limits import Limits
@@ -26,6 +25,7 @@ from providers.types import Account, Audio, Container, Deployment, Price, Transc
 ACCOUNT = Account(name="a", adapter="openai", base_urls={"api": "http://a"})
 DOLLAR_A_MINUTE = Deployment(account=ACCOUNT, native_model="whisper", price=Price(usd_per_minute=1))
 CHEAPER = replace(DOLLAR_A_MINUTE, native_model="small", price=Price(usd_per_minute=0.1))
+ON_A_CALLERS_KEY = replace(DOLLAR_A_MINUTE, account=replace(ACCOUNT, api_key=SecretStr("k")))
 UNPRICED = replace(DOLLAR_A_MINUTE, native_model="own", price=None)
 LIMITS = Limits(audio_seconds_per_hour=3600, usd_per_day=10)
 HOUR_LEFT, DAY_LEFT = 3600.0, 10.0
@@ -110,7 +110,7 @@ async def test_what_goes_on_when_its_request_is_over_costs_once(
 async def test_races_that_were_lost_are_charged_beside_the_answer() -> None:
     case = Case()
     besides = (Paid(deployment=DOLLAR_A_MINUTE, transcript=None), Paid(deployment=UNPRICED, transcript=None))
-    await case.runs(audio(), route(CHEAPER), msgspec.structs.replace(answer(CHEAPER), besides=besides))
+    await case.runs(audio(), route(CHEAPER), replace(answer(CHEAPER), besides=besides))
     assert await case.left() == (HOUR_LEFT - 60, DAY_LEFT - 1.1)
 
 
@@ -201,7 +201,10 @@ async def test_what_is_refused_is_told_and_counted() -> None:
         (route(DOLLAR_A_MINUTE, CHEAPER, strategy=Strategy.CHEAPEST), 0.1),
         (route(CHEAPER, DOLLAR_A_MINUTE, strategy=Strategy.WEIGHTED), 1.0),
         (route(CHEAPER, DOLLAR_A_MINUTE, strategy=Strategy.FASTEST), 1.0),
-        (route(replace(DOLLAR_A_MINUTE, account=replace(ACCOUNT, api_key=SecretStr("k"))), own_key=True), 0.0),
+        (
+            route(ON_A_CALLERS_KEY, own_key=True),
+            0.0,
+        ),
     ],
 )
 def test_the_estimate(on: Route, usd: float) -> None:

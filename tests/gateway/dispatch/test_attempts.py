@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from gateway.dispatch.answers import Answer
 from gateway.dispatch.attempts import Attempts, check_times
@@ -194,7 +195,7 @@ class TestTranscoding:
 
     async def test_too_large_afterwards_is_too_large(self) -> None:
         """An MP3 that fits may not fit as FLAC; the next deployment takes it as it is."""
-        small = replace(FLAC, max_bytes=50_000)
+        small = structs.replace(FLAC, max_bytes=50_000)
         asked = job(sample_audio("slushy.mp3"))
         assert asked.audio.size_bytes < 50_000
         with closing(Tries(asked, HEARD, HEARD)) as tries:
@@ -264,7 +265,7 @@ def test_an_answer_without_the_times_asked_for_is_none(
 
 
 async def test_such_an_answer_moves_on() -> None:
-    whole = replace(HEARD, words=(WORD,))
+    whole = structs.replace(HEARD, words=(WORD,))
     asked = job(timestamps=Timestamps.WORD)
     can = Capabilities(timestamps=frozenset({Timestamps.WORD}))
     with closing(Tries(asked, HEARD, whole)) as tries:
@@ -275,7 +276,7 @@ async def test_such_an_answer_moves_on() -> None:
 
 async def test_words_are_asked_for_where_segments_are_not_to_be_had() -> None:
     can = Capabilities(timestamps=frozenset({Timestamps.WORD}))
-    with closing(Tries(job(timestamps=Timestamps.SEGMENT), replace(HEARD, words=(WORD,)))) as tries:
+    with closing(Tries(job(timestamps=Timestamps.SEGMENT), structs.replace(HEARD, words=(WORD,)))) as tries:
         await tries.run([candidate("a/0", can)])
 
     assert tries.backends["a/0"].seen[0].timestamps is Timestamps.WORD

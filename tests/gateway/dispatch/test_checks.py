@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from config.reliability import Deadline
 from gateway.dispatch.checks import SAMPLE_S, Checks, due, silence

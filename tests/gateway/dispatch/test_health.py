@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from config.settings import OnUnsupported
 from gateway.dispatch.health import HealthBook

@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from config.reliability import Deadline
 from gateway.dispatch.service import Dispatcher
@@ -93,7 +94,7 @@ async def answer(fleet: OneDeployment, asked: TranscriptionJob) -> Answer:
 )
 async def test_the_deadline_grows_with_the_audio(duration_s: float | None, allowed_s: float) -> None:
     fleet = ready()
-    audio = replace(sample_audio("slushy.mp3"), duration_s=duration_s, content=MemoryContent(bytes(30_000)))
+    audio = structs.replace(sample_audio("slushy.mp3"), duration_s=duration_s, content=MemoryContent(bytes(30_000)))
     far = asyncio.get_running_loop().time() + 1e6
 
     run = dispatcher(fleet, Deadline(base=10.0, per_audio_second=0.5, max=100.0), now=far)
@@ -143,7 +144,7 @@ async def test_the_answer_is_settled() -> None:
 
 
 async def test_the_transcript_knows_a_length_that_no_header_told() -> None:
-    audio = replace(sample_audio("slushy.mp3"), duration_s=None)
+    audio = structs.replace(sample_audio("slushy.mp3"), duration_s=None)
     got = await answer(ready(Transcript(text="hello", duration_s=13.7)), job(audio))
 
     assert got.transcript.duration_s == 13.7

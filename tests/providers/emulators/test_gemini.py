@@ -7,7 +7,6 @@ import base64
 import io
 import json
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,6 +14,7 @@ import pytest
 from blake3 import blake3
 from google import genai
 from google.genai import errors, types
+from msgspec.structs import replace
 
 from providers.errors import JobUnsupported
 from providers.gemini import GeminiOptions

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from providers.audio.decode import UnreadableAudio
 from providers.audio.samples import MODEL_RATE_HZ, read_samples

@@ -98,24 +98,28 @@ generation = st.builds(
     early_stopping=st.none() | st.booleans() | st.just("never"),
     num_beams=st.none() | st.integers(1, 16),
 )
-jobs = st.builds(
-    TranscriptionJob,
-    model=texts,
-    audio=st.builds(
-        Audio,
-        content=st.just(CONTENT),
-        media_type=texts,
-        container=st.none() | st.sampled_from(Container),
-        duration_s=st.none() | times_s,
-        digest=texts,
-    ),
-    task=st.sampled_from(Task),
-    language=st.none() | texts,
-    prompt=st.none() | texts,
-    timestamps=st.sampled_from(Timestamps),
-    generation=generation,
-    diarize=st.booleans(),
-)
+# Not built by their types: hypothesis would look up annotations of which some are there for type checkers alone.
+audios = st.fixed_dictionaries(
+    {
+        "content": st.just(CONTENT),
+        "media_type": texts,
+        "container": st.none() | st.sampled_from(Container),
+        "duration_s": st.none() | times_s,
+        "digest": texts,
+    }
+).map(lambda given: Audio(**given))  # type: ignore[arg-type] # fields of many types
+jobs = st.fixed_dictionaries(
+    {
+        "model": texts,
+        "audio": audios,
+        "task": st.sampled_from(Task),
+        "language": st.none() | texts,
+        "prompt": st.none() | texts,
+        "timestamps": st.sampled_from(Timestamps),
+        "generation": generation,
+        "diarize": st.booleans(),
+    }
+).map(lambda given: TranscriptionJob(**given))
 capabilities = st.builds(
     Capabilities,
     generation=st.frozensets(texts, max_size=3),
@@ -157,7 +161,7 @@ def test_a_job_arrives_whole(job: TranscriptionJob) -> None:
 
 def test_no_field_of_a_job_stays_behind() -> None:
     """One that is added later must be added here. Options for providers mean nothing to a local model."""
-    names = {each.name for each in fields(TranscriptionJob)} | {each.name for each in fields(Audio)}
+    names = set(TranscriptionJob.__struct_fields__) | set(Audio.__struct_fields__)
     assert {each.name for each in fields(Written)} == names - {"audio", "content", "provider_options"}
 
 
