@@ -158,7 +158,9 @@ def _hook_crashes(writer: Writer) -> None:
 
 
 def _made(name: str, level: int, fields: dict[str, object], exc_info: Any = None) -> logging.LogRecord:  # noqa: ANN401 - as sys.exc_info gives it
-    return LOG.makeRecord(LOG.name, level, "", 0, name, (), exc_info, extra={"fields": fields})
+    record = logging.LogRecord(LOG.name, level, "", 0, name, (), exc_info)
+    record.fields = fields
+    return record
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:

@@ -98,16 +98,16 @@ class MemoryLimits:
             self._give_back(each)
 
     def _rates(self, demand: Demand, now: float) -> tuple[dict[str, float], Refusals]:
-        """Return each rate's next tat, where it admits, and the refusals."""
+        """Return the next tat of each rate that something is taken of, where it admits, and the refusals."""
         tats: dict[str, float] = {}
         refused: Refusals = []
         for rate, units in demand.rates:
             tat = self._tats.get(rate.name, now)
-            match gcra.decide(tat, now, interval_s=rate.interval_s, burst=rate.quota, cost=units):
-                case gcra.Admitted(next_tat=next_tat):
-                    tats[rate.name] = next_tat
-                case gcra.Refused(retry_after_s=wait_s):
-                    refused.append((wait_s, rate))
+            decided = gcra.decide(tat, now, interval_s=rate.interval_s, burst=rate.quota, cost=units)
+            if isinstance(decided, gcra.Refused):
+                refused.append((decided.retry_after_s, rate))
+            elif units:
+                tats[rate.name] = decided.next_tat
         return tats, refused
 
     def _budgets(self, demand: Demand, today: float) -> tuple[dict[str, spend.Spent], Refusals]:
@@ -150,12 +150,8 @@ class MemoryLimits:
                 del self._spent[name]
 
     def _standings(self, demand: Demand, now: float, today: float) -> tuple[Standing, ...]:
-        rates = (self._rate_standing(rate, now) for rate, _ in demand.rates)
-        return (*rates, *(self._budget_standing(budget, today) for budget, _ in demand.budgets))
-
-    def _rate_standing(self, rate: Rate, now: float) -> Standing:
-        tat = self._tats.get(rate.name, now)
-        return rate_standing(rate, max(0.0, tat - now))
+        rates = [rate_standing(rate, max(0.0, self._tats.get(rate.name, now) - now)) for rate, _ in demand.rates]
+        return (*rates, *[self._budget_standing(budget, today) for budget, _ in demand.budgets])
 
     def _budget_standing(self, budget: Budget, today: float) -> Standing:
         window = spend.window_of(today, budget.period)
