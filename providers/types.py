@@ -79,6 +79,8 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True):
 
     def given(self) -> Iterator[tuple[str, float | bool | str]]:
         """Yield name and value of each parameter that was given."""
+        if self == NO_GENERATION:  # compared in C
+            return
         for name in GENERATION_NAMES:
             value = getattr(self, name)
             if value is not None:

@@ -5,17 +5,23 @@ Not the file's name or media type, which callers invent; not the form in which t
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from blake3 import blake3
 from pydantic import BaseModel
 
+from providers.types import TranscriptionJob
+
 if TYPE_CHECKING:
     from gateway.dispatch.routes import Route
-    from providers.types import Account, TranscriptionJob
+    from providers.types import Account
 
 _SCHEMA: Final = 1  # of what is kept: another one finds none of the old
+# All but the audio, so that one that is new cannot be forgotten.
+_FIELDS: Final = tuple(name for name in TranscriptionJob.__struct_fields__ if name != "audio")
+_VALUES: Final = attrgetter(*_FIELDS)
 _OF_TOKENS: Final = "asr-gateway 2026-11 cache scope of a caller's own token"
 
 
@@ -28,8 +34,7 @@ def key_of(job: TranscriptionJob, route: Route, scope: str, audio: str | None = 
         "schema": _SCHEMA,
         "scope": scope,
         "audio": audio or job.audio.digest,
-        # Field by field, so that one that is new cannot be forgotten.
-        "job": {name: getattr(job, name) for name in job.__struct_fields__ if name != "audio"},
+        "job": dict(zip(_FIELDS, _VALUES(job), strict=True)),
         "on_unsupported": route.on_unsupported,
         "route": [(_account(each.account), each.native_model) for each in route.deployments],
     }

@@ -18,6 +18,8 @@ def settled(transcript: Transcript, duration_s: float | None) -> Transcript:
     duration_s: what the headers said, used where the provider did not measure.
     """
     length_s = transcript.duration_s or duration_s
+    if not transcript.segments and not transcript.words:
+        return replace(transcript, duration_s=length_s)
     segments = transcript.segments or tuple(from_words(transcript.words, transcript.text))
     starts = [each.start_s for each in segments[1:]]
     ends = [*starts, length_s]
