@@ -419,6 +419,22 @@ async def test_a_process_that_closes_waits_for_nothing_that_is_kept() -> None:
     assert network.sent == ["delete", "cancel"]
 
 
+async def test_what_is_kept_for_ever_is_given_up_after_a_quarter_of_an_hour() -> None:
+    paused = list[float]()
+
+    class Quick(Errands):
+        async def pause(self, seconds: float) -> None:
+            paused.append(seconds)
+
+    network = Network({"delete": refusing(1000)}, errands=Quick())
+    assert await network.run_only(kept()) == "done"
+    await asyncio.gather(*network.errands._tasks)
+
+    assert network.sent.count("delete") == len(paused)
+    assert paused == sorted(paused)
+    assert sum(paused) == pytest.approx(900, abs=1)
+
+
 async def test_another_refusal_is_final() -> None:
     network = Network({"delete": refusing(1000, status=404)})
     assert await network.run(kept()) == "done"
