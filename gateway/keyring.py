@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 from config.auth import Key, OldSecret
 from gateway.logs import event
-from gateway.stores.redis import StoreLost
+from gateway.stores.shared import StoreLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping

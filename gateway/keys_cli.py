@@ -33,7 +33,7 @@ from gateway.keyring import (
 )
 from gateway.loop import run
 from gateway.stores.keys import key_store
-from gateway.stores.redis import SharedStore, StoreLost
+from gateway.stores.shared import StoreLost, shared_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -182,7 +182,7 @@ def _done(settings: Settings, work: Callable[[Keyring], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Keyring]:
-    shared = SharedStore(settings.redis, lambda _: None) if settings.redis else None
+    shared = shared_store(settings.redis, lambda _: None)
     keyring = Keyring(key_store(settings.auth, shared), now=lambda: datetime.now(UTC))
     keyring.adopt(settings.auth.keys)
     try:

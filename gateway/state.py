@@ -20,8 +20,8 @@ from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.limits_redis import SharedLimits
 from gateway.stores.limits_seeded import SeededLimits
 from gateway.stores.memory_cache import MemoryCache
-from gateway.stores.redis import SharedStore
 from gateway.stores.redis_cache import RedisCache
+from gateway.stores.shared import shared_store
 from gateway.stores.sqlite_cache import SqliteCache
 from gateway.tracing import Tracer
 
@@ -43,7 +43,7 @@ class State:
     ) -> None:
         """clock: the event loop's. when_lost: what the present configuration says of budgets without Redis."""
         self._clock = clock
-        self.shared = SharedStore(settings.redis, _shared_changed) if settings.redis else None
+        self.shared = shared_store(settings.redis, _shared_changed)
         self.answers = self._answer_store(settings)
         self._configured_cache = settings.cache.store.value
         self.counters = self._counters(settings, when_lost)

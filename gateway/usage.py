@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from gateway.ledger import usage_store
-from gateway.stores.redis import SharedStore
+from gateway.stores.shared import shared_store
 from gateway.stores.usage import Row, UsageUnusable
 from gateway.stores.usage_query import as_document, in_order
 from gateway.stores.usage_sqlite import SqliteUsage
@@ -67,7 +67,7 @@ async def write_rows(settings: Settings, period: Period, to: TextIO) -> None:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[UsageStore]:
     patient = settings.redis and settings.redis.model_copy(update={"timeout": _PATIENCE_S})
-    shared = SharedStore(patient, lambda _: None) if patient else None
+    shared = shared_store(patient, lambda _: None)
     store = usage_store(settings.usage, shared, os.environ)
     if store is None:
         raise click.ClickException("usage.store is none: nothing is written down")

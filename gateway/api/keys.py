@@ -32,7 +32,7 @@ from gateway.keyring import (
 )
 from gateway.logs import event
 from gateway.problems import Problem, bad_request, not_found, stalled, too_large
-from gateway.stores.redis import StoreLost
+from gateway.stores.shared import StoreLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.errors import AttemptTimedOut, JobRejected, JobUnsupported, ProviderUnavailable
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached
 from gateway.problems import Problem, ProblemType
 from gateway.stages import Stage, timed
 from gateway.stores.kept import Kept
-from gateway.stores.redis import StoreLost
 from gateway.stores.redis_cache import UNKNOWN, Where
+from gateway.stores.shared import StoreLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,8 +9,8 @@ from gateway.intake.spool import INLINE_BYTES
 from gateway.intake.threads import to_the_end
 from gateway.problems import bad_audio, bad_request, too_long, unsupported_media
 from providers.audio.containers import HEAD_BYTES, identify, media_type, name_of_other
-from providers.audio.decode import UnreadableAudio
 from providers.audio.headers import duration_s
+from providers.audio.unreadable import UnreadableAudio
 from providers.types import Audio
 
 if TYPE_CHECKING:

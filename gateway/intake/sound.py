@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.intake.threads import to_the_end
-from providers.audio.decode import UnreadableAudio
 from providers.audio.demux import Demuxer
+from providers.audio.unreadable import UnreadableAudio
 
 if TYPE_CHECKING:
     from providers.types import Audio

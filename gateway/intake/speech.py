@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gateway.intake.threads import to_the_end
-from providers.audio.decode import UnreadableAudio
-from providers.audio.vad import speech_at_least
+from providers.audio.unreadable import UnreadableAudio
 
 if TYPE_CHECKING:
     from providers.types import Audio
@@ -29,6 +28,9 @@ class SpeechDetector:
         abandoned = threading.Event()
 
         def listen() -> bool:
+            # In this thread: FFmpeg and the detector are 16 MB, and few answers are empty.
+            from providers.audio.vad import speech_at_least  # noqa: PLC0415 - see above
+
             try:
                 return speech_at_least(audio.content, seconds, is_abandoned=abandoned.is_set)
             except (UnreadableAudio, OSError):

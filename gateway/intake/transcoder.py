@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gateway.intake.threads import to_the_end
-from providers.audio.split import split
-from providers.audio.transcode import transcode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +40,16 @@ class Transcoder:
         return await self._made(lambda is_abandoned: self._parts(audio, to, limit, is_abandoned))
 
     def _copy(self, audio: Audio, to: Container, is_abandoned: Callable[[], bool]) -> Audio:
+        # In the thread: FFmpeg is 15 MB, and most processes never transcode.
+        from providers.audio.transcode import transcode  # noqa: PLC0415 - see above
+
         return transcode(
             audio, to, max_duration_s=self.max_duration_s, directory=self._directory, is_abandoned=is_abandoned
         )
 
     def _parts(self, audio: Audio, to: Container, limit: PartLimit, is_abandoned: Callable[[], bool]) -> list[Audio]:
+        from providers.audio.split import split  # noqa: PLC0415 - as above
+
         parts = split(
             audio,
             to,

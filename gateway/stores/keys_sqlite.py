@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from gateway.stores.redis import StoreLost
+from gateway.stores.shared import StoreLost
 from gateway.stores.sqlite import DatabaseUnusable, open_database
 
 if TYPE_CHECKING:

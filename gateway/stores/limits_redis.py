@@ -19,9 +19,9 @@ from msgspec.structs import replace
 from config.limits import WhenLost
 from gateway.policies.limits import Correction, Demand, Denied, Granted, part_of, part_of_rate, undone
 from gateway.stores.limits_memory import budget_standing, rate_standing
-from gateway.stores.redis import StoreLost
 from gateway.stores.redis_cache import UNKNOWN, Look, Seen
 from gateway.stores.script import Script
+from gateway.stores.shared import StoreLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

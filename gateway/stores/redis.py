@@ -24,6 +24,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from gateway.stores.shared import StoreLost
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -43,10 +45,6 @@ _OF_THE_SERVER: Final = (
     OutOfMemoryError,
     ReadOnlyError,
 )
-
-
-class StoreLost(Exception):
-    """The shared store gave no usable answer. What it would have said is unknown; the caller has a fallback."""
 
 
 class SharedStore:

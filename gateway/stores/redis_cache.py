@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from gateway.stores.kept import Extent, Kept
-from gateway.stores.redis import StoreLost
 from gateway.stores.script import Script
+from gateway.stores.shared import StoreLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence

@@ -6,8 +6,6 @@ import hashlib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,6 +18,10 @@ class Script:
     def __init__(self, name: str, *, after: str = "", calls: Sequence[str] = ()) -> None:
         """after: the file whose names it uses. calls: scripts that it calls, as functions of KEYS and ARGV."""
         functions = (f"local function {each}(KEYS, ARGV)\n{_text(each)}end\n" for each in calls)
+        # Scripts are made with the store they are for, by when the client is loaded: without one, it never is.
+        from redis.exceptions import NoScriptError  # noqa: PLC0415 - see above
+
+        self._unknown = NoScriptError
         self._text = "\n".join([*([_text(after)] if after else ()), *functions, _text(name)])
         self._digest = hashlib.sha1(self._text.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
 
@@ -27,7 +29,7 @@ class Script:
         """Return what it returns, after one round trip; two where the server has been started since."""
         try:
             return await client.evalsha(self._digest, len(keys), *keys, *arguments)
-        except NoScriptError:
+        except self._unknown:
             return await client.eval(self._text, len(keys), *keys, *arguments)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from gateway.stores.redis import StoreLost
+from gateway.stores.shared import StoreLost
 from gateway.stores.usage import Row, Sum, UsageUnusable, summed
 
 if TYPE_CHECKING:

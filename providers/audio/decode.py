@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import av
@@ -18,6 +17,7 @@ import av.error
 from providers.audio.containers import HEAD_BYTES, identify, name_of_other
 from providers.audio.content import ContentReader
 from providers.audio.headers import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from providers.audio.unreadable import AudioTooLong, Probed, UnreadableAudio
 from providers.types import Container
 
 if TYPE_CHECKING:
@@ -37,27 +37,6 @@ _MOST_BROKEN_PACKETS = 100
 # Decoding runs at 200 to 10,000 times real time: ten times is a decoder going round in circles.
 _DECODE_TIME_PER_S = 0.1
 _START_TIME_S = 10.0
-
-
-class UnreadableAudio(ValueError):
-    """The bytes are not audio that can be decoded; the message says what was seen. Safe to show."""
-
-
-class AudioTooLong(ValueError):
-    """More seconds, or more samples, than the caller of this module allows."""
-
-    def __init__(self, limit_s: float) -> None:
-        super().__init__(f"the audio is longer than {limit_s:g} s")
-        self.limit_s = limit_s
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """What a demuxer found without decoding."""
-
-    duration_s: float | None
-    rate_hz: int
-    channels: int
 
 
 def open_container(content: Content) -> InputContainer:

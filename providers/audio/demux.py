@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from providers.audio.content import FileContent
-from providers.audio.decode import Probed, UnreadableAudio
+from providers.audio.unreadable import Probed, UnreadableAudio
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,9 @@ import socket
 from typing import Any
 
 from providers.audio.content import FileContent
-from providers.audio.decode import AudioTooLong, UnreadableAudio, probe
+from providers.audio.decode import probe
 from providers.audio.sound import sound_digest
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.types import Container
 
 _MEMORY_BYTES = 1 << 30

@@ -9,7 +9,8 @@ import numpy as np
 import soxr
 
 from providers.audio.cuts import cut
-from providers.audio.decode import UnreadableAudio, frames
+from providers.audio.decode import frames
+from providers.audio.unreadable import UnreadableAudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ import av.error
 from av.stream import Disposition
 from blake3 import blake3
 
-from providers.audio.decode import Budget, UnreadableAudio, audio_stream_of, open_container
+from providers.audio.decode import Budget, audio_stream_of, open_container
+from providers.audio.unreadable import UnreadableAudio
 from providers.types import Container
 
 if TYPE_CHECKING:

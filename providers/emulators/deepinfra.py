@@ -14,7 +14,7 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

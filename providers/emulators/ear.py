@@ -10,7 +10,8 @@ from blake3 import blake3
 
 from providers.audio.containers import identify, media_type
 from providers.audio.content import MemoryContent
-from providers.audio.decode import UnreadableAudio, frames
+from providers.audio.decode import frames
+from providers.audio.unreadable import UnreadableAudio
 from providers.types import Audio, Segment, Task, Timestamps, Transcript, TranscriptionJob, Word
 
 if TYPE_CHECKING:

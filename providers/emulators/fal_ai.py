@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pybase64
 from aiohttp import web
 
-from providers.audio.decode import UnreadableAudio
+from providers.audio.unreadable import UnreadableAudio
 from providers.languages import NAMES
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.google_form import answer, in_snake_case, nested, offset
 from providers.emulators.jobs import STATE, Refused, guard, json_object, turns
 from providers.languages import NAMES

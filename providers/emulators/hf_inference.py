@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pybase64
 from aiohttp import web
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.types import GENERATION_NAMES
 
 if TYPE_CHECKING:

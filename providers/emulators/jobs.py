@@ -10,7 +10,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from providers.audio.decode import UnreadableAudio
+from providers.audio.unreadable import UnreadableAudio
 from providers.emulators import openai_form
 from providers.emulators.ear import container_of
 from providers.languages import NAMES

@@ -22,7 +22,7 @@ import pybase64
 from aiohttp import web
 from blake3 import blake3
 
-from providers.audio.decode import UnreadableAudio
+from providers.audio.unreadable import UnreadableAudio
 from providers.emulators.ear import container_of
 from providers.languages import NAMES, code_of, name_of
 from providers.types import Container

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

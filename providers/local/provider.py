@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.errors import (
     AttemptTimedOut,
     JobRejected,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.keyring import Keyring, NameTaken, NoStore, NoSuchKey, digest_of, new_secret
-from gateway.stores.redis import StoreLost
+from gateway.stores.shared import StoreLost
 from tests.asking import key
 from tests.watching import log_lines
 

@@ -13,7 +13,8 @@ from config.stores import Redis
 from gateway.stores.keys import KeyStore
 from gateway.stores.keys_redis import RedisKeys
 from gateway.stores.keys_sqlite import SqliteKeys
-from gateway.stores.redis import SharedStore, StoreLost
+from gateway.stores.redis import SharedStore
+from gateway.stores.shared import StoreLost
 from tests.redis_server import redis_server
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from gateway.policies.limits import Demand, Denied, Granted, Scope, rules_of
 from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.limits_redis import SharedLimits
 from gateway.stores.memory_cache import MemoryCache
-from gateway.stores.redis import SharedStore, StoreLost
+from gateway.stores.redis import SharedStore
 from gateway.stores.redis_cache import RedisCache, Where
+from gateway.stores.shared import StoreLost
 from tests.redis_server import RedisServer, redis_server
 
 if TYPE_CHECKING:

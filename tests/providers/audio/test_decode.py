@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from providers.audio.containers import sniff
 from providers.audio.content import MemoryContent
-from providers.audio.decode import AudioTooLong, UnreadableAudio, frames, probe
+from providers.audio.decode import frames, probe
 from providers.audio.headers import duration_s
 from providers.audio.samples import read_samples
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from tests.conftest import AUDIO, encoded, sample, tone
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from providers.audio.content import FileContent, MemoryContent
-from providers.audio.decode import UnreadableAudio, probe
+from providers.audio.decode import probe
 from providers.audio.demux import Demuxer
+from providers.audio.unreadable import UnreadableAudio
 from tests.conftest import encoded, sample, sample_audio, tone
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from providers.audio.content import MemoryContent
-from providers.audio.decode import AudioTooLong, UnreadableAudio
 from providers.audio.samples import MODEL_RATE_HZ, Samples, read_parts, read_samples
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from tests.conftest import encoded, sample, tone
 
 

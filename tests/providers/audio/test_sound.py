@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
 from providers.audio.sound import sound_digest
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.ear import as_audio
 from tests.conftest import encoded, sample, tone
 

@@ -9,9 +9,10 @@ import pytest
 from blake3 import blake3
 
 from providers.audio.content import MemoryContent
-from providers.audio.decode import AudioTooLong, UnreadableAudio, frames, probe
+from providers.audio.decode import frames, probe
 from providers.audio.split import MOST_HZ, Part, PartLimit, split
 from providers.audio.transcode import Abandoned
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.ear import as_audio
 from providers.types import Audio, Container
 from tests.conftest import encoded, sample_audio, tone

@@ -10,10 +10,11 @@ import pytest
 from blake3 import blake3
 
 from providers.audio.content import FileContent, MemoryContent
-from providers.audio.decode import AudioTooLong, UnreadableAudio, frames, probe
+from providers.audio.decode import frames, probe
 from providers.audio.headers import duration_s
 from providers.audio.samples import read_samples
 from providers.audio.transcode import transcode
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.ear import as_audio
 from providers.types import Audio, Container
 from tests.conftest import encoded, sample, sample_audio, tone

@@ -12,7 +12,7 @@ from array import array
 import pytest
 
 from providers.audio.content import MemoryContent
-from providers.audio.decode import UnreadableAudio
+from providers.audio.unreadable import UnreadableAudio
 from providers.audio.vad import speech_at_least
 from tests.conftest import sample
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from blake3 import blake3
 
-from providers.audio.decode import UnreadableAudio
+from providers.audio.unreadable import UnreadableAudio
 from providers.emulators.ear import DigestEar, LocalEar, as_audio, container_of
 from providers.types import Container
 from tests.conftest import sample

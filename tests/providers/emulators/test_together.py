@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from together.types.audio.transcription_create_response import AudioTranscriptionVerboseJsonResponse
 from together.types.audio.translation_create_response import AudioTranslationVerboseJsonResponse
 
-from providers.audio.decode import AudioTooLong
+from providers.audio.unreadable import AudioTooLong
 from providers.errors import JobUnsupported
 from providers.together import TOGETHER, TogetherOptions
 from providers.transport import HttpProvider, new_session

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from providers.audio.decode import UnreadableAudio
 from providers.audio.samples import MODEL_RATE_HZ, read_samples
+from providers.audio.unreadable import UnreadableAudio
 from providers.emulators.ear import as_audio
 from providers.errors import JobUnsupported
 from providers.local.faster_whisper import HONOURED, Abandoned, FasterWhisper, _best_type, _options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from providers.audio.decode import AudioTooLong, UnreadableAudio
+from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.ear import as_audio
 from providers.errors import (
     AttemptTimedOut,
