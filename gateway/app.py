@@ -20,7 +20,6 @@ from gateway.api.admission import Limiting
 from gateway.api.auth import enter, enter_admin_port
 from gateway.api.edge import Edge, middleware, not_noted
 from gateway.api.front import CATALOG, Service
-from gateway.api.openapi import document
 from gateway.api.paths import add_operator_routes, add_routes
 from gateway.defaults import check_adapters
 from gateway.dispatch.caching import Caching
@@ -256,8 +255,8 @@ class Gateway:
         app[ops.READINESS] = self.status
         app[ops.CONTROLS] = self.controls
         app[ops.LEDGER] = self.state.ledger
-        described: Callable[[], dict[str, Any]] = cache(partial(document, app.router))
-        app[ops.OPENAPI] = described
+        described: Callable[[], dict[str, Any]] = cache(partial(_described, app.router))
+        app[ops.OPENAPI] = lambda: asyncio.to_thread(described)
         return app
 
     def _built(self, settings: Settings, loaded: Mapping[str, LocalBackend]) -> tuple[Fleet, Service]:
@@ -356,6 +355,13 @@ class Gateway:
         self.metrics.watch_ways(self.witness.ways)
         self.metrics.local.watch(lambda: queues(self.fleet.local.values()))
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
+
+
+def _described(router: web.UrlDispatcher) -> dict[str, Any]:
+    """Return the OpenAPI document. Blocking."""
+    from gateway.api.openapi import document  # noqa: PLC0415 - hardly anybody asks; it has schemas of everything
+
+    return document(router)
 
 
 async def _left(over: Iterable[Fleet], gone: Iterable[LocalBackend]) -> None:

@@ -19,12 +19,15 @@ from gateway import logs
 from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
 from gateway.dispatch.routes import WILDCARD
 from gateway.fleet import build_routes
+from gateway.heap import share_one_arena
 from gateway.keys_cli import keys
 from gateway.loop import run
 from gateway.notify import READY, notify
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.serve import Ports
 
 _CONFIG = click.option(
@@ -55,9 +58,9 @@ def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int |
     """Run the gateway."""
     from gateway.serve import CannotListen  # noqa: PLC0415 - other commands need no server
     from gateway.serve import serve as run_server  # noqa: PLC0415 - other commands need no server
-    from gateway.workers.parent import DidNotStart, Parent  # noqa: PLC0415 - other commands need no server
 
     settings = _settings(config_file, demo=demo, host=host, port=port)
+    share_one_arena()
     listener = logs.start(settings.logs.format, settings.logs.level)
     read = partial(_effective, config_file, demo=demo, host=host, port=port)
     announce = partial(_announce, settings)
@@ -65,13 +68,22 @@ def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int |
         if settings.server.workers == 1:
             run(run_server(settings, announce, read))
         else:
-            run(Parent(settings, read, announce).run())
+            _run_workers(settings, read, announce)
     except CannotListen as error:
         raise click.ClickException(f"cannot listen on {error}") from error
-    except DidNotStart as error:
-        raise click.ClickException(str(error)) from error
     finally:
         listener.stop()
+
+
+def _run_workers(
+    settings: Settings, read: Callable[[], Settings], announce: Callable[[list[str], Ports], None]
+) -> None:
+    from gateway.workers.parent import DidNotStart, Parent  # noqa: PLC0415 - one process needs none of it
+
+    try:
+        run(Parent(settings, read, announce).run())
+    except DidNotStart as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from gateway.app import Gateway
+from gateway.heap import give_back
 from gateway.logs import HTTP, event
 from gateway.notify import STOPPING, notify
 from gateway.reload import OnHangup
@@ -237,6 +238,7 @@ async def load_models(gateway: Gateway, announce: Callable[[list[str]], None]) -
     # What is loaded now stays: the collector need not walk it again and again while requests are answered.
     gc.collect()
     gc.freeze()
+    give_back()
     any_ready = any(model.ready for model in gateway.fleet.local.values())
     announce([] if any_ready else gateway.fleet.missing)
 

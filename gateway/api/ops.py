@@ -37,7 +37,7 @@ class Controls:
 
 
 CONTROLS = web.AppKey("controls", Controls)
-OPENAPI: web.AppKey[Callable[[], dict[str, Any]]] = web.AppKey("openapi")
+OPENAPI: web.AppKey[Callable[[], Awaitable[dict[str, Any]]]] = web.AppKey("openapi")
 """Gives the document. It is made when it is first asked for: most processes never are."""
 LEDGER: web.AppKey[Ledger | None] = web.AppKey("ledger")
 
@@ -109,7 +109,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def openapi(request: web.Request) -> web.Response:
     """Answer the OpenAPI document of every route, to an admin."""
     admin_only(request[CALLER])
-    return json_response(request.config_dict[OPENAPI]())
+    return json_response(await request.config_dict[OPENAPI]())
 
 
 async def models(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ import binascii
 import contextlib
 import mmap
 import re
+import threading
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _SLICE_CHARACTERS = 1 << 20
 _ESCAPE_CHARACTERS = 6  # \u002b
 _DATA_URI = re.compile(rb"data:[\w.+/-]*(?:;[\w.+-]+=(?:[\w.+-]+|\"[^\"]*\"))*(;base64)?,", re.IGNORECASE)
+_ONE_AT_A_TIME = threading.Lock()  # who looks through a document holds Python's lock all the while: none waits longer
 _WHITE = b" \t\r\n"
 MAX_DOCUMENT_BYTES = 1 << 20  # of everything beside the audio
 
@@ -104,9 +106,9 @@ def _decode_document(
 ) -> tuple[dict[str, Any], str | None]:
     where = ".".join(path)
     with _mapped(content) as whole:
-        document, raw = _take(whole, path)
+        document, raw = _taken(whole, path)
         with memoryview(raw) as text:
-            address = _write_audio(_string_pieces(text, where), where, spool, max_bytes)
+            address = _write_audio(_let_go(_string_pieces(text, where), whole), where, spool, max_bytes)
         del raw
     return document, address
 
@@ -133,6 +135,24 @@ class _mapped:  # noqa: N801 - used as a function
             # A traceback may still hold a view of it; the map then goes with the last of them.
             with contextlib.suppress(BufferError):
                 self._map.close()
+
+
+def _taken(whole: bytes | mmap.mmap, path: tuple[str, ...]) -> tuple[dict[str, Any], msgspec.Raw]:
+    """Do what `_take` does. It looks at every page of a map: they are let go before another document's are read."""
+    if not isinstance(whole, mmap.mmap):
+        return _take(whole, path)
+    with _ONE_AT_A_TIME:
+        taken = _take(whole, path)
+        whole.madvise(mmap.MADV_DONTNEED)  # they are the file's: what is looked at again comes from there
+    return taken
+
+
+def _let_go(pieces: Iterator[bytes], whole: bytes | mmap.mmap) -> Iterator[bytes]:
+    """Yield the pieces, and keep no page of the map that they were read from."""
+    for piece in pieces:
+        if isinstance(whole, mmap.mmap):
+            whole.madvise(mmap.MADV_DONTNEED)
+        yield piece
 
 
 def _take(whole: bytes | mmap.mmap, path: tuple[str, ...]) -> tuple[dict[str, Any], msgspec.Raw]:

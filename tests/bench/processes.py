@@ -71,7 +71,7 @@ def cpu_s(pid: int) -> float:
 
 def resident_bytes(pid: int, name: str) -> int:
     """Return VmHWM (peak) or VmRSS (now) of a process and its descendants together."""
-    return sum(_status_bytes(each, name) for each in processes(pid))
+    return sum(own_bytes(each, name) for each in processes(pid))
 
 
 def forget_peak(pid: int) -> None:
@@ -80,6 +80,7 @@ def forget_peak(pid: int) -> None:
         Path(f"/proc/{each}/clear_refs").write_text("5")
 
 
-def _status_bytes(pid: int, name: str) -> int:
+def own_bytes(pid: int, name: str) -> int:
+    """Return the same of a process alone."""
     match = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

@@ -1,0 +1,26 @@
+"""How much the C library's allocator keeps to itself. Of glibc alone: elsewhere nothing of this is done.
+
+What it does and why: docs/decisions/0017-what-is-imported-and-when.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Final
+
+_M_ARENA_MAX: Final = -8  # <malloc.h>
+
+
+def share_one_arena() -> None:
+    """Let all threads allocate from one heap, where each would keep its own peak. Call it before there are any.
+
+    Nothing waits for it: whoever holds Python's lock allocates, and what threads do without it are large blocks.
+    """
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Give unused pages to the system: imports and schemas leave holes behind. Takes some milliseconds."""
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
