@@ -25,4 +25,4 @@ class Redis(Section):
     url: RedisUrl = SecretStr("redis://localhost:6379/0")  # redis://, rediss:// or unix://, with its password
     timeout: Seconds = 0.1  # to connect, and for each command: what a request waits for a server that hangs
     max_connections: int = Field(64, ge=1, le=10_000)  # of each process
-    prefix: str = Field("asr:", pattern=r"^[\w:.-]{1,64}$")  # of every key
+    prefix: str = Field("asr:", pattern=r"^[\w:.-]+$", max_length=64)  # of every key

@@ -23,6 +23,7 @@ from gateway.heap import share_one_arena
 from gateway.keys_cli import keys
 from gateway.loop import run
 from gateway.notify import READY, notify
+from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def serve(config_file: Path | None, *, demo: bool, host: str | None, port: int |
     from gateway.serve import serve as run_server  # noqa: PLC0415 - other commands need no server
 
     settings = _settings(config_file, demo=demo, host=host, port=port)
-    share_one_arena()
+    if settings.server.workers == 1 and all(each.adapter != LOCAL for each in settings.providers.values()):
+        share_one_arena()
     listener = logs.start(settings.logs.format, settings.logs.level)
     read = partial(_effective, config_file, demo=demo, host=host, port=port)
     announce = partial(_announce, settings)

@@ -14,7 +14,7 @@ _M_ARENA_MAX: Final = -8  # <malloc.h>
 def share_one_arena() -> None:
     """Let all threads allocate from one heap, where each would keep its own peak. Call it before there are any.
 
-    Nothing waits for it: whoever holds Python's lock allocates, and what threads do without it are large blocks.
+    Hardly anything waits for it, since who allocates holds Python's lock; not so the threads of a local model's engine.
     """
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, 1)

@@ -56,7 +56,7 @@ class ReplicateOptions(ProviderOptions):
     vad_onset: float | None = Field(default=None, ge=0, le=1)
     vad_offset: float | None = Field(default=None, ge=0, le=1)
     patience: float | None = Field(default=None, gt=0, le=10)
-    suppress_tokens: str | None = Field(default=None, pattern=r"^-?\d{1,5}(,-?\d{1,5}){0,63}$")
+    suppress_tokens: str | None = Field(default=None, pattern=r"^-?[0-9]{1,5}(,-?[0-9]{1,5}){0,63}$")
     condition_on_previous_text: bool | None = None
     temperature_increment_on_fallback: float | None = Field(default=None, ge=0, le=1)
     compression_ratio_threshold: float | None = Field(default=None, ge=0, le=10)

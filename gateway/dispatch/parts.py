@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gateway.dispatch.answers import DEADLINE, Answer, Paid
 from gateway.problems import Problem, bad_audio, spool_full
 from providers.audio.content import MemoryContent
-from providers.audio.split import PartLimit
+from providers.audio.part_limit import PartLimit
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.stitch import stitched
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from config.reliability import Deadline
     from gateway.dispatch.answers import Answer
     from gateway.dispatch.routes import Route
-    from providers.audio.split import PartLimit
+    from providers.audio.part_limit import PartLimit
     from providers.types import Audio, Capabilities, Deployment, TranscriptionJob
 
 

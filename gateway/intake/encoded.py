@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from gateway.intake.spool import SpoolBudget
 
-_SLICE_CHARACTERS = 1 << 20
+_SLICE_CHARACTERS = 1 << 18  # so much of a text, and its bytes, is held by each thread that decodes
 _ESCAPE_CHARACTERS = 6  # \u002b
 _DATA_URI = re.compile(rb"data:[\w.+/-]*(?:;[\w.+-]+=(?:[\w.+-]+|\"[^\"]*\"))*(;base64)?,", re.IGNORECASE)
 _ONE_AT_A_TIME = threading.Lock()  # who looks through a document holds Python's lock all the while: none waits longer

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from providers.audio.split import PartLimit
+    from providers.audio.part_limit import PartLimit
     from providers.types import Audio, Container
 
 _THREADS = 2

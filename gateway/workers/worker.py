@@ -14,6 +14,7 @@ from config.faults import BadConfiguration
 from gateway.api.ops import Controls
 from gateway.app import Gateway
 from gateway.dispatch.call import CallWatch
+from gateway.heap import share_one_arena
 from gateway.logs import event
 from gateway.serve import Server, load_models
 from gateway.workers.channel import ChannelClosed
@@ -152,4 +153,5 @@ async def work(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    share_one_arena()
     main(work)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
 from providers.audio.cuts import cut
 from providers.audio.decode import frames
+from providers.audio.part_limit import MOST_HZ, PartLimit
 from providers.audio.transcode import Recording, mono, watched
 
 if TYPE_CHECKING:
@@ -22,27 +23,6 @@ if TYPE_CHECKING:
 
     from providers.audio.cuts import Block
     from providers.types import Audio, Container
-
-MOST_HZ: Final = 48_000
-"""Of a part: no speech model hears what is above 24 kHz, and so a part's size is known before it is written."""
-
-
-_HEADER_BYTES: Final = 64 << 10
-_BYTES_PER_SAMPLE: Final = 2 * 1.01  # what FLAC cannot make smaller it makes hardly larger
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartLimit:
-    """What a part may be at most."""
-
-    longest_s: float
-    max_bytes: int | None = None  # None: any size
-
-    def seconds(self, rate_hz: int = MOST_HZ) -> float:
-        """Return how long one may be whose samples come at this rate."""
-        if self.max_bytes is None:
-            return self.longest_s
-        return min(self.longest_s, (self.max_bytes - _HEADER_BYTES) / (rate_hz * _BYTES_PER_SAMPLE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ def said(**document: object) -> str:
         ({"auth": {"mode": "open"}}, "auth.mode: expected 'none', 'keys' or 'passthrough'"),
         ({"auth": {"store": "file"}}, "auth.store: expected 'none', 'sqlite' or 'redis'"),
         ({"auth": {"path": []}}, "auth.path: expected a path"),
-        ({"auth": {"keys": [{"name": "a b", "hash": HASH}]}}, "auth.keys.0.name: expected 1 to 64 letters, digits"),
+        ({"auth": {"keys": [{"name": "a b", "hash": HASH}]}}, "auth.keys.0.name: expected letters, digits"),
         ({"auth": {"keys": [{"name": "a", "hash": "x"}]}}, "auth.keys.0.hash: expected sha256: and 64 hexadecimal"),
         ({"auth": {"keys": [{"name": "a"}]}}, "auth.keys.0.hash: is missing"),
         ({"providers": {"a": {"adapter": "x", "base_url": "ftp://x"}}}, "base_url: expected an http:// or https://"),

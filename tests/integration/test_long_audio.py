@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from config.long_audio import LongAudio
 from config.settings import Route, Target
+from providers.audio.part_limit import PartLimit
 from providers.audio.samples import MODEL_RATE_HZ, read_samples
-from providers.audio.split import Part, PartLimit, split
+from providers.audio.split import Part, split
 from providers.emulators.ear import as_audio
 from providers.stitch import stitched
 from providers.types import Audio, Container, Timestamps, Transcript, TranscriptionJob

@@ -10,7 +10,8 @@ from blake3 import blake3
 
 from providers.audio.content import MemoryContent
 from providers.audio.decode import frames, probe
-from providers.audio.split import MOST_HZ, Part, PartLimit, split
+from providers.audio.part_limit import MOST_HZ, PartLimit
+from providers.audio.split import Part, split
 from providers.audio.transcode import Abandoned
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.ear import as_audio
