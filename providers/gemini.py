@@ -213,7 +213,7 @@ def _enough_tokens(job: TranscriptionJob) -> int:
 
 
 class _File(BaseModel):
-    name: Annotated[str, Field(pattern=r"^files/[\w-]{1,100}$")]
+    name: Annotated[str, Field(pattern=r"^files/[\w-]+$", max_length=106)]
     uri: Annotated[str, Field(pattern=r"^https?://\S+$")]
     state: Literal["STATE_UNSPECIFIED", "PROCESSING", "ACTIVE", "FAILED"]
 

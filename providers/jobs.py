@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Made(BaseModel):
     """What was made there, by a name that can stand in an address."""
 
-    id: Annotated[str, Field(pattern=r"^[\w-]{1,200}$")]
+    id: Annotated[str, Field(pattern=r"^[\w-]+$", max_length=200)]
 
 
 class Job(BaseModel):
