@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tests.bench.bodies import Form
+from tests.bench.goals import goals
 from tests.bench.rounds import Cell, Measured
 from tests.bench.targets import DIRECT, GATEWAY, LITELLM, NGINX, PORTKEY, RELAY
 
@@ -35,6 +36,7 @@ the highest in brackets. Quote ratios: the machine, which client and upstream sh
 
 - **direct**: nginx as the upstream, with nothing between. **nginx**: nginx as a proxy, one worker, as it comes.
 - **bare relay**: aiohttp and uvloop, [the least that a proxy which can retry must do](../tests/bench/servers.py).
+- **spooling relay**: the same with the body in a file without a name, for 24 MB alone.
 - **gateway**: this gateway in one process with keys, limits, memory cache, ledger, metrics and a log in a file; every
   request is a miss. **kept answer**: the same, asked again for what it has.
 {others}
@@ -63,7 +65,14 @@ def page(results: Results, plan: Plan) -> str:
     told = f"- {' and '.join(others)}: OpenAI's form alone, as installed, one process.\n" if others else ""
     missing = "" if others else "- LiteLLM and Portkey were not installed for this run.\n"
     head = _HEAD.format(machine=machine(), others=told + missing, requests=results.requests, digests=results.digests)
-    parts = [head, *(_form(results, form) for form in Form), _open(results), _stages(results), _memory(results)]
+    parts = [
+        head,
+        _goals(results),
+        *(_form(results, form) for form in Form),
+        _open(results),
+        _stages(results),
+        _memory(results),
+    ]
     parts.append(f"{plan.rounds} rounds of {plan.seconds} s for each figure.")
     return "\n".join(parts) + "\n"
 
@@ -143,6 +152,11 @@ def _spread(values: Sequence[float]) -> str:
 
 def _size(size: int) -> str:
     return f"{size / 1e6:g} MB" if size >= 1_000_000 else f"{size / 1e3:g} kB"
+
+
+def _goals(results: Results) -> str:
+    rows = [[each.aim, each.target, each.measured, "yes" if each.is_met else "no"] for each in goals(results)]
+    return "## What it aims at\n\n" + _table(["aim", "target", "measured", "met"], rows) + "\n"
 
 
 def _open(results: Results) -> str:

@@ -16,12 +16,11 @@ from tests.bench.bodies import Form
 from tests.bench.everything import ADMIN_KEY
 from tests.bench.load import Clients, Load, Outcome, Void, answers, closed, open_loop
 from tests.bench.processes import cpu_s, forget_peak, resident_bytes
-from tests.bench.targets import DIRECT, GATEWAY, Sizes, Target
+from tests.bench.targets import DIRECT, GATEWAY, LARGE_BYTES, Sizes, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_LARGE_BYTES = 24_000_000
 _LARGE_AT_ONCE = 8
 _FORM_BYTES = 8192  # of a form's fields and lines, beyond the audio
 _STAGE = re.compile(r'^asr_stage_seconds_(sum|count)\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
@@ -40,7 +39,7 @@ class Plan:
     settle_s: float
 
 
-FULL = Plan((32_000, 150_000, 1_500_000, _LARGE_BYTES), (1, 16, 64), 5, 0.5, (0.25, 0.5, 0.75), 3.0, 5.0)
+FULL = Plan((32_000, 150_000, 1_500_000, LARGE_BYTES), (1, 16, 64), 5, 0.5, (0.3, 0.6, 0.8), 3.0, 5.0)
 SHORT = Plan((150_000, 1_500_000), (1, 16), 2, 0.2, (0.5,), 1.0, 0.5)
 
 
@@ -101,7 +100,8 @@ class Results:
 def cells(plan: Plan) -> list[Cell]:
     """Return the loads. 64 uploads of 24 MB are left out: 1.5 GB at once measures the disk, whatever is before it."""
     every = itertools.product(Form, plan.sizes, plan.in_flight)
-    return [Cell(*each) for each in every if each[1] * each[2] <= 16 * _LARGE_BYTES]
+    usual = [Cell(*each) for each in every if each[1] * each[2] <= 16 * LARGE_BYTES]
+    return usual + ([Cell(Form.RAW, LARGE_BYTES, _LARGE_AT_ONCE)] if LARGE_BYTES in plan.sizes else [])
 
 
 class Bench:
@@ -121,7 +121,7 @@ class Bench:
         self._warm()
         for number in range(self.plan.rounds):
             for cell in cells(self.plan):
-                for target in self._of(cell.form):
+                for target in self._of(cell.form, cell.size_bytes):
                     self.results.closed[cell][target.name].append(self._closed(target, cell))
             _say(f"round {number + 1} of {self.plan.rounds}")
         for number in range(self.plan.rounds):
@@ -134,13 +134,13 @@ class Bench:
                 self.results.memory[target.name] = self._memory(target)
         return self.results
 
-    def _of(self, form: Form) -> Iterator[Target]:
-        return (each for each in self.targets if form in each.forms)
+    def _of(self, form: Form, size_bytes: int) -> Iterator[Target]:
+        return (each for each in self.targets if form in each.forms and size_bytes >= each.least_bytes)
 
     def _warm(self) -> None:
         """Send each size once at least: what starts with the first request of a kind is no part of a round."""
         for form, size in itertools.product(Form, self.plan.sizes):
-            for target in self._of(form):
+            for target in self._of(form, size):
                 if not target.reaches_upstream:  # what it is to keep must come from somewhere
                     self._keep(target, form, size)
                 load = target.load(form, size)
@@ -179,7 +179,7 @@ class Bench:
         at = self.results.closed[Cell(Form.RAW, size, 16)][GATEWAY]
         for share in self.plan.rates:
             rate = max(1.0, share * min(each.rate for each in at))
-            for target in self._of(Form.RAW):
+            for target in self._of(Form.RAW, size):
                 load = target.load(Form.RAW, size)
                 outcome = open_loop(load, next(self._numbers), rate, self.plan.open_s)
                 self._checked(target, load, outcome)
@@ -202,7 +202,7 @@ class Bench:
         pid = target.running.pid
         before = resident_bytes(pid, "VmRSS")
         forget_peak(pid)
-        load = target.load(target.forms[0], _LARGE_BYTES)
+        load = target.load(target.forms[0], LARGE_BYTES)
         self._checked(target, load, closed(load, next(self._numbers), _LARGE_AT_ONCE, 0))
         peak = resident_bytes(pid, "VmHWM")
         time.sleep(self.plan.settle_s)  # how long after the load the settled size is taken: part of what is measured
@@ -213,7 +213,7 @@ def verify(targets: Sequence[Target], plan: Plan) -> int:
     """Compare the audio's SHA-256 at the client and at the upstream; return how many were. Raises Void."""
     compared, numbers = 0, itertools.count()
     for target, size in itertools.product(targets, plan.sizes):
-        for form in target.forms if target.reaches_upstream else ():
+        for form in target.forms if target.reaches_upstream and size >= target.least_bytes else ():
             load = target.load(form, size, b"text")
             for unique, answer in answers(load, next(numbers), 2):
                 compared += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+import tempfile
 
 import aiohttp
 import pybase64
@@ -61,9 +62,30 @@ async def relay(target: str) -> web.Application:
     return app
 
 
+async def spooling(target: str) -> web.Application:
+    """Write the body to a file without a name, post that on, return the reply: the same for bodies of any size."""
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = {"Content-Type": request.headers["Content-Type"], "Content-Length": request.headers["Content-Length"]}
+        with tempfile.TemporaryFile() as body:
+            async for chunk in request.content.iter_any():
+                body.write(chunk)
+            body.seek(0)
+            async with session.post(f"{target}{request.path}", data=body, headers=headers) as reply:
+                return web.Response(body=await reply.read(), content_type="application/json")
+
+    app = web.Application(client_max_size=_MAX_BYTES)
+    app.router.add_post("/{path:.*}", answer)
+    return app
+
+
+_RELAYS = {"relay": relay, "spooling": spooling}
+
+
 async def serve(kind: str, target: str | None) -> None:
     """Serve one of them; print the port."""
-    app = await (relay(target) if target else {"upstream": upstream, "digest": digest}[kind]())
+    app = await (_RELAYS[kind](target) if target else {"upstream": upstream, "digest": digest}[kind]())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DIRECT, NGINX, RELAY, GATEWAY, KEPT = "direct", "nginx", "bare relay", "gateway", "gateway, kept answer"
+SPOOLING = "spooling relay"
+LARGE_BYTES = 24_000_000
 LITELLM, PORTKEY = "LiteLLM", "Portkey"
 LITELLM_PROGRAM = ROOT / ".venv/bench-litellm/bin/litellm"
 PORTKEY_PROGRAM = ROOT / ".venv/bench-portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
@@ -67,6 +69,7 @@ class Target:
     forms: tuple[Form, ...] = tuple(Form)
     sends_bare_audio: bool = False  # to the upstream of Hugging Face's fronts
     reaches_upstream: bool = True
+    least_bytes: int = 0  # what is smaller is not sent there
 
     def load(self, form: Form, size_bytes: int, answer: bytes = b"instant") -> Load:
         return Load(self.running.url, form, size_bytes, self.headers, self.cache, answer, not self.reaches_upstream)
@@ -154,13 +157,16 @@ def all_before(up: Running, folder: Path) -> Iterator[list[Target]]:
     folder.mkdir()
     with ExitStack() as running:
         beside = running.enter_context(nginx(_PROXY, folder / "nginx", upstream=up.url.removeprefix("http://")))
-        relay = running.enter_context(started(sys.executable, "-m", "tests.bench.servers", "relay", up.url))
+        servers = (sys.executable, "-m", "tests.bench.servers")
+        relay = running.enter_context(started(*servers, "relay", up.url))
+        spooling = running.enter_context(started(*servers, "spooling", up.url))
         gateway = running.enter_context(_gateway(up, folder))
         key = (f"Authorization: Bearer {KEY}",)
         targets = [
             Target(DIRECT, up),
             Target(NGINX, beside),
             Target(RELAY, relay),
+            Target(SPOOLING, spooling, forms=(Form.RAW,), least_bytes=LARGE_BYTES),
             Target(GATEWAY, gateway, key, "miss", sends_bare_audio=True),
             Target(KEPT, gateway, key, "hit", (Form.RAW,), reaches_upstream=False),
         ]
