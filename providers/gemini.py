@@ -9,7 +9,6 @@ a request is uploaded and deleted afterwards; Interactions are told to store not
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -26,6 +25,7 @@ from providers.languages import name_of
 from providers.polling import ask, is_transient, parse, pauses, until_over
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.spans import word
+from providers.terms import terms_of
 from providers.types import Capabilities, Container, Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
@@ -143,14 +143,9 @@ def _transcription(job: TranscriptionJob, to: Deployment) -> dict[str, object]:
     config: dict[str, object] = {"mode": mode}
     if codes := [job.language] if job.language else options.get("language_codes"):
         config["language_codes"] = codes
-    if terms := [*_terms(job.prompt or ""), *options.get("custom_vocabulary", ())]:
+    if terms := [*terms_of(job.prompt or ""), *options.get("custom_vocabulary", ())]:
         config["custom_vocabulary"] = terms
     return config
-
-
-def _terms(prompt: str) -> list[str]:
-    """Return a prompt's words and phrases: what stands between commas, semicolons and line ends."""
-    return [term for each in re.split(r"[,;\n]", prompt) if (term := each.strip())]
 
 
 _RULES: Final = (

@@ -10,6 +10,7 @@ from providers.deepinfra import DEEPINFRA
 from providers.fal_ai import FAL_AI
 from providers.gemini import GEMINI
 from providers.gladia import GLADIA
+from providers.google_stt import GOOGLE_STT
 from providers.hf_inference import HF_INFERENCE
 from providers.openai import OPENAI
 from providers.openai_compatible import OPENAI_COMPATIBLE
@@ -36,6 +37,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         FAL_AI,
         GEMINI,
         GLADIA,
+        GOOGLE_STT,
         HF_INFERENCE,
         OPENAI,
         OPENAI_COMPATIBLE,

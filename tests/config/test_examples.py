@@ -27,7 +27,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_are_some() -> None:
-    assert IDS == ["failover", "local-gpu", "public", "reliable", "self-hosted"]
+    assert IDS == ["clouds", "failover", "local-gpu", "public", "reliable", "self-hosted"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=IDS)

@@ -59,6 +59,8 @@ ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("assemblyai", "universal-3-5-pro", {}, WORDS),
     ("gemini", "gemini-3.5-transcribe", {}, WORDS),  # segments made of its words
     ("gemini", "gemini-2.5-flash", {}, NOTHING),
+    ("google-stt", "chirp_2", {}, WORDS),
+    ("google-stt", "chirp_3", {}, SEGMENTS),
 ]
 VERSION = "3ab86df6c8f54c11309d4d1f930ac292bad43ace52d10c80d87eb258b3c9f79c"
 IDS = [f"{adapter}:{native.partition(':')[0]}{'+' if options else ''}" for adapter, native, options, _ in ABILITIES]
@@ -150,6 +152,7 @@ TRANSLATORS = {
     "speechmatics": "enhanced",
     "gladia": "solaria-1",
     "openai": "whisper-1",
+    "google-stt": "chirp_2",
     "fal-ai": "fal-ai/whisper",
     "replicate": "vaibhavs10/incredibly-fast-whisper:{version}",
     "deepinfra": "openai/whisper-large-v3",
@@ -186,6 +189,7 @@ SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
     ("together", "openai/whisper-large-v3", {}),
     ("assemblyai", "universal-3-5-pro", {}),
     ("gemini", "gemini-3.5-transcribe", {}),
+    ("google-stt", "long", {"language": "en-US"}),
 ]
 
 
