@@ -144,6 +144,45 @@ async def test_a_disk_that_fills_half_way_is_507() -> None:
     assert is_free(room)
 
 
+async def arrive(room: SpoolBudget, mib: int) -> int:
+    """Upload as fast as there is room; return 200, or the status of what was wrong."""
+    spool = Spool(room)
+    try:
+        await write(spool, mib=mib)
+        await spool.finish()
+    except Problem as problem:
+        return problem.status
+    finally:
+        spool.close()
+    return 200
+
+
+async def test_of_uploads_that_fill_the_disk_together_the_last_are_refused() -> None:
+    """Each that came before has its room, whoever finds the disk full first."""
+    room = budget(per_upload=10, disk=21 * MIB)
+    async with asyncio.TaskGroup() as group:
+        uploads = [group.create_task(arrive(room, 4)) for _ in range(12)]
+    statuses = [each.result() for each in uploads]
+    assert statuses[:4] == [200] * 4
+    assert set(statuses) == {200, 507}
+    assert is_free(room)
+
+
+async def test_an_upload_waits_for_the_room_of_one_that_came_later() -> None:
+    room = budget(per_upload=10, disk=5 * MIB)
+    first, second = Spool(room), Spool(room)
+    await write(first, mib=2)
+    await write(second, mib=2)
+    waiting = asyncio.get_running_loop().create_task(write(first, mib=2))
+    with pytest.raises(Problem) as refused:
+        await write(second, mib=2)
+    assert refused.value.status == 507
+    second.close()
+    await waiting
+    first.close()
+    assert is_free(room)
+
+
 async def test_files_have_no_name(tmp_path: Path) -> None:
     spool = Spool(budget(per_upload=10, directory=tmp_path))
     await spool.write(pattern(MIB))
