@@ -96,7 +96,7 @@ def sections(urls: dict[str, str], folder: Path) -> dict[str, Any]:
         "cache": {"store": "memory", "max_bytes": "1MiB"},
         "usage": {"store": "sqlite", "path": str(folder / "usage.sqlite"), "max_rows": 1000},
         "reliability": {
-            "attempt_timeout": {"base": 2, "per_audio_second": 0},
+            "attempt_timeout": {"base": 4, "per_audio_second": 0},
             "breakers": {"probe_after": "500ms", "park_max": "1s", "consecutive": 10},
             "retries": {"base": "50ms", "floor": 100},
         },
@@ -165,6 +165,9 @@ async def test_m3_mixed_traffic_for_long(start: Start, report: Report, tmp_path:
     wrong = [each for run in runs for each in run.wrong]
     _show(report, counts, before_end, (before, tasks_before), (after, tasks_after), calls)
     assert not wrong, wrong[:20]
+    unserved = sum(run.unserved for run in runs) / sum(counts.values())
+    report("M3", f"{unserved:.2%} were not served although they could be", "0.1 %")
+    assert unserved < (0.2 if SHORT else 0.001)  # beside other tests an attempt may take longer than it may
     assert after.descriptors <= before.descriptors, left
     assert tasks_after <= tasks_before
     _assert_told_well(served, {each for run in runs for each in run.failed}, sum(counts.values()))

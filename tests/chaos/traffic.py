@@ -85,6 +85,7 @@ class Traffic:
     chance: Random
     counts: Counter[tuple[str, object]] = field(default_factory=Counter)  # by kind of caller and what became of it
     wrong: list[str] = field(default_factory=list)
+    unserved: int = 0  # of those for whom there is a deployment that works: every attempt met a fault, or took too long
     failed: set[str] = field(default_factory=set)  # request ids of 5xx
     _recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=40))
     _hostile: dict[str, Sent] = field(default_factory=hostile)
@@ -120,7 +121,9 @@ class Traffic:
             if text.strip() != f"blake3 {blake3(audio).hexdigest()} planted":
                 self.wrong.append(f"{kind}, {name}, {len(audio)} bytes: {text!r} is of other audio")
             self._recent.append(audio)
-        elif not (status == 429 or (status >= 500 and kind == "frail")):
+        elif status in {502, 504}:
+            self.unserved += kind != "frail"
+        elif status != 429:
             self.wrong.append(f"{kind}, {name}, {len(audio)} bytes: {status}")
 
     async def _harms(self) -> None:
