@@ -69,7 +69,7 @@ class Observed(msgspec.Struct, kw_only=True):
             self.tries = list(answer.attempts)
         charges = () if self.cache in NOT_PAID else charges_of(answer, self.audio_s)
         self.charges = tuple((label(to), charge) for to, charge in charges)
-        charge = total(charge for _, charge in charges) if charges else NOTHING
+        charge = total([charge for _, charge in charges]) if charges else NOTHING
         self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
         self.audio_s = answer.transcript.duration_s or self.audio_s
 
@@ -82,6 +82,8 @@ class Observed(msgspec.Struct, kw_only=True):
 
     def _owes(self, calls: Iterable[str]) -> None:
         """Note which calls of another's brought the outcome. calls: their spans."""
+        if self.trace is None:  # nobody would be led there
+            return
         own = {"", *(each.traceparent for each in self.tries)}
         self.sources = tuple(each for each in calls if each not in own)[:_MOST_SOURCES]
 
