@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,7 @@ def _is_set(account: AccountSettings, name: str) -> bool:
     return bool(getattr(account, name) != AccountSettings.model_fields[name].default)
 
 
+_OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}")  # it stands in an address
 _OF_LOCAL = frozenset({"device", "compute_type"})
 _OF_PROVIDERS = frozenset({"api_key", "api_key_file", "base_url", "base_urls", "options"})
 
@@ -114,5 +116,8 @@ def _check_provider_account(account: AccountSettings, provider: Provider, *, nee
     if unknown := set(account.base_urls) - set(provider.base_urls):
         known = ", ".join(provider.base_urls) or "none; use base_url"
         raise BadConfiguration(f"base_urls.{min(unknown)}: is not one that {provider.name} has: {known}")
+    for name in sorted(provider.account_options):
+        if not _OPTION.fullmatch(account.options.get(name, "")):
+            raise BadConfiguration(f"options.{name}: missing, or not letters, digits, points and hyphens")
     if not account.secret() and provider.key_required and needs_key:
         raise BadConfiguration(f"api_key: missing; set it to ${{{provider.key_variable}}} or name an api_key_file")

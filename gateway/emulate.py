@@ -17,7 +17,7 @@ from gateway.engines import load_engine
 from providers.emulators.ear import DigestEar, Emulation, LocalEar
 from providers.local.models import EMBEDDED, ModelMissing
 from providers.local.provider import NAME as LOCAL
-from providers.registry import emulated_urls, emulator_of
+from providers.registry import emulated_options, emulated_urls, emulator_of
 
 if TYPE_CHECKING:
     from config.catalog import Catalog
@@ -43,6 +43,8 @@ def configuration(name: str, url: str, key: str, catalog: Catalog) -> dict[str, 
     """Return what a configuration file says to reach the emulator at url: an account, and a model of the catalog."""
     urls = dict(emulated_urls(name, url))
     account: dict[str, Any] = {"adapter": name, "base_url": urls.pop("api"), "api_key": key}
+    if options := emulated_options(name):
+        account["options"] = dict(options)
     known = ((model, ids[name]) for model, ids in catalog.models.items() if name in ids)
     model, native = next(known, ("any-model", "any-model"))
     return {

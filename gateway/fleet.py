@@ -138,7 +138,8 @@ def _deployments(routes: Routes) -> Iterable[Deployment]:
 
 def _account(name: str, settings: AccountSettings) -> Account:
     provider = PROVIDERS.get(settings.adapter)
-    urls = dict(provider.base_urls) if provider else {}
+    named = provider.base_urls if provider else {}
+    urls = {key: _filled(url, settings.options) for key, url in named.items()}
     if settings.base_url:
         # All of them: a key or an upload meant for that address must not go to the provider's own.
         urls = dict.fromkeys(urls or ("api",), settings.base_url.rstrip("/"))
@@ -146,6 +147,13 @@ def _account(name: str, settings: AccountSettings) -> Account:
     # What a local model hears depends on how it counts: the options tell such accounts apart, as in a cache's key.
     options = {"compute_type": settings.compute_type} if settings.adapter == LOCAL else settings.options
     return Account(name=name, adapter=settings.adapter, base_urls=urls, api_key=settings.secret(), options=options)
+
+
+def _filled(url: str, options: Mapping[str, str]) -> str:
+    """Put options into an address where it names them."""
+    for name, value in options.items():
+        url = url.replace(f"{{{name}}}", value)
+    return url
 
 
 def _route(name: str, settings: RouteSettings, accounts: Mapping[str, Account], catalog: Catalog) -> Route:

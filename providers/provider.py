@@ -41,7 +41,7 @@ class Provider:
     """One speech service reached over HTTP."""
 
     name: str
-    base_urls: Mapping[str, str]  # "api" and more; empty where every account must name its own
+    base_urls: Mapping[str, str]  # "api" and more, with {options} in them; empty where every account must name its own
     key_variable: str | None  # the environment variable its own SDK reads
     authorize: Authorize
     capabilities: Callable[[Deployment], Capabilities]  # of its native model, on a server its account may describe
@@ -50,6 +50,7 @@ class Provider:
     credential_hosts: frozenset[str] = field(default_factory=frozenset)  # besides those of the account's URLs
     public_hosts: frozenset[str] = field(default_factory=frozenset)  # may be fetched from, without a credential
     key_required: bool = True
+    account_options: frozenset[str] = frozenset()  # without which an account is none
     fetch_token: FetchToken | None = None  # for accounts without a key: what lets them in ends, and is fetched anew
 
 

@@ -61,5 +61,10 @@ def emulated_urls(name: str, root: str) -> Mapping[str, str]:
     return own(root) if own else dict.fromkeys(PROVIDERS[name].base_urls or ("api",), root)
 
 
+def emulated_options(name: str) -> Mapping[str, str]:
+    """Return the options of an account at the provider's emulator: its `OPTIONS`, or none."""
+    return cast("Mapping[str, str]", getattr(_emulator(name), "OPTIONS", {}))
+
+
 def _emulator(name: str) -> ModuleType:
     return import_module(f"providers.emulators.{name.replace('-', '_')}")

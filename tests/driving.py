@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from providers.emulators.ear import as_audio
 from providers.exchange import HttpReply, HttpRequest
-from providers.registry import PROVIDERS, emulated_urls
+from providers.registry import PROVIDERS, emulated_options, emulated_urls
 from providers.transport import HttpProvider, new_session
 from providers.types import Account, Deployment, Moment, Transcript, TranscriptionJob
 from tests.conftest import KEY, sample
@@ -57,7 +57,8 @@ def document(request: HttpRequest) -> dict[str, Any]:
 def at(name: str, native_model: str, url: str | None = None) -> Deployment:
     """Return a model of a provider, or of its emulator at a URL."""
     urls = emulated_urls(name, url) if url else PROVIDERS[name].base_urls
-    account = Account(name="a", adapter=name, base_urls=urls, api_key=SecretStr(KEY))
+    options = emulated_options(name)
+    account = Account(name="a", adapter=name, base_urls=urls, api_key=SecretStr(KEY), options=options)
     return Deployment(account=account, native_model=native_model)
 
 

@@ -18,7 +18,7 @@ from gateway.defaults import demonstration
 from gateway.intake.fetch import new_session
 from gateway.serve import Server
 from providers.emulators.ear import DigestEar, Emulation
-from providers.registry import emulated_urls, emulator_of
+from providers.registry import emulated_options, emulated_urls, emulator_of
 from tests.conftest import KEY, serve
 
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ def emulated_account(adapter: str, root: str, *, key: str = KEY, **options: str)
     """Return an account at the adapter's emulator, which runs at root."""
     urls = dict(emulated_urls(adapter, root))
     return AccountSettings(
-        adapter=adapter, api_key=SecretStr(key), base_url=urls.pop("api"), base_urls=urls, options=options
+        adapter=adapter,
+        api_key=SecretStr(key),
+        base_url=urls.pop("api"),
+        base_urls=urls,
+        options={**emulated_options(adapter), **options},
     )
 
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from providers import errors
 from providers.audio.content import MemoryContent
 from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait
-from providers.registry import PROVIDERS
+from providers.registry import PROVIDERS, emulated_options
 from providers.transport import HttpProvider, new_session
 from providers.types import Account, Deployment, Moment, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import KEY, sample, sample_audio
@@ -41,7 +41,8 @@ CASES = [(name, path) for name in NAMES for path in sorted((FIXTURES / name).glo
 
 def account(provider: Provider, url: str = "https://provider.example") -> Account:
     urls = dict.fromkeys(provider.base_urls or ("api",), url)
-    return Account(name="a", adapter=provider.name, base_urls=urls, api_key=SecretStr(KEY))
+    options = emulated_options(provider.name)
+    return Account(name="a", adapter=provider.name, base_urls=urls, api_key=SecretStr(KEY), options=options)
 
 
 def deployment(provider: Provider, native_model: str, url: str = "https://provider.example") -> Deployment:
@@ -265,7 +266,9 @@ async def through_emulator(provider: Provider, url: str, *, key: str = KEY, audi
     from providers.emulators.ear import as_audio  # noqa: PLC0415
 
     native = json.loads((FIXTURES / provider.name / "words.json").read_text())["native_model"]
-    there = Account(name="a", adapter=provider.name, base_urls=emulated_urls(provider, url), api_key=SecretStr(key))
+    options = emulated_options(provider.name)
+    urls = emulated_urls(provider, url)
+    there = Account(name="a", adapter=provider.name, base_urls=urls, api_key=SecretStr(key), options=options)
     job = TranscriptionJob(model="m", audio=as_audio(audio if audio is not None else sample("slushy.wav")))
     async with new_session() as session:
         deadline = Moment(asyncio.get_running_loop().time() + 60)
