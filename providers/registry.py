@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 from providers.assemblyai import ASSEMBLYAI
+from providers.aws_transcribe import AWS_TRANSCRIBE
 from providers.deepinfra import DEEPINFRA
 from providers.fal_ai import FAL_AI
 from providers.gemini import GEMINI
@@ -33,6 +34,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     provider.name: provider
     for provider in (
         ASSEMBLYAI,
+        AWS_TRANSCRIBE,
         DEEPINFRA,
         FAL_AI,
         GEMINI,

@@ -64,6 +64,7 @@ LIST = {
     ("deepinfra", "mistralai/Voxtral-Mini-3B-2507"): 0.001,
     ("google-stt", "chirp_3"): 0.016,
     ("google-stt", "chirp_2"): 0.016,
+    ("aws-transcribe", "standard"): 0.024,
     ("gemini", "gemini-3.5-transcribe"): 0.003,
     ("gemini", "gemini-3.5-flash"): 0.0047,
     ("gemini", "gemini-2.5-flash"): 0.0024,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from config.catalog import load_catalog
 from config.faults import BadConfiguration
@@ -240,3 +241,16 @@ async def test_failover_goes_from_a_missing_local_model_to_a_provider(emulate: C
     ):
         assert (answer.status, answer.headers["X-Gateway-Provider"]) == (200, "there")
         assert (await answer.json())["text"].startswith("blake3 ")
+
+
+def test_options_stand_in_the_addresses_that_name_them() -> None:
+    options = {"region": "eu-west-1", "bucket": "b", "access_key_id": "AKID"}
+    account = AccountSettings(adapter="aws-transcribe", api_key=SecretStr("s"), options=options)
+    settings = Settings(providers={"aws": account}, models={"m": Route(targets=(Target(target="aws/standard"),))})
+
+    (deployment,) = build_routes(settings, load_catalog()).by_model["m"].deployments
+    assert deployment.account.base_urls == {
+        "api": "https://transcribe.eu-west-1.amazonaws.com",
+        "bucket": "https://b.s3.eu-west-1.amazonaws.com",
+        "results": "https://s3.eu-west-1.amazonaws.com",
+    }

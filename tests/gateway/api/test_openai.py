@@ -59,6 +59,7 @@ ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("assemblyai", "universal-3-5-pro", {}, WORDS),
     ("gemini", "gemini-3.5-transcribe", {}, WORDS),  # segments made of its words
     ("gemini", "gemini-2.5-flash", {}, NOTHING),
+    ("aws-transcribe", "standard", {}, WORDS),
     ("google-stt", "chirp_2", {}, WORDS),
     ("google-stt", "chirp_3", {}, SEGMENTS),
 ]
@@ -190,6 +191,7 @@ SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
     ("assemblyai", "universal-3-5-pro", {}),
     ("gemini", "gemini-3.5-transcribe", {}),
     ("google-stt", "long", {"language": "en-US"}),
+    ("aws-transcribe", "standard", {}),
 ]
 
 
