@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, replace  # noqa: TID251 - of a dataclass
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs

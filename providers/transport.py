@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
+import msgspec
 import pybase64
 from aiohttp.payload import Payload
 from msgspec.structs import replace
@@ -38,7 +39,6 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024  # four hours of words with their times are a
 _CONNECT_S = 10.0
 _TOKEN_S = 10.0  # for one request of those that a token takes
 _MAX_TOKEN_BYTES = 1024 * 1024
-_READ_BYTES = 256 * 1024
 
 
 class Watch(Protocol):
@@ -169,11 +169,11 @@ async def send(
 
     A request that starts a job raises FateUnknown where all of it was sent and nothing came back.
     """
-    url, ready = _with_credential(provider, account, request)
-    besides = watch.headers(account) if url.origin() in _origins(tuple(account.base_urls.values())) else {}
+    place, ready = _with_credential(provider, account, request)
+    besides = watch.headers(account) if place.is_own else {}
     if besides:
         ready = replace(ready, headers={**besides, **ready.headers})
-    return await _exchanged(session, provider.name, url, ready, deadline, max_reply_bytes, watch)
+    return await _exchanged(session, provider.name, place.url, ready, deadline, max_reply_bytes, watch)
 
 
 async def ask(session: aiohttp.ClientSession, provider: str, request: HttpRequest) -> HttpReply:
@@ -227,30 +227,35 @@ async def _exchanged(
         raise MalformedReply(provider, "the reply was not readable HTTP") from error
 
 
-def _with_credential(provider: Provider, account: Account, request: HttpRequest) -> tuple[URL, HttpRequest]:
-    """Add the credential where the host is one the adapter declares; refuse to go anywhere else.
-
-    The URL is read by the parser that will connect to it: two parsers may see two hosts in one text.
-    """
+def _with_credential(provider: Provider, account: Account, request: HttpRequest) -> tuple[_Place, HttpRequest]:
+    """Add the credential where the host is one the adapter declares; refuse to go anywhere else."""
     try:
-        url = URL(request.url, encoded=True)
-        own = _origins(tuple(account.base_urls.values()))
-        # A host that is declared by name alone must not be a way down from https.
-        declared = url.user is None and url.password is None and url.scheme in {each.scheme for each in own}
-        is_own = declared and url.origin() in own
+        place = _place(request.url, tuple(account.base_urls.values()))
     except ValueError as error:
         raise MalformedReply(provider.name, "the reply names a URL that is none") from error
-    if request.anonymous and (is_own or (declared and url.host in provider.public_hosts)):
-        return url, request
-    if not request.anonymous and (is_own or (declared and url.host in provider.credential_hosts)):
-        return url, provider.authorize(request, account)
-    raise MalformedReply(provider.name, "the reply names a host this provider does not serve from")
+    declared = provider.public_hosts if request.anonymous else provider.credential_hosts
+    if not place.is_own and not (place.may_be_declared and place.url.host in declared):
+        raise MalformedReply(provider.name, "the reply names a host this provider does not serve from")
+    return place, request if request.anonymous else provider.authorize(request, account)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a request goes, as an account sees it."""
+
+    url: URL
+    is_own: bool  # the origin is one of the account's own
+    may_be_declared: bool  # a host that is declared by name alone must not be a way down from https
 
 
 @functools.lru_cache(maxsize=256)
-def _origins(urls: tuple[str, ...]) -> frozenset[URL]:
-    """Return an account's own origins: the same at every call."""
-    return frozenset(URL(each, encoded=True).origin() for each in urls)
+def _place(text: str, base_urls: tuple[str, ...]) -> _Place:
+    """Read a URL: most calls go to the same one. Raises ValueError where it is none.
+
+    It is read by the parser that will connect to it: two parsers may see two hosts in one text.
+    """
+    url, own = URL(text, encoded=True), frozenset(URL(each, encoded=True).origin() for each in base_urls)
+    may_be_declared = url.user is None and url.password is None and url.scheme in {each.scheme for each in own}
+    return _Place(url, is_own=may_be_declared and url.origin() in own, may_be_declared=may_be_declared)
 
 
 def _dated(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -265,7 +270,7 @@ async def _read_capped(response: aiohttp.ClientResponse, provider: str, max_byte
     if (response.content_length or 0) > max_bytes:
         raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
     whole = bytearray()
-    async for chunk in response.content.iter_chunked(_READ_BYTES):
+    while chunk := await response.content.readany():
         whole += chunk
         if len(whole) > max_bytes:
             raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")

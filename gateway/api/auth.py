@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from aiohttp import hdrs, web
 from pydantic import SecretStr
 from yarl import URL
@@ -40,16 +40,15 @@ NO_ADMIN_KEY: Final = (
 _CREDENTIAL_NAMES: Final = frozenset({"api_key", "apikey", "key", "token", "access_token", "authorization", "hf_token"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who sent a request."""
 
     name: str
     role: str = "caller"
     models: tuple[str, ...] = ("*",)
     limits: Limits = UNLIMITED
-    labels: Mapping[str, str] = field(default_factory=dict)
-    token: SecretStr | None = field(default=None, repr=False)  # passthrough: the caller's own at the provider
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    token: SecretStr | None = None  # passthrough: the caller's own at the provider
 
     def may_use(self, model: str) -> bool:
         return any(fnmatchcase(model, pattern) for pattern in self.models)
@@ -126,10 +125,11 @@ def check_origin(request: web.BaseRequest, allowed: Sequence[str], mode: AuthMod
 
 def refuse_key_in_url(request: web.BaseRequest) -> None:
     """Refuse a credential where logs and histories keep it. Raises Problem 400."""
-    for name in request.query:
+    query = request.query
+    for name in query:
         if name.lower() in _CREDENTIAL_NAMES:
             raise bad_request(f"{name}: a credential does not belong in a URL, where logs keep it", param=name)
-    if any(KEY_BEGINS in each for each in (request.path, *request.query, *request.query.values())):
+    if KEY_BEGINS in request.path or any(KEY_BEGINS in each for pair in query.items() for each in pair):
         raise bad_request("a key does not belong in a URL, where logs keep it; send it as Authorization: Bearer <key>")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import nullcontext
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from aiohttp import hdrs, web
 
@@ -91,28 +90,30 @@ class Edge:
         request[OBSERVED] = observed
         CURRENT.set(observed)
         request[SERVICE] = service = self._service()
-        status = "cancelled"
-        self._metrics.in_flight.inc()
+        route, status = _route_name(request), "cancelled"
+        self._metrics.in_flight += 1
         try:
             with service.used(), noted_in(stages):
-                response = await self._answer(request, handler, observed)
+                response = await self._answer(request, handler, observed, route)
             self._add_headers(request, response, observed, loop.time() - observed.started)
             status = str(response.status)
             return response
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
             seconds = loop.time() - observed.started
             if not status.startswith("2"):
                 observed.failed()
-            request_done(observed, status, seconds, _route_name(request))
+            request_done(observed, status, seconds, route)
             if self._tracer is not None:
-                self._tracer.request(observed, f"{request.method} {_route_name(request)}", status)
+                self._tracer.request(observed, f"{request.method} {route}", status)
             self._metrics.request(observed, status, seconds)
             self._on_end(observed, status, seconds)
 
-    async def _answer(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, handler: Handler, observed: Observed, route: str
+    ) -> web.StreamResponse:
         try:
-            return await self._admitted(request, handler, observed)
+            return await self._admitted(request, handler, observed, route)
         except Problem as problem:
             return _told(request, problem, observed)
         except web.HTTPException as known:
@@ -124,20 +125,26 @@ class Edge:
             ours = Problem(status=500, type="internal", message="an error of the gateway's own", cause=place_of(error))
             return _told(request, ours, observed)
 
-    async def _admitted(self, request: web.Request, handler: Handler, observed: Observed) -> web.StreamResponse:
-        settings = request[SERVICE].settings
+    async def _admitted(
+        self, request: web.Request, handler: Handler, observed: Observed, route: str
+    ) -> web.StreamResponse:
+        service = request[SERVICE]
+        settings = service.settings
         check_origin(request, settings.server.cors_origins, settings.auth.mode)
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204)  # a preflight carries no key
         refuse_key_in_url(request)
-        caller = self._door(request, _route_name(request), settings.auth.mode, request[SERVICE].keyring)
+        caller = self._door(request, route, settings.auth.mode, service.keyring)
         if caller is not None:
             request[CALLER] = caller
             observed.caller = caller.name
-        if _is_work(request) and self._drain.in_flight >= settings.server.max_in_flight:
+        is_work = _is_work(request, route)
+        if is_work and self._drain.in_flight >= settings.server.max_in_flight:
             raise overloaded("the gateway is")
         async with self._drain.cut():
-            with nullcontext() if _is_work(request) else self._drain.aside():
+            if is_work:
+                return await handler(request)
+            with self._drain.aside():
                 return await handler(request)
 
     def _add_headers(
@@ -202,7 +209,7 @@ def _request_id(request: web.Request) -> str:
         given = request.headers.get(name, "")
         if _REQUEST_ID.fullmatch(given) and KEY_BEGINS not in given:  # it is logged
             return given
-    return uuid4().hex
+    return token_hex(16)
 
 
 def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
@@ -212,9 +219,9 @@ def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
     return Problem(status=known.status, type=kind, message=message, headers=headers)
 
 
-def _is_work(request: web.Request) -> bool:
+def _is_work(request: web.Request, route: str) -> bool:
     """Tell whether it is audio, which there may be too much of; health and metrics are always answered."""
-    return request.method == hdrs.METH_POST and not is_admins(_route_name(request))
+    return request.method == hdrs.METH_POST and not is_admins(route)
 
 
 def _cut_off() -> Problem:

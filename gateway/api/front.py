@@ -100,16 +100,34 @@ class Service:
         """Tell whether callers without a key may read the names of models."""
         return self.settings.auth.mode is AuthMode.NONE
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
+    def used(self) -> _Used:
         """Keep it for a request."""
+        return _Used(self)
+
+    def begun(self) -> None:
+        """Note a request."""
         self.in_use += 1
-        try:
-            yield
-        finally:
-            self.in_use -= 1
-            if not self.in_use:
-                self.on_idle()
+
+    def over(self) -> None:
+        """Note that a request is over."""
+        self.in_use -= 1
+        if not self.in_use:
+            self.on_idle()
+
+
+class _Used:
+    """A service while a request goes by it."""
+
+    __slots__ = ("_service",)
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def __enter__(self) -> None:
+        self._service.begun()
+
+    def __exit__(self, *_: object) -> None:
+        self._service.over()
 
 
 CATALOG = web.AppKey("catalog", Catalog)
@@ -124,16 +142,15 @@ class Endpoint:
         self.front = front
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        request[OBSERVED].front = self.front.name
+        service, observed, caller = request[SERVICE], request[OBSERVED], request[CALLER]
+        observed.front = self.front.name
         if model := self.front.named(request):
-            request[OBSERVED].model = _known(request[SERVICE].routes, model)
-        limiting = request[SERVICE].limiting
-        async with limiting.of(request, request[CALLER], request[OBSERVED]) as admission:
+            observed.model = _known(service.routes, model)
+        async with service.limiting.of(request, caller, observed) as admission:
             return await self._run(request, admission)
 
     async def _run(self, request: web.Request, admission: Admission) -> web.StreamResponse:
-        service = request[SERVICE]
-        observed = request[OBSERVED]
+        service, observed, caller = request[SERVICE], request[OBSERVED], request[CALLER]
         how, dry_run = asking(request, service.settings.cache.scope), is_dry_run(request)
         with timed(Stage.RECEIVE):
             upload = await service.intake.receive(request, self.front.shape)
@@ -141,7 +158,7 @@ class Endpoint:
             observed.upload_bytes = upload.content.size_bytes
             asked = self.front.read(request, upload)
             observed.model = _known(service.routes, asked.model)
-            route = _route(service.routes, asked, request[CALLER])
+            route = _route(service.routes, asked, caller)
             left_s = await service.intake.fetch(upload, how.timeout_s)
             observed.upload_bytes = upload.content.size_bytes
             with timed(Stage.PROBE):
@@ -153,7 +170,7 @@ class Endpoint:
             admit = partial(admission.charge, asked.model, route, audio)
             book = partial(_booked, service, observed, admission)
             how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload), book=book)
-            answer = await _dispatched(partial(service.caching.transcribe, job, route, how, admit), request[CALLER])
+            answer = await _dispatched(partial(service.caching.transcribe, job, route, how, admit), caller)
             observed.answered(answer, service.dispatcher.means.health.label)
             admission.answered(answer)
             with timed(Stage.RENDER):

@@ -106,7 +106,8 @@ def as_object(value: object, name: str) -> dict[str, Any]:
 
 def query_parameters(request: web.Request) -> dict[str, Any]:
     """Read `?return_timestamps=word`: the only channel a JS client has."""
-    return from_fields((name, value) for name, value in request.query.items() if name not in _NOT_PARAMETERS)
+    query = request.query
+    return from_fields((name, value) for name, value in query.items() if name not in _NOT_PARAMETERS) if query else {}
 
 
 def _account(request: web.Request) -> str | None:

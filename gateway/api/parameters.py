@@ -43,6 +43,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     without_effect: tuple[str, ...] = ()  # accepted, and named in the answer as ignored
 
 
+NOTHING_ASKED: Final = Parameters()
 _MOST_TOKENS = 1_000_000
 GENERATION: Final[Mapping[str, Value[Any]]] = {
     "temperature": number(0, 2),
@@ -78,6 +79,8 @@ WITHOUT_EFFECT = frozenset({"chunk_length_s", "stride_length_s", "batch_size", "
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Read a `parameters` object; the names of its generation parameters may also stand beside it. Raises Problem."""
+    if not given:  # as most requests do
+        return NOTHING_ASKED
     flat, prefix = _flattened(given)
     generation: dict[str, Any] = {}
     read = Parameters()
@@ -120,6 +123,8 @@ def _flattened(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
 
 def overridden(given: Mapping[str, Any], by: Mapping[str, Any]) -> dict[str, Any]:
     """Join two sets of parameters; the second wins, also for what it says inside its generation parameters."""
+    if not by:
+        return dict(given)
     groups = [by[name] for name in GENERATION_NAMES if isinstance(by.get(name), Mapping)]
     said = {*by, *(inner for group in groups for inner in group)}
     return {**{name: value for name, value in given.items() if name not in said}, **by}

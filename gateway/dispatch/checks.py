@@ -6,7 +6,7 @@ import asyncio
 import io
 import wave
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, replace  # noqa: TID251 - of a dataclass
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3

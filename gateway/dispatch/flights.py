@@ -252,5 +252,5 @@ def _outcome(flight: _Flight) -> Answer:
         raise TimeoutError("the process ends")  # as every request is told that is cut off then
     error = flight.landing.exception()
     if isinstance(error, Problem):
-        raise dataclasses.replace(error) from error
+        raise dataclasses.replace(error) from error  # noqa: TID251 - of a dataclass
     return flight.landing.result()

@@ -14,7 +14,6 @@ import contextlib
 import mmap
 import re
 import threading
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -41,8 +40,7 @@ _WHITE = b" \t\r\n"
 MAX_DOCUMENT_BYTES = 1 << 20  # of everything beside the audio
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True):
     """What a document held."""
 
     document: dict[str, Any]  # everything but the audio

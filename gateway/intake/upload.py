@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import hdrs
 
 from gateway.intake.encoded import address_in, decode_document, decode_text, looks_like_address, looks_like_text
@@ -33,15 +34,14 @@ _THE_BODY = "the body"
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;]*))', re.IGNORECASE)
 
 
-@dataclass(slots=True)
-class Upload:
+class Upload(msgspec.Struct):
     """What arrived. Close it when the answer is on its way; others may hold it for longer."""
 
     content: Content
     digest: str
-    document: dict[str, Any] = field(default_factory=dict)  # of a JSON body, without the audio
-    fields: list[tuple[str, str]] = field(default_factory=list)  # of a form
-    spools: list[Spool] = field(default_factory=list)
+    document: dict[str, Any] = msgspec.field(default_factory=dict)  # of a JSON body, without the audio
+    fields: list[tuple[str, str]] = msgspec.field(default_factory=list)  # of a form
+    spools: list[Spool] = msgspec.field(default_factory=list)
     holders: int = 1
 
     @contextmanager

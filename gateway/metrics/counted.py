@@ -73,7 +73,8 @@ class Metrics:
         self._flights = adding(declared.FLIGHTS.build(counted))
 
         self.local = LocalMetrics(counted, shown)
-        self.in_flight = declared.IN_FLIGHT.build(shown)
+        self.in_flight = 0  # requests
+        declared.IN_FLIGHT.build(shown).set_function(lambda: self.in_flight)
         self.spool_bytes = declared.SPOOL_BYTES.build(shown)
         self.spool_limit_bytes = declared.SPOOL_LIMIT_BYTES.build(shown)
         self.tasks = declared.TASKS.build(shown)

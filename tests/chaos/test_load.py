@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import tempfile
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251 - of a dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 

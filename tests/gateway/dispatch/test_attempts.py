@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251 - of a dataclass
 from typing import TYPE_CHECKING
 
 import pytest
