@@ -7,6 +7,7 @@ huggingface-inference-toolkit `webservice_starlette.py` (2025-08-25).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -74,8 +75,12 @@ def _label(audio: Audio) -> str:
 
 
 def _url(to: Deployment) -> str:
-    base = to.account.base_urls["api"]
-    return f"{base}/models/{quote(to.native_model)}" if to.native_model else f"{base}/"
+    return _url_of(to.account.base_urls["api"], to.native_model)
+
+
+@lru_cache(maxsize=256)
+def _url_of(base: str, native_model: str) -> str:
+    return f"{base}/models/{quote(native_model)}" if native_model else f"{base}/"
 
 
 def _parameters(job: TranscriptionJob) -> dict[str, object]:

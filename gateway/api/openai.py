@@ -184,7 +184,7 @@ class _Fields:
         given = {
             name: read(name, from_text(value))
             for name, read in PARAMETERS.items()
-            if (value := self._one(name)) is not None
+            if name in self._left and (value := self._one(name)) is not None
         }
         parameters = GenerationParameters(**given)
         check_together(parameters)

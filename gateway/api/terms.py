@@ -11,7 +11,7 @@ from config.units import seconds
 from gateway.api.auth import CALLER, admin_only
 from gateway.dispatch.caching import Asking
 from gateway.dispatch.fingerprint import scope_of_token
-from gateway.policies.cache_control import parse
+from gateway.policies.cache_control import ANY, parse
 from gateway.problems import invalid_parameter
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ _LONGEST_S = 86_400.0
 
 def asking(request: web.Request, scope: CacheScope) -> Asking:
     """Return what the caller's headers say of time and cache. Raises Problem 422."""
-    given = request.headers.getall(hdrs.CACHE_CONTROL, [])
-    return Asking(scope=_scope(request[CALLER], scope), timeout_s=timeout_s(request), control=parse(",".join(given)))
+    given = request.headers.getall(hdrs.CACHE_CONTROL, None)
+    control = ANY if given is None else parse(",".join(given))
+    return Asking(scope=_scope(request[CALLER], scope), timeout_s=timeout_s(request), control=control)
 
 
 def _scope(caller: Caller, scope: CacheScope) -> str:
