@@ -20,7 +20,7 @@ from providers.languages import code_of
 from providers.polling import Url, parse
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.refusals import by_reply
-from providers.spans import segment, word
+from providers.spans import Speaker, segment, word
 from providers.types import Capabilities, Container, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class _Utterance(BaseModel):
     text: str
     start: FiniteFloat
     end: FiniteFloat
-    speaker: int | None = None
+    speaker: Speaker = None
     words: list[_Word] = []
 
 
@@ -208,7 +208,7 @@ def _words(said: _Said, job: TranscriptionJob) -> tuple[Word, ...]:
 
 
 def _speaker(each: _Utterance, job: TranscriptionJob) -> str | None:
-    return str(each.speaker) if job.diarize and each.speaker is not None else None
+    return each.speaker if job.diarize else None
 
 
 # --- what went wrong

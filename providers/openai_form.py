@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, FiniteFloat, ValidationError
 
 from providers.errors import JobRejected, JobUnsupported, MalformedReply, QuotaExhausted
 from providers.languages import code_of
 from providers.refusals import by_reply
-from providers.spans import segment, word
+from providers.spans import Speaker, segment, word
 from providers.types import Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ def language(code: str) -> str:
 # --- what comes back
 
 Seconds: TypeAlias = FiniteFloat | None  # vLLM writes them as strings
-Speaker: TypeAlias = Annotated[str | None, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 
 
 class ReplyWord(BaseModel):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from providers.errors import JobUnsupported
 from providers.exchange import Exchange, HttpReply, HttpRequest
+from providers.sentences import as_asked
 from providers.types import (
     Account,
     Capabilities,
@@ -64,6 +65,20 @@ def one_call(
     def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
         reply = yield replace(build_request(job, to), bills=True)
         return parse_reply(succeeded(reply, classify_error))
+
+    return transcribe
+
+
+def one_timed_call(
+    build_request: Callable[[TranscriptionJob, Deployment], HttpRequest],
+    parse_reply: Callable[[HttpReply], Transcript],
+    classify_error: Callable[[HttpReply], ProviderError],
+) -> Translate:
+    """Make the exchange of a service that answers in one call, and with times whether they were asked for or not."""
+    call = one_call(build_request, parse_reply, classify_error)
+
+    def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
+        return as_asked((yield from call(job, to)), job)
 
     return transcribe
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from providers.assemblyai import ASSEMBLYAI
 from providers.aws_transcribe import AWS_TRANSCRIBE
+from providers.deepgram import DEEPGRAM
 from providers.deepinfra import DEEPINFRA
 from providers.fal_ai import FAL_AI
 from providers.gemini import GEMINI
@@ -35,6 +36,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     for provider in (
         ASSEMBLYAI,
         AWS_TRANSCRIBE,
+        DEEPGRAM,
         DEEPINFRA,
         FAL_AI,
         GEMINI,

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from providers.types import Segment
+from msgspec.structs import replace
+
+from providers.types import Segment, Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from providers.types import Word
+    from providers.types import Transcript, TranscriptionJob, Word
 
 _PAUSE_S = 0.8  # a breath between sentences; shorter gaps are within them
 _LONGEST_S = 7.0  # the longest a subtitle is usually shown (BBC and Netflix guidelines)
 _SENTENCE_ENDS = (".", "?", "!", "\u3002", "\uff1f", "\uff01", "\u0964")  # the last four: CJK and Devanagari
+
+
+def as_asked(heard: Transcript, job: TranscriptionJob) -> Transcript:
+    """Return what was asked for of a transcript that always has times: segments are made of its words if need be."""
+    if job.timestamps is Timestamps.NONE and not job.diarize:
+        return replace(heard, segments=(), words=())
+    return replace(
+        heard,
+        segments=heard.segments or tuple(from_words(heard.words, heard.text)),
+        words=heard.words if job.timestamps is Timestamps.WORD else (),
+    )
 
 
 def from_words(words: Sequence[Word], text: str) -> Iterator[Segment]:

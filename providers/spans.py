@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from msgspec.structs import replace
+from pydantic import BeforeValidator
 
 from providers.types import Segment, Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+Speaker: TypeAlias = Annotated[str | None, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+"""A speaker in a reply: a name, or the number that most services give instead, which is a name from here on."""
 
 
 def segment(text: str, start: float | None, end: float | None, speaker: str | None = None) -> Segment:

@@ -13,6 +13,7 @@ from gateway.dispatch.routes import cost_of
 from gateway.fleet import build_routes
 from providers import (
     assemblyai,
+    deepgram,
     deepinfra,
     fal_endpoints,
     gemini,
@@ -33,6 +34,7 @@ IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for ada
 KNOWN = {
     "revai": set(revai.MODELS),
     "soniox": set(soniox.MODELS),
+    "deepgram": set(deepgram.MODELS),
     "speechmatics": set(speechmatics.MODELS),
     "gladia": set(gladia.MODELS),
     "assemblyai": set(assemblyai.MODELS),
@@ -52,6 +54,9 @@ LIST = {
     ("revai", "fusion"): 0.005,
     ("soniox", "stt-async-v5"): 0.00167,
     ("soniox", "stt-async-v4"): 0.00167,
+    ("deepgram", "nova-3"): 0.0043,
+    ("deepgram", "nova-3-medical"): 0.0052,
+    ("deepgram", "nova-2"): 0.0043,
     ("speechmatics", "enhanced"): 0.004,
     ("speechmatics", "standard"): 0.004,
     ("gladia", "solaria-1"): 0.0102,

@@ -31,6 +31,7 @@ def test_the_usual_variables() -> None:
     assert VARIABLES == {
         "revai": "REVAI_API_KEY",
         "soniox": "SONIOX_API_KEY",
+        "deepgram": "DEEPGRAM_API_KEY",
         "speechmatics": "SPEECHMATICS_API_KEY",
         "gladia": "GLADIA_API_KEY",
         "assemblyai": "ASSEMBLYAI_API_KEY",

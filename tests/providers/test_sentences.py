@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.sentences import from_words
-from providers.types import Word
+from providers.sentences import as_asked, from_words
+from providers.types import Segment, Timestamps, Transcript, TranscriptionJob, Word
+from tests.conftest import sample_audio
 
 
 def word(text: str, start_s: float, end_s: float, speaker: str | None = None) -> Word:
@@ -82,3 +83,29 @@ def test_no_word_is_lost_and_segments_follow_each_other(given_words: list[tuple[
 
     assert " ".join(each.text for each in segments) == text
     assert all((first.end_s or 0) <= second.start_s for first, second in pairwise(segments))
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "diarize", "segments", "words"),
+    [
+        (Timestamps.NONE, False, [], []),
+        (Timestamps.NONE, True, ["good"], []),
+        (Timestamps.SEGMENT, False, ["good"], []),
+        (Timestamps.WORD, False, ["good"], ["good"]),
+    ],
+)
+def test_times_that_nobody_asked_for_are_left_out(
+    timestamps: Timestamps, *, diarize: bool, segments: list[str], words: list[str]
+) -> None:
+    job = TranscriptionJob(model="m", audio=sample_audio("slushy.mp3"), timestamps=timestamps, diarize=diarize)
+
+    told = as_asked(Transcript(text="good", words=(word("good", 0.1, 0.4),)), job)
+
+    assert ([each.text for each in told.segments], [each.text for each in told.words]) == (segments, words)
+
+
+def test_segments_that_a_service_gives_are_kept() -> None:
+    job = TranscriptionJob(model="m", audio=sample_audio("slushy.mp3"), timestamps=Timestamps.SEGMENT)
+    own = Segment(text="good", start_s=0.0, end_s=2.0)
+
+    assert as_asked(Transcript(text="good", segments=(own,), words=(word("good", 0.1, 0.4),)), job).segments == (own,)

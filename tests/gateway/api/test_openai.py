@@ -35,6 +35,8 @@ NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("revai", "machine", {}, WORDS),
     ("soniox", "stt-async-v5", {}, WORDS),
+    ("deepgram", "nova-3", {}, WORDS),
+    ("deepgram", "nova-2", {}, WORDS),
     ("speechmatics", "enhanced", {}, WORDS),
     ("speechmatics", "melia-1", {}, WORDS),
     ("gladia", "solaria-1", {}, WORDS),
@@ -182,6 +184,7 @@ async def test_translations(start: Start, adapter: str) -> None:
 SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
     ("revai", "machine", {}),
     ("soniox", "stt-async-v5", {}),
+    ("deepgram", "nova-3", {}),
     ("speechmatics", "enhanced", {}),
     ("gladia", "solaria-1", {}),
     ("openai", "gpt-4o-transcribe-diarize", {}),
