@@ -17,14 +17,14 @@ from providers.authorize import key_header
 from providers.errors import AttemptTimedOut, JobUnsupported, MalformedReply
 from providers.exchange import HttpRequest
 from providers.languages import code_of
-from providers.openai_form import text_of
+from providers.openai_form import repeated
 from providers.provider import Provider, ProviderOptions, one_timed_call, options_for
 from providers.refusals import by_reply
 from providers.spans import Speaker, segment, word
 from providers.types import Capabilities, Container, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from providers.errors import ProviderError
     from providers.exchange import HttpReply
@@ -96,22 +96,20 @@ def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the bytes as they came; a JSON type would make an address of them."""
     return HttpRequest(
         method="POST",
-        url=f"{to.account.base_urls['api']}/v1/listen?{urlencode(list(_query(job, to)))}",
+        url=f"{to.account.base_urls['api']}/v1/listen?{urlencode(_query(job, to))}",
         headers={"content-type": job.audio.media_type},
         body=(job.audio.content,),
     )
 
 
-def _query(job: TranscriptionJob, to: Deployment) -> Iterator[tuple[str, str]]:
+def _query(job: TranscriptionJob, to: Deployment) -> list[tuple[str, str]]:
     can = capabilities(to)
     asked: dict[str, object] = {"model": to.native_model, "smart_format": True, **_language(job, can)}
     if job.timestamps is not Timestamps.NONE or job.diarize:
         asked["utterances"] = True
     if job.diarize:
         asked["diarize_model"] = "latest"
-    for name, value in (asked | options_for(job, NAME, can)).items():
-        for each in value if isinstance(value, list) else [value]:
-            yield name, text_of(each)
+    return repeated(asked | options_for(job, NAME, can))
 
 
 def _language(job: TranscriptionJob, can: Capabilities) -> dict[str, object]:

@@ -37,17 +37,41 @@ _CODES: Final = {name: code for code, name in NAMES.items()} | {
 }
 
 
+_THREE_LETTERS: Final = """
+eng zho deu spa rus kor fra jpn por tur pol cat nld ara swe ita ind hin fin vie heb ukr ell msa ces ron dan hun tam
+nor tha urd hrv bul lit lat mri mal cym slk tel fas lav ben srp aze slv kan est mkd bre eus isl hye nep mon bos kaz
+sqi swa glg mar pan sin khm sna yor som afr oci kat bel tgk snd guj amh yid lao uzb fao hat pus tuk nno mlt san ltz
+mya bod tgl mlg asm tat lin hau bak jav sun
+""".split()  # noqa: SIM905 - a hundred quoted words would hide the table
+# ISO-639-3, in the order of the table, and what is commonly written for one of a language's varieties.
+_OTHERWISE: Final = dict(zip(_THREE_LETTERS, (code for code in NAMES if len(code) == 2), strict=True)) | {
+    "jv": "jw",
+    "iw": "he",
+    "nb": "no",
+    "nob": "no",
+    "cmn": "zh",
+    "fil": "tl",
+    "arb": "ar",
+    "pes": "fa",
+    "lvs": "lv",
+    "ekk": "et",
+    "zsm": "ms",
+    "swh": "sw",
+    "npi": "ne",
+}
+
+
 UNSPACED: Final = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Written without spaces between words, by Whisper (openai/whisper, tokenizer.py)."""
 
 
 def code_of(language: str) -> str | None:
-    """Return the code of a language given as code, regional code ("en-US") or English name; None if unknown."""
+    """Return the code of a language given as code of two or three letters, "en-US" or English name; None if unknown."""
     wanted = language.strip().lower().replace("_", "-")
     if wanted in _CODES:
         return _CODES[wanted]
     primary = wanted.split("-")[0]
-    return {"jv": "jw", "iw": "he", "cmn": "zh", "nb": "no"}.get(primary) or (primary if primary in NAMES else None)
+    return _OTHERWISE.get(primary) or (primary if primary in NAMES else None)
 
 
 def name_of(code: str) -> str:

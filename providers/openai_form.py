@@ -91,6 +91,15 @@ def option_fields(values: Mapping[str, object]) -> list[tuple[str, str]]:
     return form
 
 
+def repeated(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Write fields as services with a form or a query of their own do: a list as its name repeated."""
+    return [
+        (name, text_of(each))
+        for name, value in values.items()
+        for each in (value if isinstance(value, list) else [value])
+    ]
+
+
 def text_of(value: object) -> str:
     """Return a form part's text: booleans as JSON writes them."""
     return str(value).lower() if isinstance(value, bool) else str(value)

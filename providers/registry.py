@@ -9,6 +9,7 @@ from providers.assemblyai import ASSEMBLYAI
 from providers.aws_transcribe import AWS_TRANSCRIBE
 from providers.deepgram import DEEPGRAM
 from providers.deepinfra import DEEPINFRA
+from providers.elevenlabs import ELEVENLABS
 from providers.fal_ai import FAL_AI
 from providers.gemini import GEMINI
 from providers.gladia import GLADIA
@@ -38,6 +39,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         AWS_TRANSCRIBE,
         DEEPGRAM,
         DEEPINFRA,
+        ELEVENLABS,
         FAL_AI,
         GEMINI,
         GLADIA,

@@ -15,6 +15,7 @@ from providers import (
     assemblyai,
     deepgram,
     deepinfra,
+    elevenlabs,
     fal_endpoints,
     gemini,
     gladia,
@@ -32,6 +33,7 @@ from providers.registry import PROVIDERS
 CATALOG = load_catalog()
 IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
 KNOWN = {
+    "elevenlabs": set(elevenlabs.MODELS),
     "revai": set(revai.MODELS),
     "soniox": set(soniox.MODELS),
     "deepgram": set(deepgram.MODELS),
@@ -49,6 +51,7 @@ KNOWN = {
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
 LIST = {
+    ("elevenlabs", "scribe_v2"): 0.0037,
     ("revai", "machine"): 0.0033,
     ("revai", "low_cost"): 0.00167,
     ("revai", "fusion"): 0.005,

@@ -33,6 +33,8 @@ SECONDS = pytest.approx(13.69, abs=0.01)
 NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({"segment", "word"})
 # adapter, native model, options of the account, and the times there are
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
+    ("elevenlabs", "scribe_v2", {}, WORDS),
+    ("elevenlabs", "scribe_v3", {}, WORDS),
     ("revai", "machine", {}, WORDS),
     ("soniox", "stt-async-v5", {}, WORDS),
     ("deepgram", "nova-3", {}, WORDS),
@@ -182,6 +184,7 @@ async def test_translations(start: Start, adapter: str) -> None:
 
 
 SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
+    ("elevenlabs", "scribe_v2", {}),
     ("revai", "machine", {}),
     ("soniox", "stt-async-v5", {}),
     ("deepgram", "nova-3", {}),
