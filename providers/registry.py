@@ -22,6 +22,7 @@ from providers.revai import REVAI
 from providers.soniox import SONIOX
 from providers.speechmatics import SPEECHMATICS
 from providers.together import TOGETHER
+from providers.xai import XAI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,6 +53,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         SONIOX,
         SPEECHMATICS,
         TOGETHER,
+        XAI,
     )
 }
 

@@ -54,6 +54,18 @@ def document(request: HttpRequest) -> dict[str, Any]:
     return fields
 
 
+def text_parts(request: HttpRequest) -> dict[str, list[str]]:
+    """Return the parts of a form that are sent before the audio."""
+    head = request.body[0]
+    assert isinstance(head, bytes)
+    sent: dict[str, list[str]] = {}
+    for part in head.decode().split("--")[1:]:
+        named, _, value = part.partition("\r\n\r\n")
+        if "filename=" not in named:
+            sent.setdefault(named.split('name="')[1].rstrip('"'), []).append(value.rstrip("\r\n"))
+    return sent
+
+
 def at(name: str, native_model: str, url: str | None = None) -> Deployment:
     """Return a model of a provider, or of its emulator at a URL."""
     urls = emulated_urls(name, url) if url else PROVIDERS[name].base_urls

@@ -26,6 +26,7 @@ from providers import (
     soniox,
     speechmatics,
     together,
+    xai,
 )
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
@@ -33,6 +34,7 @@ from providers.registry import PROVIDERS
 CATALOG = load_catalog()
 IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
 KNOWN = {
+    "xai": set(xai.MODELS),
     "elevenlabs": set(elevenlabs.MODELS),
     "revai": set(revai.MODELS),
     "soniox": set(soniox.MODELS),
@@ -51,6 +53,7 @@ KNOWN = {
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
 LIST = {
+    ("xai", "grok-voice-transcribe-2.0"): 0.00167,
     ("elevenlabs", "scribe_v2"): 0.0037,
     ("revai", "machine"): 0.0033,
     ("revai", "low_cost"): 0.00167,

@@ -29,6 +29,7 @@ def targets(settings: Settings, model: str) -> list[str]:
 def test_the_usual_variables() -> None:
     """As each provider's own SDK calls them."""
     assert VARIABLES == {
+        "xai": "XAI_API_KEY",
         "elevenlabs": "ELEVENLABS_API_KEY",
         "revai": "REVAI_API_KEY",
         "soniox": "SONIOX_API_KEY",

@@ -12,7 +12,7 @@ from providers.exchange import Afterwards
 from providers.provider import unread_options
 from providers.types import GenerationParameters, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import sample_audio
-from tests.driving import answer, at, steps_of
+from tests.driving import answer, at, steps_of, text_parts
 
 API = "https://api.elevenlabs.io/v1/speech-to-text"
 PLAIN = {"model_id": ["scribe_v2"], "timestamps_granularity": ["none"], "tag_audio_events": ["false"]}
@@ -23,15 +23,7 @@ def job(**wanted: Any) -> TranscriptionJob:
 
 
 def form(model: str = "scribe_v2", **wanted: Any) -> dict[str, list[str]]:
-    """Return the text parts that are sent before the audio."""
-    head = build_request(job(**wanted), at("elevenlabs", model)).body[0]
-    assert isinstance(head, bytes)
-    sent: dict[str, list[str]] = {}
-    for part in head.decode().split("--")[1:]:
-        before, _, value = part.partition("\r\n\r\n")
-        if "filename=" not in before:
-            sent.setdefault(before.split('name="')[1].rstrip('"'), []).append(value.rstrip("\r\n"))
-    return sent
+    return text_parts(build_request(job(**wanted), at("elevenlabs", model)))
 
 
 def options(**given: Any) -> dict[str, ElevenlabsOptions]:

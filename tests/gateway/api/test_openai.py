@@ -33,6 +33,7 @@ SECONDS = pytest.approx(13.69, abs=0.01)
 NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({"segment", "word"})
 # adapter, native model, options of the account, and the times there are
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
+    ("xai", "grok-voice-transcribe-2.0", {}, WORDS),
     ("elevenlabs", "scribe_v2", {}, WORDS),
     ("elevenlabs", "scribe_v3", {}, WORDS),
     ("revai", "machine", {}, WORDS),
@@ -184,6 +185,7 @@ async def test_translations(start: Start, adapter: str) -> None:
 
 
 SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
+    ("xai", "grok-voice-transcribe-2.0", {}),
     ("elevenlabs", "scribe_v2", {}),
     ("revai", "machine", {}),
     ("soniox", "stt-async-v5", {}),
