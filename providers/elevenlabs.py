@@ -41,7 +41,8 @@ class ElevenlabsOptions(ProviderOptions):
     """What a caller may set besides."""
 
     keyterms: Annotated[
-        list[Annotated[str, Field(pattern=r"^[^<>{}\[\]\\]{1,50}$")]] | None, Field(min_length=1, max_length=1000)
+        list[Annotated[str, Field(pattern=r"^[^<>{}\[\]\\]+$", max_length=50)]] | None,
+        Field(min_length=1, max_length=1000),
     ] = None  # a fifth more is billed with them
     num_speakers: int | None = Field(default=None, ge=1, le=32)
     diarization_threshold: float | None = Field(default=None, gt=0, lt=1)  # where their number is not given
