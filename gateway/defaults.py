@@ -120,4 +120,5 @@ def _check_provider_account(account: AccountSettings, provider: Provider, *, nee
         if not _OPTION.fullmatch(account.options.get(name, "")):
             raise BadConfiguration(f"options.{name}: missing, or not letters, digits, points and hyphens")
     if not account.secret() and provider.key_required and needs_key:
-        raise BadConfiguration(f"api_key: missing; set it to ${{{provider.key_variable}}} or name an api_key_file")
+        usual = f"set it to ${{{provider.key_variable}}}" if provider.key_variable else "write it"
+        raise BadConfiguration(f"api_key: missing; {usual} or name an api_key_file")

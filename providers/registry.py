@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from providers.assemblyai import ASSEMBLYAI
 from providers.aws_transcribe import AWS_TRANSCRIBE
+from providers.cloudflare import CLOUDFLARE
 from providers.deepgram import DEEPGRAM
 from providers.deepinfra import DEEPINFRA
 from providers.elevenlabs import ELEVENLABS
@@ -38,6 +39,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     for provider in (
         ASSEMBLYAI,
         AWS_TRANSCRIBE,
+        CLOUDFLARE,
         DEEPGRAM,
         DEEPINFRA,
         ELEVENLABS,

@@ -13,6 +13,7 @@ from gateway.dispatch.routes import cost_of
 from gateway.fleet import build_routes
 from providers import (
     assemblyai,
+    cloudflare,
     deepgram,
     deepinfra,
     elevenlabs,
@@ -34,6 +35,7 @@ from providers.registry import PROVIDERS
 CATALOG = load_catalog()
 IDS = [(model, adapter, native) for model, ids in CATALOG.models.items() for adapter, native in ids.items()]
 KNOWN = {
+    "cloudflare": set(cloudflare.MODELS),
     "xai": set(xai.MODELS),
     "elevenlabs": set(elevenlabs.MODELS),
     "revai": set(revai.MODELS),
@@ -53,6 +55,7 @@ KNOWN = {
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
 LIST = {
+    ("cloudflare", "@cf/openai/whisper-large-v3-turbo"): 0.00051,
     ("xai", "grok-voice-transcribe-2.0"): 0.00167,
     ("elevenlabs", "scribe_v2"): 0.0037,
     ("revai", "machine"): 0.0033,

@@ -33,6 +33,8 @@ SECONDS = pytest.approx(13.69, abs=0.01)
 NOTHING, SEGMENTS, WORDS = frozenset[str](), frozenset({"segment"}), frozenset({"segment", "word"})
 # adapter, native model, options of the account, and the times there are
 ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
+    ("cloudflare", "@cf/openai/whisper-large-v3-turbo", {}, WORDS),
+    ("cloudflare", "@cf/openai/whisper", {}, WORDS),
     ("xai", "grok-voice-transcribe-2.0", {}, WORDS),
     ("elevenlabs", "scribe_v2", {}, WORDS),
     ("elevenlabs", "scribe_v3", {}, WORDS),
@@ -154,6 +156,7 @@ async def check_refused(sdk: openai.AsyncOpenAI, **asked: Any) -> None:
 
 
 TRANSLATORS = {
+    "cloudflare": "@cf/openai/whisper-large-v3-turbo",
     "soniox": "stt-async-v5",
     "speechmatics": "enhanced",
     "gladia": "solaria-1",
