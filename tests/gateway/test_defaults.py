@@ -118,9 +118,10 @@ class TestAccounts:
     @pytest.mark.parametrize(
         ("account", "fault"),
         [
-            ({"adapter": "opnai"}, "adapter: 'opnai' is not one of .*deepinfra, fal-ai, .*openai-compatible"),
+            ({"adapter": "opnai"}, "adapter: 'opnai' is not one of .*deepinfra, .*fal-ai, .*openai-compatible"),
             ({"adapter": "openai"}, r"api_key: missing; set it to \$\{OPENAI_API_KEY\} or name an api_key_file"),
             ({"adapter": "openai", "api_key": ""}, "api_key: missing"),
+            ({"adapter": "cloudflare", "base_url": "https://a.example"}, "api_key: missing; write it or name"),
             ({"adapter": "openai", "api_key": "a b"}, "api_key: a key is printable ASCII without spaces"),
             ({"adapter": "openai", "api_key_file": "/nowhere"}, "api_key_file: /nowhere cannot be read"),
             ({"adapter": "openai-compatible"}, "base_url: missing; openai-compatible has no address of its own"),
