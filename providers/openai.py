@@ -16,33 +16,20 @@ from pydantic import Field
 from providers import openai_form
 from providers.authorize import bearer
 from providers.bodies import multipart
-from providers.errors import JobUnsupported
 from providers.provider import Provider, ProviderOptions, one_call, options_for
-from providers.retry_after import spent_for_s
-from providers.types import Capabilities, Container, Deployment, Task, Timestamps
+from providers.types import Capabilities, Deployment, Timestamps
 
 if TYPE_CHECKING:
-    from providers.exchange import Exchange, HttpReply, HttpRequest
-    from providers.types import Transcript, TranscriptionJob
+    from providers.exchange import HttpRequest
+    from providers.types import TranscriptionJob
 
 NAME = "openai"
 _RETIRES = date(2027, 2, 26)  # announced 2026-08-26, with the translations route
 
-_PLAIN: Final = Capabilities(
-    generation=frozenset({"temperature"}),
-    prompt=True,
-    options=frozenset({"chunking_strategy"}),
-    containers=frozenset({Container.FLAC, Container.MP3, Container.MP4, Container.OGG, Container.WAV, Container.WEBM}),
-    max_bytes=25 * 1024 * 1024 - openai_form.FORM_BYTES,
-)
+MAX_BYTES: Final = 25 * 1024 * 1024 - openai_form.FORM_BYTES
+_PLAIN: Final = replace(openai_form.PLAIN, options=frozenset({"chunking_strategy"}), max_bytes=MAX_BYTES)
 _GPT_4O: Final = replace(_PLAIN, max_duration_s=1400.0, retires_on=_RETIRES)
-_WHISPER: Final = replace(
-    _PLAIN,
-    timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
-    tasks=frozenset(Task),
-    translation_hint=False,
-    retires_on=_RETIRES,
-)
+_WHISPER: Final = replace(openai_form.WHISPER, options=_PLAIN.options, max_bytes=_PLAIN.max_bytes, retires_on=_RETIRES)
 _DIARIZES: Final = "gpt-4o-transcribe-diarize"
 _NAMES_LANGUAGES: Final = "gpt-transcribe"
 _MODELS: Final = {
@@ -114,22 +101,8 @@ def _fields_with_languages(job: TranscriptionJob, to: Deployment) -> list[tuple[
 _FORMS: Final = {_DIARIZES: _diarized_fields, _NAMES_LANGUAGES: _fields_with_languages}
 
 
-def parse_reply(reply: HttpReply) -> Transcript:
-    """Read a 200 reply, with what it says of the allowance. Raises MalformedReply, and nothing else."""
-    return replace(openai_form.parse_reply(NAME, reply), spent_for_s=spent_for_s(reply))
-
-
-_call = one_call(build_request, parse_reply, partial(openai_form.classify_error, NAME))
-
-
-def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
-    """Refuse what OpenAI would refuse only after the upload, or answer with less than was asked."""
-    if (job.generation.temperature or 0) > 1:
-        raise JobUnsupported(NAME, "a temperature above 1 is refused there")
-    if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
-        raise JobUnsupported(NAME, "a translation has no word times there")
-    return (yield from _call(job, to))
-
+parse_reply = partial(openai_form.parse_reply, NAME)
+_classify_error = partial(openai_form.classify_error, NAME)
 
 OPENAI = Provider(
     name=NAME,
@@ -137,6 +110,6 @@ OPENAI = Provider(
     key_variable="OPENAI_API_KEY",
     authorize=bearer,
     capabilities=capabilities,
-    transcribe=transcribe,
+    transcribe=openai_form.within_limits(NAME, one_call(build_request, parse_reply, _classify_error)),
     options=OpenAIOptions,
 )

@@ -9,26 +9,77 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
 from pydantic import AliasChoices, BaseModel, Field, FiniteFloat, ValidationError
 
+from providers import provider
+from providers.bodies import multipart
 from providers.errors import JobRejected, JobUnsupported, MalformedReply, QuotaExhausted
 from providers.languages import code_of
 from providers.refusals import by_reply
+from providers.retry_after import spent_for_s
 from providers.spans import Speaker, segment, word
-from providers.types import Task, Timestamps, Transcript
+from providers.types import Capabilities, Container, Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from providers.errors import ProviderError
-    from providers.exchange import HttpReply
-    from providers.types import Capabilities, Deployment, TranscriptionJob
+    from providers.exchange import Exchange, HttpReply, HttpRequest
+    from providers.provider import Translate
+    from providers.types import Deployment, TranscriptionJob
 
 FORM_BYTES: Final = 64 * 1024
 """What is kept free where a limit is the whole body's: room for the text parts, of which a prompt is the longest."""
+
+PLAIN: Final = Capabilities(
+    generation=frozenset({"temperature"}),
+    prompt=True,
+    containers=frozenset({Container.FLAC, Container.MP3, Container.MP4, Container.OGG, Container.WAV, Container.WEBM}),
+)
+"""What every model behind the form can do."""
+WHISPER: Final = replace(
+    PLAIN,
+    timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
+    tasks=frozenset(Task),
+    translation_hint=False,
+)
+"""What Whisper can do behind it."""
+
+
+def one_call(
+    name: str,
+    capabilities: Callable[[Deployment], Capabilities],
+    *,
+    parse: Callable[[HttpReply], Transcript] | None = None,
+    classify: Callable[[HttpReply], ProviderError] | None = None,
+) -> Translate:
+    """Make the exchange of a service that takes the form as it is. parse, classify: where it differs there."""
+
+    def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
+        return request(name, job, to, capabilities(to))
+
+    call = provider.one_call(
+        build_request, parse or partial(parse_reply, name), classify or partial(classify_error, name)
+    )
+    return within_limits(name, call)
+
+
+def within_limits(name: str, call: Translate) -> Translate:
+    """Refuse what OpenAI and its like would refuse only after the upload, or answer with less than was asked."""
+
+    def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
+        if (job.generation.temperature or 0) > 1:
+            raise JobUnsupported(name, "a temperature above 1 is refused there")
+        if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
+            raise JobUnsupported(name, "a translation has no word times there")
+        return (yield from call(job, to))
+
+    return transcribe
+
 
 # --- what is sent
 
@@ -37,6 +88,12 @@ def url(job: TranscriptionJob, to: Deployment) -> str:
     """Return where the job goes: translation is a route of its own."""
     route = "translations" if job.task is Task.TRANSLATE else "transcriptions"
     return f"{to.account.base_urls['api']}/audio/{route}"
+
+
+def request(name: str, job: TranscriptionJob, to: Deployment, can: Capabilities) -> HttpRequest:
+    """Build the form: OpenAI's text parts, the caller's options, and the file last."""
+    options = option_fields(provider.options_for(job, name, can))
+    return multipart(url(job, to), [*fields(honoured(job, can), to), *options], job.audio)
 
 
 def honoured(job: TranscriptionJob, can: Capabilities) -> TranscriptionJob:
@@ -150,17 +207,17 @@ class Reply(BaseModel):
     words: list[ReplyWord] | None = None
 
 
-def parse_reply(provider: str, reply: HttpReply) -> Transcript:
+def parse_reply(name: str, reply: HttpReply) -> Transcript:
     """Read a 200 reply. Raises MalformedReply, and nothing else."""
-    return transcript(read_reply(provider, reply), reply)
+    return transcript(read_reply(name, reply), reply)
 
 
-def read_reply(provider: str, reply: HttpReply) -> Reply:
+def read_reply(name: str, reply: HttpReply) -> Reply:
     """Check a 200 reply's shape. Raises MalformedReply."""
     try:
         return Reply.model_validate_json(reply.body)
     except ValidationError as error:
-        raise MalformedReply(provider, "a 200 without a transcription's JSON") from error
+        raise MalformedReply(name, "a 200 without a transcription's JSON") from error
 
 
 def transcript(heard: Reply, reply: HttpReply) -> Transcript:
@@ -179,6 +236,7 @@ def transcript(heard: Reply, reply: HttpReply) -> Transcript:
         language=code_of(named) if named else None,
         duration_s=heard.duration if heard.duration is not None and heard.duration >= 0 else None,
         request_id=reply.headers.get("x-request-id"),
+        spent_for_s=spent_for_s(reply),
     )
 
 
@@ -210,15 +268,15 @@ _CAUSES: Final = tuple(
 )
 
 
-def classify_error(provider: str, reply: HttpReply) -> ProviderError:
+def classify_error(name: str, reply: HttpReply) -> ProviderError:
     """Name a reply that is not 2xx."""
     given = read_error(reply)
     if 400 <= reply.status < 500 and reply.status not in {401, 403}:
         said = f"{given.code} {given.type} {given.message}"
         for pattern, error, reason in _CAUSES:
             if pattern.search(said):
-                return error(provider, reason)
-    return by_reply(provider, reply)
+                return error(name, reason)
+    return by_reply(name, reply)
 
 
 def read_error(reply: HttpReply) -> ApiError:
