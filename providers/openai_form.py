@@ -74,8 +74,7 @@ def within_limits(name: str, call: Translate) -> Translate:
     def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
         if (job.generation.temperature or 0) > 1:
             raise JobUnsupported(name, "a temperature above 1 is refused there")
-        if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD:
-            raise JobUnsupported(name, "a translation has no word times there")
+        provider.check_times(job, name)
         return (yield from call(job, to))
 
     return transcribe

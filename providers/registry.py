@@ -15,6 +15,7 @@ from providers.fal_ai import FAL_AI
 from providers.gemini import GEMINI
 from providers.gladia import GLADIA
 from providers.google_stt import GOOGLE_STT
+from providers.groq import GROQ
 from providers.hf_inference import HF_INFERENCE
 from providers.openai import OPENAI
 from providers.openai_compatible import OPENAI_COMPATIBLE
@@ -47,6 +48,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         GEMINI,
         GLADIA,
         GOOGLE_STT,
+        GROQ,
         HF_INFERENCE,
         OPENAI,
         OPENAI_COMPATIBLE,

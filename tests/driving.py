@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -66,11 +67,27 @@ def text_parts(request: HttpRequest) -> dict[str, list[str]]:
     return sent
 
 
-def at(name: str, native_model: str, url: str | None = None) -> Deployment:
+def form_parts(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return a form's text parts, in order."""
+    head = request.body[0]
+    assert isinstance(head, bytes)
+    return re.findall(r'name="([^"]+)"\r\n\r\n(.*?)\r\n--', head.decode(), re.DOTALL)
+
+
+def first_request(to: Deployment, **wanted: Any) -> HttpRequest:
+    """Return what an adapter sends first for a short recording. Raises what it refuses before."""
+    job = TranscriptionJob(model="m", audio=as_audio(sample("sb_spk2_snt1.flac")), **wanted)
+    step = next(PROVIDERS[to.account.adapter].transcribe(job, to))
+    assert isinstance(step, HttpRequest)
+    return step
+
+
+def at(name: str, native_model: str, url: str | None = None, *, key: str = KEY, **options: str) -> Deployment:
     """Return a model of a provider, or of its emulator at a URL."""
     urls = emulated_urls(name, url) if url else PROVIDERS[name].base_urls
     options = emulated_options(name)
     account = Account(name="a", adapter=name, base_urls=urls, api_key=SecretStr(KEY), options=options)
+    account = Account(name="a", adapter=name, base_urls=urls, api_key=SecretStr(key), options=options)
     return Deployment(account=account, native_model=native_model)
 
 

@@ -68,8 +68,7 @@ def application(
             limited = LIMITED if refused.status == 429 else None
             response = web.json_response(envelope(refused), status=refused.status, headers=limited)
         except web.HTTPException as error:
-            refused = Refused(error.status, error.reason)
-            response = web.json_response(envelope(refused), status=error.status)
+            response = web.json_response(envelope(Refused(error.status, error.reason)), status=error.status)
         if not response.prepared:  # a stream's are on their way
             response.headers.update(headers or {})
             response.headers.setdefault("x-request-id", uuid4().hex)

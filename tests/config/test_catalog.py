@@ -21,6 +21,7 @@ from providers import (
     gemini,
     gladia,
     google_stt,
+    groq,
     openai,
     replicate,
     revai,
@@ -48,9 +49,9 @@ KNOWN = {
     "fal-ai": set(fal_endpoints.ENDPOINTS),
     "gemini": set(gemini.MODELS),
     "google-stt": set(google_stt.MODELS),
-    "openai": set(openai._MODELS),
     "replicate": set(replicate._MODELS),
     "together": set(together.MODELS),
+    "groq": set(groq.MODELS),
     LOCAL: set(available_models()),
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
@@ -84,6 +85,8 @@ LIST = {
     ("gemini", "gemini-2.5-flash"): 0.0024,
     ("gemini", "gemini-2.5-flash-lite"): 0.00066,
     ("together", "openai/whisper-large-v3"): 0.0015,
+    ("groq", "whisper-large-v3"): 0.00185,
+    ("groq", "whisper-large-v3-turbo"): 0.000667,
     ("openai", "whisper-1"): 0.006,
     ("openai", "gpt-transcribe"): 0.0045,
     ("openai", "gpt-4o-transcribe"): 0.006,

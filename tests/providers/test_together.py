@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from providers.types import (
     TranscriptionJob,
 )
 from tests.conftest import sample_audio
+from tests.driving import form_parts
 
 WHISPER = "openai/whisper-large-v3"
 PARAKEET = "nvidia/parakeet-tdt-0.6b-v3"
@@ -41,13 +41,6 @@ def request(native_model: str = WHISPER, **wanted: Any) -> HttpRequest:
     return together.build_request(job, deployment(native_model))
 
 
-def parts(built: HttpRequest) -> list[tuple[str, str]]:
-    """Return the form's text parts, in order."""
-    head = built.body[0]
-    assert isinstance(head, bytes)
-    return re.findall(r'name="([^"]+)"\r\n\r\n(.*?)\r\n--', head.decode(), re.DOTALL)
-
-
 def reply(status: int = 200, headers: dict[str, str] | None = None, **body: Any) -> HttpReply:
     return HttpReply(status=status, headers=headers or {}, body=json.dumps(body).encode())
 
@@ -57,7 +50,7 @@ def test_a_language_that_nobody_named_is_detected() -> None:
     built = request()
 
     assert built.url == f"{URL}/audio/transcriptions"
-    assert parts(built) == [("model", WHISPER), ("response_format", "json"), ("language", "auto")]
+    assert form_parts(built) == [("model", WHISPER), ("response_format", "json"), ("language", "auto")]
 
 
 def test_everything_asked_for_is_sent() -> None:
@@ -70,7 +63,7 @@ def test_everything_asked_for_is_sent() -> None:
         provider_options={"together": TogetherOptions(min_speakers=2, max_speakers=4)},
     )
 
-    assert parts(built) == [
+    assert form_parts(built) == [
         ("model", WHISPER),
         ("response_format", "verbose_json"),
         ("language", "fr"),
@@ -85,7 +78,7 @@ def test_everything_asked_for_is_sent() -> None:
 
 
 def test_speakers_are_asked_for_in_the_format_that_shows_them() -> None:
-    assert ("response_format", "verbose_json") in parts(request(diarize=True))
+    assert ("response_format", "verbose_json") in form_parts(request(diarize=True))
 
 
 def test_a_translation_names_no_language() -> None:
@@ -93,7 +86,7 @@ def test_a_translation_names_no_language() -> None:
     built = request(task=Task.TRANSLATE, language="fr", timestamps=Timestamps.WORD)
 
     assert built.url == f"{URL}/audio/translations"
-    assert parts(built) == [
+    assert form_parts(built) == [
         ("model", WHISPER),
         ("response_format", "verbose_json"),
         ("timestamp_granularities[]", "segment"),
@@ -108,7 +101,7 @@ def test_a_translation_with_speakers_is_for_another_provider() -> None:
 
 def test_what_a_model_has_no_field_for_is_not_sent() -> None:
     """Parakeet takes a prompt and ignores it; of its speakers nothing is promised."""
-    assert parts(request(PARAKEET, prompt="names", diarize=True)) == [
+    assert form_parts(request(PARAKEET, prompt="names", diarize=True)) == [
         ("model", PARAKEET),
         ("response_format", "json"),
         ("language", "auto"),
