@@ -121,7 +121,7 @@ def test_a_translation_goes_to_its_own_route_and_names_no_language() -> None:
 
 
 def test_a_translation_has_no_word_times() -> None:
-    with pytest.raises(JobUnsupported, match="word times"):
+    with pytest.raises(JobUnsupported, match="words of a translation"):
         request("whisper-1", task=Task.TRANSLATE, timestamps=Timestamps.WORD)
 
 
