@@ -17,6 +17,7 @@ from providers.gladia import GLADIA
 from providers.google_stt import GOOGLE_STT
 from providers.groq import GROQ
 from providers.hf_inference import HF_INFERENCE
+from providers.mistral import MISTRAL
 from providers.openai import OPENAI
 from providers.openai_compatible import OPENAI_COMPATIBLE
 from providers.replicate import REPLICATE
@@ -50,6 +51,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         GOOGLE_STT,
         GROQ,
         HF_INFERENCE,
+        MISTRAL,
         OPENAI,
         OPENAI_COMPATIBLE,
         REPLICATE,

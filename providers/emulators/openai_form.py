@@ -131,13 +131,18 @@ async def stream(
     events: Iterable[Mapping[str, Any]],
     *,
     done_mark: bool,
+    named_events: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Send server-sent events one by one, and `[DONE]` where the service ends so."""
+    """Send server-sent events one by one, and `[DONE]` where the service ends so.
+
+    named_events: whether a line above each says its type.
+    """
     response = web.StreamResponse(headers={"content-type": "text/event-stream", **(headers or {})})
     await response.prepare(request)
     for event in events:
-        await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        named = f"event: {event['type']}\n" if named_events else ""
+        await response.write(f"{named}data: {json.dumps(event)}\n\n".encode())
     if done_mark:
         await response.write(b"data: [DONE]\n\n")
     await response.write_eof()

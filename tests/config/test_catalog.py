@@ -22,6 +22,7 @@ from providers import (
     gladia,
     google_stt,
     groq,
+    mistral,
     openai,
     replicate,
     revai,
@@ -52,6 +53,7 @@ KNOWN = {
     "replicate": set(replicate._MODELS),
     "together": set(together.MODELS),
     "groq": set(groq.MODELS),
+    "mistral": set(mistral.MODELS),
     LOCAL: set(available_models()),
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
@@ -87,6 +89,9 @@ LIST = {
     ("together", "openai/whisper-large-v3"): 0.0015,
     ("groq", "whisper-large-v3"): 0.00185,
     ("groq", "whisper-large-v3-turbo"): 0.000667,
+    ("mistral", "voxtral-mini-transcribe-3-0"): 0.0035,
+    ("mistral", "voxtral-small-transcribe-3-0"): 0.004,
+    ("mistral", "voxtral-mini-2602"): 0.003,
     ("openai", "whisper-1"): 0.006,
     ("openai", "gpt-transcribe"): 0.0045,
     ("openai", "gpt-4o-transcribe"): 0.006,

@@ -41,6 +41,7 @@ def test_the_usual_variables() -> None:
         "fal-ai": "FAL_KEY",
         "gemini": "GEMINI_API_KEY",
         "groq": "GROQ_API_KEY",
+        "mistral": "MISTRAL_API_KEY",
         "hf-inference": "HF_TOKEN",
         "openai": "OPENAI_API_KEY",
         "replicate": "REPLICATE_API_TOKEN",
