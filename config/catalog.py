@@ -33,8 +33,9 @@ class Catalog(BaseModel):
     prices: Mapping[str, Mapping[str, Price]]  # adapter -> native id -> price
 
     def price(self, adapter: str, native_model: str) -> Price | None:
-        """Return what a minute of audio costs, or None where it is not known."""
-        return self.prices.get(adapter, {}).get(native_model)
+        """Return what a minute of audio costs, or None where it is not known. Of `model:deployment` the model tells."""
+        listed = self.prices.get(adapter, {})
+        return listed.get(native_model) or listed.get(native_model.partition(":")[0])
 
     def native_models(self, adapter: str) -> list[str]:
         """Return the provider's own ids of the models it has, in the catalog's order."""

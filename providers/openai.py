@@ -20,6 +20,8 @@ from providers.provider import Provider, ProviderOptions, one_call, options_for
 from providers.types import Capabilities, Deployment, Timestamps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from providers.exchange import HttpRequest
     from providers.types import TranscriptionJob
 
@@ -30,16 +32,16 @@ MAX_BYTES: Final = 25 * 1024 * 1024 - openai_form.FORM_BYTES
 _PLAIN: Final = replace(openai_form.PLAIN, options=frozenset({"chunking_strategy"}), max_bytes=MAX_BYTES)
 _GPT_4O: Final = replace(_PLAIN, max_duration_s=1400.0, retires_on=_RETIRES)
 _WHISPER: Final = replace(openai_form.WHISPER, options=_PLAIN.options, max_bytes=_PLAIN.max_bytes, retires_on=_RETIRES)
-_DIARIZES: Final = "gpt-4o-transcribe-diarize"
+DIARIZES: Final = "gpt-4o-transcribe-diarize"
 _NAMES_LANGUAGES: Final = "gpt-transcribe"
-_MODELS: Final = {
+MODELS: Final = {
     "whisper-1": _WHISPER,
     _NAMES_LANGUAGES: replace(_PLAIN, options=_PLAIN.options | {"keywords", "languages"}),
     "gpt-4o-transcribe": _GPT_4O,
     "gpt-4o-mini-transcribe": _GPT_4O,
     "gpt-4o-mini-transcribe-2025-12-15": _GPT_4O,
     "gpt-4o-mini-transcribe-2025-03-20": replace(_GPT_4O, retires_on=date(2027, 1, 20)),
-    _DIARIZES: replace(
+    DIARIZES: replace(
         _GPT_4O,
         prompt=False,
         diarize=True,
@@ -73,18 +75,25 @@ class OpenAIOptions(ProviderOptions):
 
 def capabilities(to: Deployment) -> Capabilities:
     """Return what the model can do; of one not in the table, what all of them can."""
-    return _MODELS.get(to.native_model, _PLAIN)
+    return MODELS.get(to.native_model, _PLAIN)
 
 
 def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     """Send the form: text parts first, as the SDK does."""
-    options = options_for(job, NAME, capabilities(to))
-    form = _FORMS.get(to.native_model, openai_form.fields)(openai_form.honoured(job, capabilities(to)), to)
+    can = capabilities(to)
+    return multipart(openai_form.url(job, to), form(job, to, can, options_for(job, NAME, can)), job.audio)
+
+
+def form(
+    job: TranscriptionJob, to: Deployment, can: Capabilities, options: Mapping[str, object]
+) -> list[tuple[str, str]]:
+    """Return the text parts as the model of that name wants them. options: the caller's."""
+    parts = _FORMS.get(to.native_model, openai_form.fields)(openai_form.honoured(job, can), to)
     if "languages" in options:  # the caller's list stands for the one language too
-        form = [(name, text) for name, text in form if name != "languages[]"]
-    if to.native_model == _DIARIZES:
+        parts = [(name, text) for name, text in parts if name != "languages[]"]
+    if to.native_model == DIARIZES:
         options = {"chunking_strategy": "auto", **options}  # refused without one
-    return multipart(openai_form.url(job, to), [*form, *openai_form.option_fields(options)], job.audio)
+    return [*parts, *openai_form.option_fields(options)]
 
 
 def _diarized_fields(job: TranscriptionJob, to: Deployment) -> list[tuple[str, str]]:
@@ -98,7 +107,7 @@ def _fields_with_languages(job: TranscriptionJob, to: Deployment) -> list[tuple[
     return [("languages[]" if name == "language" else name, text) for name, text in openai_form.fields(job, to)]
 
 
-_FORMS: Final = {_DIARIZES: _diarized_fields, _NAMES_LANGUAGES: _fields_with_languages}
+_FORMS: Final = {DIARIZES: _diarized_fields, _NAMES_LANGUAGES: _fields_with_languages}
 
 
 parse_reply = partial(openai_form.parse_reply, NAME)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from providers.assemblyai import ASSEMBLYAI
 from providers.aws_transcribe import AWS_TRANSCRIBE
+from providers.azure_openai import AZURE_OPENAI
 from providers.cloudflare import CLOUDFLARE
 from providers.deepgram import DEEPGRAM
 from providers.deepinfra import DEEPINFRA
@@ -41,6 +42,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     for provider in (
         ASSEMBLYAI,
         AWS_TRANSCRIBE,
+        AZURE_OPENAI,
         CLOUDFLARE,
         DEEPGRAM,
         DEEPINFRA,

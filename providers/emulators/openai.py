@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Answer = Callable[[web.Request, Emulation], Awaitable[web.StreamResponse]]
 
-_MAX_BYTES = 25 * 1024 * 1024
+MAX_BYTES = 25 * 1024 * 1024
 _MIN_S, _MAX_S = 0.1, 1400.0
 _EXTENSIONS = ["flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm"]
 _SUBTITLES = frozenset({"json", "text", "srt", "verbose_json", "vtt"})
@@ -49,7 +49,7 @@ _SHUTDOWN: Final = {
 }
 
 
-class _Refusal(Exception):
+class Refusal(Exception):
     """An error reply: status, and the four fields of its envelope."""
 
     def __init__(
@@ -90,7 +90,7 @@ async def _guarded(request: web.Request, emulation: Emulation, answer: _Answer) 
     try:
         _admit(request, emulation.key)
         return await answer(request, emulation)
-    except _Refusal as refusal:
+    except Refusal as refusal:
         return _refused(refusal)
 
 
@@ -98,16 +98,16 @@ def _admit(request: web.Request, key: str) -> None:
     """Check the key, then the size, as the real service does before it reads a form."""
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if given == f"{key}-limited":
-        raise _Refusal(429, "Rate limit reached.", kind="requests", code="rate_limit_exceeded")
+        raise Refusal(429, "Rate limit reached.", kind="requests", code="rate_limit_exceeded")
     if given == f"{key}-broke":
         quota = "insufficient_quota"
-        raise _Refusal(429, "You exceeded your current quota.", kind=quota, code=quota)
+        raise Refusal(429, "You exceeded your current quota.", kind=quota, code=quota)
     if given != key:
-        raise _Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
+        raise Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
     size = request.content_length or 0
-    if size > _MAX_BYTES:
-        message = f"Maximum content size limit ({_MAX_BYTES}) exceeded ({size} bytes read)"
-        raise _Refusal(413, message, kind="server_error")
+    if size > MAX_BYTES:
+        message = f"Maximum content size limit ({MAX_BYTES}) exceeded ({size} bytes read)"
+        raise Refusal(413, message, kind="server_error")
 
 
 async def _list_models(request: web.Request, emulation: Emulation) -> web.StreamResponse:
@@ -120,7 +120,11 @@ async def _list_models(request: web.Request, emulation: Emulation) -> web.Stream
 
 
 async def _transcribe(request: web.Request, emulation: Emulation) -> web.StreamResponse:
-    form = await _read_form(request)
+    return await answer_transcription(request, await read_form(request), emulation)
+
+
+async def answer_transcription(request: web.Request, form: Form, emulation: Emulation) -> web.StreamResponse:
+    """Answer a form, on Azure too, which reads the model from somewhere else. Raises Refusal."""
     audio, model = _checked_file(form), form.one("model")
     _check_format(form, _MODELS[model])
     for check in (_check_temperature, _check_language, _check_times, _check_include, _check_chunking, _check_lists):
@@ -132,29 +136,34 @@ async def _transcribe(request: web.Request, emulation: Emulation) -> web.StreamR
             f"audio duration {heard.duration_s} seconds is longer than {_MAX_S:g} seconds "
             "which is the maximum for this model"
         )
-        raise _Refusal(400, message, code="invalid_value")
+        raise Refusal(400, message, code="invalid_value")
     if form.is_true("stream") and model != "whisper-1":
         return await openai_form.stream(request, _events(heard, form), done_mark=False, headers=_headers(model))
     return _rendered(heard, form, "transcribe")
 
 
 async def _translate(request: web.Request, emulation: Emulation) -> web.StreamResponse:
-    form = await _read_form(request)
+    return await answer_translation(await read_form(request), emulation)
+
+
+async def answer_translation(form: Form, emulation: Emulation) -> web.StreamResponse:
+    """Answer a form, on Azure too. Raises Refusal."""
     audio = _checked_file(form)
     if form.one("model") != "whisper-1":
         message = "Translation is available for whisper-1 only."
-        raise _Refusal(400, message, param="model", code="unsupported_value")
+        raise Refusal(400, message, param="model", code="unsupported_value")
     _check_format(form, _SUBTITLES)
     _check_temperature(form, "whisper-1")
     heard = await _hear(emulation, form, audio, translate=True)
     return _rendered(heard, form, "translate")
 
 
-async def _read_form(request: web.Request) -> Form:
+async def read_form(request: web.Request) -> Form:
+    """Return the form. Raises Refusal where the body is none."""
     try:
         return await openai_form.read_form(request)
     except ValueError as error:
-        raise _Refusal(400, str(error)) from error
+        raise Refusal(400, str(error)) from error
 
 
 # --- the rules of the fields
@@ -164,14 +173,14 @@ def _checked_file(form: Form) -> bytes:
     """Return the audio of a form whose model exists and whose file's name ends as it should."""
     model = form.one("model")
     if not model:
-        raise _Refusal(400, "you must provide a model parameter")
+        raise Refusal(400, "you must provide a model parameter")
     if model not in _MODELS:
         message = f"The model `{model}` does not exist or you do not have access to it."
-        raise _Refusal(404, message, code="model_not_found")
+        raise Refusal(404, message, code="model_not_found")
     if form.audio is None or form.file_name is None:
-        raise _Refusal(400, "file is required", param="file", code="missing_required_parameter")
+        raise Refusal(400, "file is required", param="file", code="missing_required_parameter")
     if PurePath(form.file_name).suffix.lower().removeprefix(".") not in _EXTENSIONS:
-        raise _Refusal(400, f"Invalid file format. Supported formats: {_EXTENSIONS}")
+        raise Refusal(400, f"Invalid file format. Supported formats: {_EXTENSIONS}")
     return form.audio
 
 
@@ -179,13 +188,13 @@ def _check_format(form: Form, allowed: frozenset[str]) -> None:
     wanted = form.one("response_format", "json")
     if wanted not in _FORMATS:
         message = f"Invalid value: '{wanted}'. Supported values are: {sorted(_FORMATS)}."
-        raise _Refusal(400, message, param="response_format", code="invalid_value")
+        raise Refusal(400, message, param="response_format", code="invalid_value")
     if wanted not in allowed:
         message = (
             f"response_format '{wanted}' is not compatible with model '{form.one('model')}-api-ev3'. "
             f"Use one of {sorted(allowed)} instead."
         )
-        raise _Refusal(400, message, param="response_format", code="unsupported_value")
+        raise Refusal(400, message, param="response_format", code="unsupported_value")
 
 
 def _check_temperature(form: Form, model: str) -> None:
@@ -196,7 +205,7 @@ def _check_temperature(form: Form, model: str) -> None:
         is_valid = False
     if not is_valid:
         message = "Invalid 'temperature': expected a number from 0 to 1."
-        raise _Refusal(400, message, param="temperature", code="invalid_value")
+        raise Refusal(400, message, param="temperature", code="invalid_value")
 
 
 def _check_language(form: Form, model: str) -> None:
@@ -204,7 +213,7 @@ def _check_language(form: Form, model: str) -> None:
         for language in form.fields.get(name, ()):
             if language not in NAMES:
                 message = f"Invalid language '{language}'. Language parameter must be specified in ISO-639-1 format."
-                raise _Refusal(400, message, param=name, code="invalid_language_format")
+                raise Refusal(400, message, param=name, code="invalid_language_format")
     if "languages" in form.fields:
         _only_for(model, "languages", {"gpt-transcribe"})
 
@@ -216,10 +225,10 @@ def _check_times(form: Form, model: str) -> None:
     name = "timestamp_granularities"
     _only_for(model, name, {"whisper-1"})
     if set(levels) - {"segment", "word"}:
-        raise _Refusal(400, f"Invalid '{name}'.", param=name, code="invalid_value")
+        raise Refusal(400, f"Invalid '{name}'.", param=name, code="invalid_value")
     if form.one("response_format") != "verbose_json":
         message = f"{name} needs response_format verbose_json."
-        raise _Refusal(400, message, param=name, code="invalid_value")
+        raise Refusal(400, message, param=name, code="invalid_value")
 
 
 def _check_include(form: Form, model: str) -> None:
@@ -228,7 +237,7 @@ def _check_include(form: Form, model: str) -> None:
     _only_for(model, "include", _GPT_4O | _GPT_4O_DATED)
     if set(form.fields["include"]) != {"logprobs"} or form.one("response_format", "json") != "json":
         message = "include knows logprobs only, with response_format json."
-        raise _Refusal(400, message, param="include", code="invalid_value")
+        raise Refusal(400, message, param="include", code="invalid_value")
 
 
 def _check_chunking(form: Form, model: str) -> None:
@@ -244,7 +253,7 @@ def _check_chunking(form: Form, model: str) -> None:
         kind = form.one(f"{name}[type]") or given
     if kind not in {"", "auto", "server_vad"} or (not kind and model == _DIARIZES):
         message = f"{name} is required for diarization models: 'auto' or an object of type server_vad."
-        raise _Refusal(400, message, param=name, code="invalid_value")
+        raise Refusal(400, message, param=name, code="invalid_value")
 
 
 def _check_lists(form: Form, model: str) -> None:
@@ -256,13 +265,13 @@ def _check_lists(form: Form, model: str) -> None:
         if name in form.fields:
             _only_for(model, name, {_DIARIZES})
             if len(form.fields[name]) > 4:
-                raise _Refusal(400, f"At most 4 {name}.", param=name, code="invalid_value")
+                raise Refusal(400, f"At most 4 {name}.", param=name, code="invalid_value")
 
 
 def _only_for(model: str, name: str, models: frozenset[str] | set[str]) -> None:
     if model not in models:
         message = f"{name} is not supported by this model."
-        raise _Refusal(400, message, param=name, code="unsupported_value")
+        raise Refusal(400, message, param=name, code="unsupported_value")
 
 
 async def _hear(
@@ -273,10 +282,10 @@ async def _hear(
         heard = await emulation.ear.hear(audio, language=language, translate=translate, prompt=prompt)
     except UnreadableAudio as error:
         message = "The audio file could not be decoded or its format is not supported."
-        raise _Refusal(400, message) from error
+        raise Refusal(400, message) from error
     if (heard.duration_s or 0.0) < _MIN_S:
         message = f"Audio file is too short. Minimum audio length is {_MIN_S} seconds."
-        raise _Refusal(400, message, param="file", code="audio_too_short")
+        raise Refusal(400, message, param="file", code="audio_too_short")
     return heard
 
 
@@ -383,7 +392,7 @@ def _plain(text: str, model: str) -> web.Response:
     return web.Response(text=text, content_type="text/plain", headers=_headers(model))
 
 
-def _refused(refusal: _Refusal) -> web.Response:
+def _refused(refusal: Refusal) -> web.Response:
     body: dict[str, Any] = {"error": refusal.envelope}
     headers = {"x-request-id": "req_emulated"}
     if refusal.status == 413:

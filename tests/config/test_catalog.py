@@ -13,6 +13,7 @@ from gateway.dispatch.routes import cost_of
 from gateway.fleet import build_routes
 from providers import (
     assemblyai,
+    azure_openai,
     cloudflare,
     deepgram,
     deepinfra,
@@ -50,10 +51,12 @@ KNOWN = {
     "fal-ai": set(fal_endpoints.ENDPOINTS),
     "gemini": set(gemini.MODELS),
     "google-stt": set(google_stt.MODELS),
+    "openai": set(openai.MODELS),
     "replicate": set(replicate._MODELS),
     "together": set(together.MODELS),
     "groq": set(groq.MODELS),
     "mistral": set(mistral.MODELS),
+    "azure-openai": set(azure_openai.MODELS),
     LOCAL: set(available_models()),
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
@@ -92,6 +95,10 @@ LIST = {
     ("mistral", "voxtral-mini-transcribe-3-0"): 0.0035,
     ("mistral", "voxtral-small-transcribe-3-0"): 0.004,
     ("mistral", "voxtral-mini-2602"): 0.003,
+    ("azure-openai", "whisper"): 0.006,
+    ("azure-openai", "gpt-transcribe"): 0.0045,
+    ("azure-openai", "gpt-4o-mini-transcribe"): 0.003,
+    ("azure-openai", "gpt-4o-transcribe-diarize"): 0.006,
     ("openai", "whisper-1"): 0.006,
     ("openai", "gpt-transcribe"): 0.0045,
     ("openai", "gpt-4o-transcribe"): 0.006,
