@@ -85,9 +85,8 @@ def first_request(to: Deployment, **wanted: Any) -> HttpRequest:
 def at(name: str, native_model: str, url: str | None = None, *, key: str = KEY, **options: str) -> Deployment:
     """Return a model of a provider, or of its emulator at a URL."""
     urls = emulated_urls(name, url) if url else PROVIDERS[name].base_urls
-    options = emulated_options(name)
-    account = Account(name="a", adapter=name, base_urls=urls, api_key=SecretStr(KEY), options=options)
-    account = Account(name="a", adapter=name, base_urls=urls, api_key=SecretStr(key), options=options)
+    wanted = {**emulated_options(name), **options}
+    account = Account(name="a", adapter=name, base_urls=urls, api_key=SecretStr(key), options=wanted)
     return Deployment(account=account, native_model=native_model)
 
 
