@@ -58,13 +58,18 @@ class Fleet:
 
     def __init__(self, session: ClientSession, local: Mapping[str, LocalBackend], watch: Watch = UNWATCHED) -> None:
         """local: loaded models by deployment name. watch: of every request to a provider."""
-        self._http = {name: HttpProvider(provider, session, watch=watch) for name, provider in PROVIDERS.items()}
+        self._session, self._watch = session, watch
+        self._http: dict[str, HttpProvider] = {}
         self.local = local
 
     def backend(self, deployment: Deployment) -> Backend:
         if deployment.account.adapter == LOCAL:
             return self.local[deployment.name]
-        return self._http[deployment.account.adapter]
+        return self._http.get(deployment.account.adapter) or self._over_http(deployment.account.adapter)
+
+    def _over_http(self, adapter: str) -> HttpProvider:
+        self._http[adapter] = HttpProvider(PROVIDERS[adapter], self._session, watch=self._watch)
+        return self._http[adapter]
 
     def capabilities(self, deployment: Deployment) -> Capabilities | None:
         if deployment.account.adapter == LOCAL:

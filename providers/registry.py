@@ -1,35 +1,13 @@
-"""Every provider by name, in one table."""
+"""Every provider by name, in one table. Each is imported when it is first asked for: a gateway uses a few of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
-from providers.assemblyai import ASSEMBLYAI
-from providers.aws_transcribe import AWS_TRANSCRIBE
-from providers.azure_openai import AZURE_OPENAI
-from providers.cloudflare import CLOUDFLARE
-from providers.deepgram import DEEPGRAM
-from providers.deepinfra import DEEPINFRA
-from providers.elevenlabs import ELEVENLABS
-from providers.fal_ai import FAL_AI
-from providers.gemini import GEMINI
-from providers.gladia import GLADIA
-from providers.google_stt import GOOGLE_STT
-from providers.groq import GROQ
-from providers.hf_inference import HF_INFERENCE
-from providers.mistral import MISTRAL
-from providers.openai import OPENAI
-from providers.openai_compatible import OPENAI_COMPATIBLE
-from providers.replicate import REPLICATE
-from providers.revai import REVAI
-from providers.soniox import SONIOX
-from providers.speechmatics import SPEECHMATICS
-from providers.together import TOGETHER
-from providers.xai import XAI
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from aiohttp import web
@@ -37,33 +15,53 @@ if TYPE_CHECKING:
     from providers.emulators.ear import Emulation
     from providers.provider import Provider
 
-PROVIDERS: Final[Mapping[str, Provider]] = {
-    provider.name: provider
-    for provider in (
-        ASSEMBLYAI,
-        AWS_TRANSCRIBE,
-        AZURE_OPENAI,
-        CLOUDFLARE,
-        DEEPGRAM,
-        DEEPINFRA,
-        ELEVENLABS,
-        FAL_AI,
-        GEMINI,
-        GLADIA,
-        GOOGLE_STT,
-        GROQ,
-        HF_INFERENCE,
-        MISTRAL,
-        OPENAI,
-        OPENAI_COMPATIBLE,
-        REPLICATE,
-        REVAI,
-        SONIOX,
-        SPEECHMATICS,
-        TOGETHER,
-        XAI,
-    )
-}
+_NAMES: Final = (
+    "assemblyai",
+    "aws-transcribe",
+    "azure-openai",
+    "cloudflare",
+    "deepgram",
+    "deepinfra",
+    "elevenlabs",
+    "fal-ai",
+    "gemini",
+    "gladia",
+    "google-stt",
+    "groq",
+    "hf-inference",
+    "mistral",
+    "openai",
+    "openai-compatible",
+    "replicate",
+    "revai",
+    "soniox",
+    "speechmatics",
+    "together",
+    "xai",
+)
+"""acme-speech is ACME_SPEECH in providers/acme_speech.py, its emulator in providers/emulators/acme_speech.py."""
+
+
+class _Providers(Mapping[str, "Provider"]):
+    """The providers by name; asking whether there is one, or for their names, imports none of them."""
+
+    def __getitem__(self, name: str) -> Provider:
+        if name not in _NAMES:
+            raise KeyError(name)
+        module = import_module(f"providers.{_identifier(name)}")
+        return cast("Provider", getattr(module, _identifier(name).upper()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _NAMES
+
+
+PROVIDERS: Final[Mapping[str, Provider]] = _Providers()
 
 
 def emulator_of(name: str) -> Callable[[Emulation], web.Application]:
@@ -83,4 +81,8 @@ def emulated_options(name: str) -> Mapping[str, str]:
 
 
 def _emulator(name: str) -> ModuleType:
-    return import_module(f"providers.emulators.{name.replace('-', '_')}")
+    return import_module(f"providers.emulators.{_identifier(name)}")
+
+
+def _identifier(name: str) -> str:
+    return name.replace("-", "_")
