@@ -1,6 +1,7 @@
 """Azure OpenAI as its clients see it: OpenAI's answers, two kinds of routes, deployments, errors of its own shape.
 
-Of every model there is a deployment called `my-` and the model. The key with `-limited` behind it is over its rate.
+Of every model there are two deployments: of its own name, and called `my-` and the model. The key with `-limited`
+behind it is over its rate.
 
 Source: openai 3.54.0 (`lib/azure.py`), learn.microsoft.com quotas and the v1 preview reference (2026-11), litellm 4595.
 """
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
     _Answer = Callable[[web.Request, Form], Awaitable[web.StreamResponse]]
 
-_DEPLOYMENTS: Final = {  # the model of each as OpenAI's own emulator knows it
-    "my-whisper": "whisper-1",
-    "my-gpt-transcribe": "gpt-transcribe",
-    "my-gpt-4o-transcribe": "gpt-4o-transcribe",
-    "my-gpt-4o-mini-transcribe": "gpt-4o-mini-transcribe",
-    "my-gpt-4o-transcribe-diarize": "gpt-4o-transcribe-diarize",
+_MODELS: Final = {  # each as OpenAI's own emulator knows it
+    "whisper": "whisper-1",
+    "gpt-transcribe": "gpt-transcribe",
+    "gpt-4o-transcribe": "gpt-4o-transcribe",
+    "gpt-4o-mini-transcribe": "gpt-4o-mini-transcribe",
+    "gpt-4o-transcribe-diarize": "gpt-4o-transcribe-diarize",
 }
+_DEPLOYMENTS: Final = _MODELS | {f"my-{name}": known for name, known in _MODELS.items()}
 _HEADERS: Final = {"x-ms-region": "emulated", "x-ratelimit-remaining-requests": "-1", "x-ratelimit-limit-requests": "0"}
 
 

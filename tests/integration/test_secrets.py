@@ -81,6 +81,7 @@ def document(root: str, folder: Path, **more: Any) -> dict[str, Any]:
                 "api_key": "planted_provider_key",
                 "base_url": made.base_url,
                 "base_urls": dict(made.base_urls),
+                "options": dict(made.options),
             }
             models[f"m/{name}"] = {
                 "targets": [{"target": f"{name}/{NATIVE.get(adapter, 'whisper')}", "substitute": True}]

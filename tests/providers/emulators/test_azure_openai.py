@@ -87,7 +87,7 @@ async def test_its_own_sdk_raises_its_own_errors(emulate: Emulate) -> None:
                 await sdk.audio.transcriptions.create(file=("a.flac", FLAC), model="my-whisper")
     async with classic(url) as sdk:
         with pytest.raises(openai.NotFoundError, match="deployment for this resource"):
-            await sdk.audio.transcriptions.create(file=("a.flac", FLAC), model="whisper")
+            await sdk.audio.transcriptions.create(file=("a.flac", FLAC), model="your-whisper")
         with pytest.raises(openai.BadRequestError, match="decoded"):
             await sdk.audio.transcriptions.create(file=("a.wav", b"RIFF\x10\0\0\0WAVEnothing"), model="my-whisper")
 
