@@ -118,7 +118,10 @@ def _rows(
     results: Results, cells: Sequence[Cell], in_flight: int, names: Sequence[str], of: Callable[[Measured], float]
 ) -> list[list[str]]:
     return [
-        [_size(cell.size_bytes), *(_spread([of(each) for each in results.closed[cell][name]]) for name in names)]
+        [
+            _size(cell.size_bytes),
+            *(_spread([of(each) for each in results.closed[cell].get(name, [])]) for name in names),
+        ]
         for cell in cells
         if cell.in_flight == in_flight
     ]
@@ -143,10 +146,14 @@ def ratios(results: Results, cell: Cell, name: str) -> list[float]:
 
 
 def _ratio(results: Results, cell: Cell, name: str) -> str:
+    if name not in results.closed[cell]:  # what is this small is not sent there
+        return "-"
     return _spread(ratios(results, cell, name)) + _mark(results.closed[cell][name])
 
 
 def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 

@@ -21,7 +21,7 @@ from tests.bench.bodies import Form, body, uniques
 from tests.bench.load import Clients, Load, Void, closed, open_loop
 from tests.bench.report import PAGE, PLOT, write
 from tests.bench.rounds import FULL, SHORT, Cell, Measured, MemoryUse, OpenMeasured, Results, cells
-from tests.bench.targets import DIRECT, GATEWAY, NGINX, RELAY
+from tests.bench.targets import DIRECT, GATEWAY, NGINX, RELAY, SPOOLING
 from tests.conftest import serve
 
 
@@ -106,6 +106,8 @@ def test_figures_make_a_page_and_a_small_plot(tmp_path: Path) -> None:
         for name in (DIRECT, NGINX, GATEWAY):
             results.closed[cell][name] = [Measured(200, 0.002, 0.001, 0.5), Measured(300, 0.004, 0.003, 0.9)]
         results.closed[cell][RELAY] = [Measured(100, 0.001, 0.0005, 0.5), Measured(400, 0.001, 0.0005, 0.5)]
+    large = Cell(Form.RAW, 24_000_000, 8)
+    results.closed[large][SPOOLING] = [Measured(250, 0.001, 0.0005, 0.5), Measured(250, 0.001, 0.0005, 0.5)]
     results.open[0.6][GATEWAY] = [OpenMeasured(0.001, 0.004)]
     results.stages_s[Form.RAW] = {"receive": 0.0001}
     results.memory[GATEWAY] = MemoryUse(60_000_000, 70_000_000, 90_000_000, 75_000_000)
@@ -114,7 +116,7 @@ def test_figures_make_a_page_and_a_small_plot(tmp_path: Path) -> None:
 
     assert page == (tmp_path / PAGE).read_text()
     for expected in (
-        "| 150 kB | 16 | 250/s | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) |",
+        "| 150 kB | 16 | 250/s | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) | - |",
         "| 60% | gateway | 1.00 (1.00-1.00) | 4.00 (4.00-4.00) |",
         "| receive | 100 |",
         "| gateway | 60 MB | 70 MB | 90 MB | 75 MB |",
@@ -123,6 +125,9 @@ def test_figures_make_a_page_and_a_small_plot(tmp_path: Path) -> None:
         "| p99 at 60% load | under 4 times p50 | 4.00 times | no |",
         "| memory when idle | under 80 MB | 60 MB | yes |",
         "| start | under 1 s | 0.50 s | yes |",
+        "| requests a second: 24 MB, beside a spooling relay | at least 0.9 times | 1.00 times | yes |",
+        "| 24 MB | 8 | 250/s | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) | 1.56 (0.62-2.50) |",
+        "| 24 MB | 16 | 250/s | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) | 1.38 (0.75-2.00) | - |",
         "12345 answers",
         "not installed",
     ):
