@@ -55,7 +55,7 @@ MINUTES ?= 30
 soak: .venv/.installed
 	ASR_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/chaos/test_soak.py -q -s -p no:randomly
 
-# Beside nginx, a bare relay, and what bench-rivals has installed; writes docs/benchmarks.md. About twelve minutes, on a
+# Beside nginx, a bare relay, and what bench-rivals has installed; writes docs/benchmarks.md. A quarter of an hour, on a
 # machine that does nothing else. SHORT=1: a try of a minute or two, which writes under build/bench.
 bench: .venv/.installed
 	$(BIN)/python tests/system_tools.py

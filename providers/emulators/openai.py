@@ -4,6 +4,8 @@ The key with `-limited` behind it is always over its rate; with `-broke`, out of
 
 Source: openai-openapi 2.3.0 (2026-08-21), openai 3.54.0 `types/audio`; error bodies as users report them (vercel/ai
 8214, ThinLineRadio 114, riffado 101, litellm 18125, speakr 42 and 168, buzz 381).
+
+Longer than other files: both routes answer in the same six formats, and Azure's emulator answers with all of it.
 """
 
 from __future__ import annotations

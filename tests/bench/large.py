@@ -115,7 +115,9 @@ def _large(gateway: Running) -> Iterator[Figure]:
             closed(load, next(cells), _AT_ONCE, 0)
         peak = own_bytes(gateway.pid, "VmHWM")
         yield Figure(f"peak, {_AT_ONCE} of {_LARGE_BYTES // 10**6} MB at once, {form}", _megabytes(peak), "MB", 150)
-    time.sleep(_SETTLES_S)  # how long after the load it is looked at: part of what is measured
+    # No wait for something that will happen: what is asked is how much is held so long after the load, and nothing
+    # tells when an allocator has given back what it will.
+    time.sleep(_SETTLES_S)
     settled = own_bytes(gateway.pid, "VmRSS")
     yield Figure("settled after them", _megabytes(settled), "MB")
     yield Figure("its children", _megabytes(resident_bytes(gateway.pid, "VmRSS") - settled), "MB")
