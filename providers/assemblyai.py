@@ -241,7 +241,7 @@ def _failure(said: str) -> ProviderError:
 
 def classify_error(reply: HttpReply) -> ProviderError:
     """Name a reply that is not 2xx. A 400 may also say that the account owes money."""
-    if reply.status == HTTPStatus.BAD_REQUEST and NO_MONEY.search(reply.body[:8192].decode(errors="replace")):
+    if reply.status == HTTPStatus.BAD_REQUEST and NO_MONEY.search(reply.said):
         return QuotaExhausted(NAME, "the account's balance is negative")
     return by_reply(NAME, reply)
 

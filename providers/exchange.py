@@ -67,6 +67,11 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # lower-case names
     body: bytes = b""
 
+    @property
+    def said(self) -> str:
+        """The beginning of the body as text: an error says it early, or it is no sentence."""
+        return self.body[:8192].decode(errors="replace")
+
 
 class Wait(msgspec.Struct, frozen=True):
     """Ask to be resumed after so many seconds."""

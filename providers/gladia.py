@@ -226,7 +226,7 @@ _LIMITED: Final = re.compile(r"quota|plan\b|limit|exceed|hours", re.IGNORECASE)
 
 def classify_error(reply: HttpReply) -> ProviderError:
     """Name a reply that is not 2xx. A 403 may be about the plan, and no fault of the key."""
-    if reply.status == HTTPStatus.FORBIDDEN and _LIMITED.search(reply.body[:8192].decode(errors="replace")):
+    if reply.status == HTTPStatus.FORBIDDEN and _LIMITED.search(reply.said):
         return QuotaExhausted(NAME, "the plan allows no more")
     return by_reply(NAME, reply)
 

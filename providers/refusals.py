@@ -25,12 +25,10 @@ NO_MONEY: Final = re.compile(
 )
 """What is said where the account must be topped up: waiting, as a rate limit asks for, would not help."""
 _MAY_BE_MONEY: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
-_READ_BYTES: Final = 8192
 
 
 def by_reply(provider: str, reply: HttpReply) -> ProviderError:
     """Name a reply that is not 2xx by its status, by what it says of money, and by when it says to come back."""
-    said = reply.body[:_READ_BYTES].decode(errors="replace")
-    if reply.status in _MAY_BE_MONEY and NO_MONEY.search(said):
+    if reply.status in _MAY_BE_MONEY and NO_MONEY.search(reply.said):
         return QuotaExhausted(provider, "the account is out of credit")
     return by_status(provider, reply.status, f"status {reply.status}", retry_after_s=retry_after_s(reply))

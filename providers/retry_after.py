@@ -131,7 +131,6 @@ def _spent_policy(reply: HttpReply) -> float | None:
 
 # --- bodies
 
-_READ_BYTES: Final = 8192  # an error says it early, or it is no sentence
 _UNIT: Final = r"(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
 _AMOUNT: Final = rf"\d{{1,9}}(?:\.\d*)? ?{_UNIT}"
 _PART: Final = re.compile(rf"(\d{{1,9}}(?:\.\d*)?) ?({_UNIT})", re.IGNORECASE | re.ASCII)
@@ -147,7 +146,7 @@ _FIELD: Final = re.compile(
 
 def _told_in_the_body(reply: HttpReply) -> float | None:
     """Look through the text as it is: where the number stands in the JSON differs, its name does not."""
-    text = reply.body[:_READ_BYTES].decode(errors="replace")
+    text = reply.said
     if field := _FIELD.search(text):
         return float(field["number"]) * (1e-3 if (field["unit"] or "").lower().endswith("ms") else 1.0)
     if sentence := _SENTENCE.search(text):
