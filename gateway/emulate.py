@@ -71,6 +71,6 @@ async def _asked_to_stop() -> None:
 def _local_ear() -> Ear:
     """Hear with the embedded model. Raises ClickException where it is not installed."""
     try:
-        return LocalEar(load_engine(AccountSettings(adapter=LOCAL), EMBEDDED).transcribe)
+        return LocalEar(load_engine(AccountSettings(adapter=LOCAL), EMBEDDED))
     except ModelMissing as error:
         raise click.ClickException(f"{error}; or use --digest, which needs no model") from error

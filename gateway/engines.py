@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import AccountSettings
-    from providers.local.provider import Engine
+    from providers.local.engine import Engine
     from providers.types import Deployment
 
 

@@ -93,7 +93,7 @@ def whisper() -> FasterWhisper:
 
 @pytest.fixture
 def local_ear() -> LocalEar:
-    return LocalEar(whisper().transcribe)
+    return LocalEar(whisper())
 
 
 Emulate = "Callable[[str, Ear], Awaitable[str]]"

@@ -12,11 +12,11 @@ from providers.audio.containers import identify, media_type
 from providers.audio.content import MemoryContent
 from providers.audio.decode import frames
 from providers.audio.unreadable import UnreadableAudio
+from providers.local.engine import heard
 from providers.types import Audio, Segment, Task, Timestamps, Transcript, TranscriptionJob, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from providers.local.engine import Engine
     from providers.types import Container
 
 MAX_HEARD_S = 4 * 3600.0
@@ -61,10 +61,10 @@ class DigestEar:
 
 
 class LocalEar:
-    """Hears with a real local model: pass `FasterWhisper(...).transcribe`."""
+    """Hears with a real local model, such as `FasterWhisper(...)`."""
 
-    def __init__(self, transcribe: Callable[[TranscriptionJob, Callable[[], bool]], Transcript]) -> None:
-        self._transcribe = transcribe
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     async def hear(
         self, audio: bytes, *, language: str | None = None, translate: bool = False, prompt: str | None = None
@@ -77,7 +77,7 @@ class LocalEar:
             task=Task.TRANSLATE if translate else Task.TRANSCRIBE,
             timestamps=Timestamps.WORD,
         )
-        return await asyncio.to_thread(self._transcribe, job, lambda: False)
+        return await asyncio.to_thread(heard, self._engine, job)
 
 
 def as_audio(content: bytes) -> Audio:

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 from faster_whisper import WhisperModel
+from faster_whisper.utils import download_model
 from faster_whisper.vad import get_speech_timestamps
 
 from providers.audio.samples import MODEL_RATE_HZ, read_parts
 from providers.errors import JobUnsupported
+from providers.local.engine import Abandoned, Piece
 from providers.local.models import ModelMissing, locate
 from providers.local.provider import NAME
-from providers.stitch import stitched
 from providers.types import Capabilities, Segment, Task, Timestamps, Transcript, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from providers.audio.samples import Samples
     from providers.types import TranscriptionJob
@@ -38,14 +39,13 @@ LONG_SILENCE_S = 10.0  # is not listened to
 AROUND_SPEECH_S = 1.0  # of it still is, at either end
 
 _SMALL_MODEL_BYTES = 200_000_000  # tiny and base in float16
-
-
-class Abandoned(Exception):
-    """Raised inside a worker when its caller has left."""
+_BYTES_OF = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int16": 2.0}  # a weight's; else one
 
 
 class FasterWhisper:
-    """One loaded model. Its methods block, and may be called from as many threads as it has workers."""
+    """One loaded model: an Engine whose pieces are parts of some minutes, heard one by one."""
+
+    max_rows = 1
 
     def __init__(self, native_model: str, *, device: str = "auto", compute_type: str = "default") -> None:
         """Load the model. Raises ModelMissing."""
@@ -54,11 +54,11 @@ class FasterWhisper:
         # On a CPU several one-thread workers do twice what one worker with several threads does.
         self.workers = 1 if on_gpu else max(1, os.cpu_count() or 1)
         try:
-            location = locate(native_model)
+            folder = _folder(native_model)
             self._model = WhisperModel(
-                location,
+                str(folder),
                 device="cuda" if on_gpu else "cpu",
-                compute_type=_best_type(location, on_gpu=on_gpu) if compute_type == "default" else compute_type,
+                compute_type=_best_type(folder, on_gpu=on_gpu) if compute_type == "default" else compute_type,
                 cpu_threads=1,
                 num_workers=self.workers,
             )
@@ -69,6 +69,7 @@ class FasterWhisper:
                 f"the local model {native_model!r} cannot be loaded: give the path of a CTranslate2 Whisper model, or "
                 "a Hugging Face id that this machine can download or has in its cache"
             ) from error
+        self.size_bytes = _loaded_bytes(folder, self._model.model.compute_type)
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -83,31 +84,53 @@ class FasterWhisper:
             max_duration_s=MAX_DURATION_S,
         )
 
-    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
-        """Return what was said. Raises UnreadableAudio, AudioTooLong, JobUnsupported, Abandoned."""
-        options = _options(job)  # first: what cannot be done is refused for silence too
-        heard: list[tuple[float, Transcript]] = []
+    def check(self, job: TranscriptionJob) -> None:
+        """Raise JobUnsupported where it cannot be done."""
+        _options(job)
+
+    def pieces(self, job: TranscriptionJob) -> Iterator[Piece]:
+        """Yield the utterance in parts. Raises UnreadableAudio, AudioTooLong."""
         start_s = 0.0
         for samples in read_parts(job.audio.content, max_duration_s=MAX_DURATION_S, longest_s=PART_S):
-            part = self._heard_in(samples, options, is_abandoned)
-            heard.append((start_s, part))
-            start_s += part.duration_s or 0.0
-            options["language"] = options["language"] or part.language  # of the recording: the first who speaks says it
-        return stitched(heard)
+            spoken = _spoken(samples)
+            piece = Piece(
+                job=job,
+                samples=samples,
+                start_s=start_s,
+                language=job.language,
+                silent=not spoken,
+                spoken=tuple(spoken),
+            )
+            yield piece
+            start_s += piece.duration_s
 
-    def _heard_in(self, samples: Samples, options: dict[str, Any], is_abandoned: Callable[[], bool]) -> Transcript:
+    def key(self, piece: Piece) -> Hashable:
+        """Return the piece: none is heard with another."""
+        return piece
+
+    def rows(self, piece: Piece) -> int:
+        """Return that it is one."""
+        del piece
+        return 1
+
+    def hear(self, pieces: Sequence[Piece], is_abandoned: Callable[[], bool]) -> list[Transcript]:
+        """Return what was said in each. Raises JobUnsupported, Abandoned."""
+        return [self._heard(piece, is_abandoned) for piece in pieces]
+
+    def close(self) -> None:
+        """Unload the model."""
+        self._model.model.unload_model()
+
+    def _heard(self, piece: Piece, is_abandoned: Callable[[], bool]) -> Transcript:
         """Return what was said in a part, times from its own start. Raises JobUnsupported, Abandoned."""
-        duration_s = len(samples) / MODEL_RATE_HZ
-        spoken = _spoken(samples)
-        if not spoken:
-            return Transcript(text="", duration_s=duration_s, model_version=self.native_model)
-        kept, language = self._decode(samples, {**options, "clip_timestamps": spoken}, is_abandoned)
+        options = {**_options(piece.job), "language": piece.language, "clip_timestamps": list(piece.spoken)}
+        kept, language = self._decode(piece.samples, options, is_abandoned)
         return Transcript(
             text="".join(segment.text for segment in kept).strip(),
-            segments=tuple(_segment(segment, duration_s) for segment in kept),
-            words=tuple(_words(kept, duration_s)),
+            segments=tuple(_segment(segment, piece.duration_s) for segment in kept),
+            words=tuple(_words(kept, piece.duration_s)),
             language=language,
-            duration_s=duration_s,
+            duration_s=piece.duration_s,
             model_version=self.native_model,
         )
 
@@ -156,7 +179,13 @@ def _within(start_s: float, end_s: float, whole_s: float) -> tuple[float, float]
     )
 
 
-def _best_type(location: str, *, on_gpu: bool) -> str:
+def _folder(native_model: str) -> Path:
+    """Return where the files are, downloaded from the Hub if need be. Raises as its client, and ModelMissing."""
+    location = locate(native_model)
+    return Path(location if Path(location).is_dir() else download_model(location))
+
+
+def _best_type(folder: Path, *, on_gpu: bool) -> str:
     """Choose the arithmetic: on a CPU int8, which the small models cannot afford.
 
     Measured on twelve English clips (289 words): tiny.en in int8 has four errors greedy and one with five beams; in
@@ -164,8 +193,12 @@ def _best_type(location: str, *, on_gpu: bool) -> str:
     """
     if on_gpu:
         return "float16"
-    weights = Path(location) / "model.bin"
-    return "float32" if weights.is_file() and weights.stat().st_size < _SMALL_MODEL_BYTES else "int8"
+    return "float32" if (folder / "model.bin").stat().st_size < _SMALL_MODEL_BYTES else "int8"
+
+
+def _loaded_bytes(folder: Path, compute_type: str) -> int:
+    """Return what the weights take once they are loaded: published conversions hold them in two bytes each."""
+    return round((folder / "model.bin").stat().st_size / 2 * _BYTES_OF.get(compute_type, 1.0))
 
 
 def _options(job: TranscriptionJob) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.errors import (
@@ -18,26 +20,18 @@ from providers.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from providers.local.engine import heard
 from providers.local.models import ModelMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from providers.exchange import Progress
+    from providers.local.engine import Engine
     from providers.types import Capabilities, Deployment, Moment, Transcript, TranscriptionJob
 
 NAME = "local"
 _QUEUED_PER_WORKER = 16  # at a second a clip, a quarter of a minute's wait: beyond that, say so
-
-
-class Engine(Protocol):
-    """One loaded model."""
-
-    workers: int
-
-    @property
-    def capabilities(self) -> Capabilities: ...
-    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript: ...
 
 
 class LocalModel:
@@ -119,22 +113,23 @@ class LocalModel:
         abandoned = threading.Event()
         try:
             async with asyncio.timeout_at(deadline):
-                heard, job_s = await self._in_a_worker(self._engine, self._executor, job, abandoned)
+                said, job_s = await self._in_a_worker(self._engine, self._executor, job, abandoned)
         except TimeoutError as error:
             raise AttemptTimedOut(NAME, "still working at the deadline") from error
         finally:
             abandoned.set()  # a worker that is still at it stops after its current window
             self._waiting -= 1
         self._job_s += 0.2 * (job_s - self._job_s)
-        return heard
+        return replace(said, model_version=said.model_version or self._native_model)  # silence is heard by none
 
     def close(self) -> None:
         """Let running work end; drop what waits. Blocking."""
-        executor, self._executor, self._engine = self._executor, None, None
+        engine, executor, self._executor, self._engine = self._engine, self._executor, None, None
         self.missing = ModelMissing("the local model is shut down")
         self._tried.set()
-        if executor:
+        if executor and engine:
             executor.shutdown(wait=True, cancel_futures=True)
+            engine.close()
 
     async def _in_a_worker(
         self, engine: Engine, executor: ThreadPoolExecutor, job: TranscriptionJob, abandoned: threading.Event
@@ -187,7 +182,7 @@ def _work(engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> 
     """Return the transcript and the seconds it took. Raises ProviderError only."""
     started = time.monotonic()
     try:
-        return engine.transcribe(job, abandoned.is_set), time.monotonic() - started
+        return heard(engine, job, abandoned.is_set), time.monotonic() - started
     except ProviderError:
         raise
     except UnreadableAudio as error:

@@ -10,6 +10,7 @@ import re
 
 import pytest
 
+from providers.local.engine import heard
 from providers.types import TranscriptionJob
 from tests.conftest import AUDIO, sample_audio, whisper
 
@@ -28,12 +29,12 @@ def words(text: str) -> list[str]:
     return " ".join(SAME.get(word, word) for word in plain.split()).split()
 
 
-def errors(said: list[str], heard: list[str]) -> int:
+def errors(said: list[str], written: list[str]) -> int:
     """Return the least number of words to change, drop or add (Levenshtein)."""
-    row = list(range(len(heard) + 1))
+    row = list(range(len(written) + 1))
     for number, word in enumerate(said, 1):
         above, row[0] = row[0], number
-        for at, other in enumerate(heard, 1):
+        for at, other in enumerate(written, 1):
             above, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, above + (word != other))
     return row[-1]
 
@@ -48,6 +49,6 @@ def test_errors_are_counted_as_they_are_made() -> None:
 
 @pytest.mark.parametrize(("name", "text"), SPOKEN)
 def test_no_word_is_heard_wrong(name: str, text: str) -> None:
-    heard = whisper().transcribe(TranscriptionJob(model="m", audio=sample_audio(name)), lambda: False)
+    said = heard(whisper(), TranscriptionJob(model="m", audio=sample_audio(name)))
 
-    assert errors(words(text), words(heard.text)) == 0, heard.text
+    assert errors(words(text), words(said.text)) == 0, said.text

@@ -18,8 +18,9 @@ from gateway.fleet import Fleet, build_local, build_routes
 from providers.local.models import EMBEDDED, ModelMissing
 from providers.local.provider import LocalModel
 from providers.transport import new_session
-from providers.types import Capabilities, Timestamps, Transcript
+from providers.types import Capabilities, Timestamps
 from tests.conftest import sample, whisper
+from tests.engines import Echo
 from tests.gateway.dispatch.conftest import deployment
 from tests.serving import emulated_account, routed, running
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.dispatch.routes import Routes
     from gateway.fleet import LocalBackend
-    from providers.types import Deployment, TranscriptionJob
+    from providers.types import Deployment
 
 CATALOG = load_catalog()
 ACCOUNTS = {
@@ -106,15 +107,10 @@ class TestRoutes:
         assert routes(model, target).by_model[model].deployments
 
 
-class Engine:
-    """An engine that waits to be loaded, and hears the same in everything."""
+class Engine(Echo):
+    """An engine that waits to be loaded."""
 
-    workers = 1
     capabilities = Capabilities(timestamps=frozenset(Timestamps))
-
-    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
-        del job, is_abandoned
-        return Transcript(text="loaded")
 
 
 @pytest.fixture

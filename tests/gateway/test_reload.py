@@ -18,11 +18,12 @@ from config.settings import AccountSettings, Settings
 from gateway.app import Gateway
 from providers.local.models import locate
 from providers.local.provider import LocalModel
-from providers.types import Capabilities, Transcript, TranscriptionJob
+from providers.types import Transcript, TranscriptionJob
 from tests import faulty as upstreams
 from tests.asking import MODEL, WAV
 from tests.chaos.load import Client, metrics
 from tests.conftest import sample_audio
+from tests.engines import Echo
 from tests.program import OPERATOR, Program, configuration, program
 from tests.serving import routed, running
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gateway.fleet import LocalBackend
+    from providers.local.engine import Piece
 
     Emulate = Callable[..., Awaitable[str]]
 
@@ -235,20 +237,16 @@ async def _closed(model: LocalBackend) -> None:
         await asyncio.sleep(0.01)
 
 
-class Stubborn:
+class Stubborn(Echo):
     """An engine that does not look whether anybody still waits."""
-
-    workers = 1
-    capabilities = Capabilities()
 
     def __init__(self) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
-        del job, is_abandoned
+    def said(self, piece: Piece, is_abandoned: Callable[[], bool]) -> Transcript:
         self.begun.set()
         self.go_on.wait(60)
-        return Transcript(text="late")
+        return super().said(piece, is_abandoned)
 
 
 async def _text(session: aiohttp.ClientSession, url: str) -> str:

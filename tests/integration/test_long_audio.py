@@ -16,6 +16,7 @@ from providers.audio.part_limit import PartLimit
 from providers.audio.samples import MODEL_RATE_HZ, read_samples
 from providers.audio.split import Part, split
 from providers.emulators.ear import as_audio
+from providers.local.engine import heard
 from providers.stitch import stitched
 from providers.types import Audio, Container, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import encoded, sample_audio, tone, whisper
@@ -87,7 +88,7 @@ def _named(parameter: object) -> tuple[str, str]:
 
 def heard_in(audio: Audio) -> Transcript:
     job = TranscriptionJob(model="m", audio=audio, timestamps=Timestamps.WORD)
-    return whisper().transcribe(job, lambda: False)
+    return heard(whisper(), job)
 
 
 @pytest.mark.parametrize("longest_s", [20, 30])

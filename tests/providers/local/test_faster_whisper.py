@@ -13,7 +13,8 @@ from providers.audio.samples import MODEL_RATE_HZ, read_samples
 from providers.audio.unreadable import UnreadableAudio
 from providers.emulators.ear import as_audio
 from providers.errors import JobUnsupported
-from providers.local.faster_whisper import HONOURED, Abandoned, FasterWhisper, _best_type, _options
+from providers.local.engine import Abandoned, heard
+from providers.local.faster_whisper import HONOURED, FasterWhisper, _best_type, _options
 from providers.local.models import ModelMissing
 from providers.types import GenerationParameters, Task, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import encoded, sample_audio, tone, whisper
@@ -23,7 +24,7 @@ SHORT = TranscriptionJob(model="m", audio=sample_audio("sb_spk2_snt1.flac"))
 
 def hear(job: TranscriptionJob = SHORT, **generation: float | bool) -> Transcript:
     asked = replace(job, generation=GenerationParameters(**generation))  # type: ignore[arg-type] # fields of many types
-    return whisper().transcribe(asked, lambda: False)
+    return heard(whisper(), asked)
 
 
 def test_hears_what_was_said() -> None:
@@ -136,7 +137,7 @@ def test_a_job_that_nobody_waits_for_stops(calls: int) -> None:
     """Before the model is asked, and after each window."""
     asked = itertools.count()
     with pytest.raises(Abandoned):
-        whisper().transcribe(SHORT, lambda: next(asked) >= calls)
+        heard(whisper(), SHORT, lambda: next(asked) >= calls)
 
 
 def test_what_is_no_audio_says_so() -> None:
@@ -169,7 +170,11 @@ def test_small_models_get_the_arithmetic_they_need(tmp_path: Path) -> None:
         with (folder / "model.bin").open("wb") as weights:
             weights.truncate(size)
 
-    assert _best_type(str(small), on_gpu=False) == "float32"
-    assert _best_type(str(large), on_gpu=False) == "int8"
-    assert _best_type(str(small), on_gpu=True) == "float16"
-    assert _best_type("Systran/faster-whisper-large-v3", on_gpu=False) == "int8"
+    assert _best_type(small, on_gpu=False) == "float32"
+    assert _best_type(large, on_gpu=False) == "int8"
+    assert _best_type(small, on_gpu=True) == "float16"
+
+
+def test_a_loaded_model_says_what_memory_it_takes() -> None:
+    """Thirty-nine million weights, four bytes each."""
+    assert whisper().size_bytes == pytest.approx(39e6 * 4, rel=0.05)

@@ -18,10 +18,11 @@ from providers.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from providers.local.faster_whisper import Abandoned
+from providers.local.engine import Abandoned, Piece
 from providers.local.models import ModelMissing
 from providers.local.provider import LocalModel
 from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+from tests.engines import Echo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,32 +39,35 @@ def soon(seconds: float = 60) -> Moment:
     return Moment(asyncio.get_running_loop().time() + seconds)
 
 
-class Engine:
+class Engine(Echo):
     """Hears a job's name, one window at a time: each waits until the test lets it pass."""
 
     def __init__(self, workers: int = 1, windows: int = 1) -> None:
-        self.workers, self.windows = workers, windows
+        self.workers, self.windows, self.closed = workers, windows, False
         self.capabilities = Capabilities(prompt=True)
         self.begun: list[str] = []
         self.decoded: list[str] = []  # a name for each window
         self.passes = threading.Semaphore(0)
         self.idle = threading.Event()
 
-    def transcribe(self, job: TranscriptionJob, is_abandoned: Callable[[], bool]) -> Transcript:
-        self.begun.append(job.model)
+    def said(self, piece: Piece, is_abandoned: Callable[[], bool]) -> Transcript:
+        self.begun.append(piece.job.model)
         self.idle.clear()
         try:
             for _ in range(self.windows):
                 self.passes.acquire()
-                self.decoded.append(job.model)
+                self.decoded.append(piece.job.model)
                 if is_abandoned():
                     raise Abandoned
         finally:
             self.idle.set()
-        return Transcript(text=job.model)
+        return super().said(piece, is_abandoned)
 
     def let(self, windows: int) -> None:
         self.passes.release(windows)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @pytest.fixture
@@ -264,14 +268,11 @@ async def test_a_load_that_nobody_waits_for_any_more_holds_nothing_up() -> None:
     forever.set()
 
 
-class Failing:
-    workers = 1
-    capabilities = Capabilities()
-
+class Failing(Echo):
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def transcribe(self, *_: object) -> Transcript:
+    def said(self, *_: object) -> Transcript:
         raise self._error
 
 
@@ -312,7 +313,8 @@ async def test_closing_ends_what_runs_and_drops_what_waits(engine: Engine) -> No
         assert "shutting down" in await waiting
         engine.let(1)
         await closing
-    assert running.result().text == "running"
+    assert (running.result().text, running.result().model_version) == ("running", "m")
+    assert engine.closed
     assert "shut down" in await unavailable(local)
 
 
