@@ -116,9 +116,11 @@ def _check_provider_account(account: AccountSettings, provider: Provider, *, nee
     if unknown := set(account.base_urls) - set(provider.base_urls):
         known = ", ".join(provider.base_urls) or "none; use base_url"
         raise BadConfiguration(f"base_urls.{min(unknown)}: is not one that {provider.name} has: {known}")
-    for name in sorted(provider.account_options):
+    has_key = account.secret() is not None
+    for name in sorted(provider.account_options | (provider.key_options if has_key else frozenset())):
         if not _OPTION.fullmatch(account.options.get(name, "")):
             raise BadConfiguration(f"options.{name}: missing, or not letters, digits, points and hyphens")
-    if not account.secret() and provider.key_required and needs_key:
+    wants_key = provider.key_required or not provider.key_options.isdisjoint(account.options)
+    if not has_key and wants_key and needs_key:
         usual = f"set it to ${{{provider.key_variable}}}" if provider.key_variable else "write it"
         raise BadConfiguration(f"api_key: missing; {usual} or name an api_key_file")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The audio is replayed slice by slice, and read but once: TLS guards it on its way.
 _UNSIGNED = Config(s3={"payload_signing_enabled": False})
 
+_OPTION = "access_key_id"
+
 
 def signed_headers(request: HttpRequest, account: Account, *, service: str, region: str) -> Mapping[str, str]:
     """Return the request's headers with a signature of now. Raises CredentialsRejected where there is no key.
@@ -37,8 +39,16 @@ def signed_headers(request: HttpRequest, account: Account, *, service: str, regi
     return {name.lower(): value for name, value in ready.headers.items()}
 
 
+def joined(access_key: str, secret: str, session_token: str | None) -> str:
+    """Return credentials that were fetched as one key, for an account without an access key of its own."""
+    return ":".join((access_key, secret, session_token or ""))
+
+
 def _credentials(account: Account) -> Credentials:
+    """Read an account's key: `secret[:session token]`, before which stands the access key where no option names it."""
     if account.api_key is None:
         raise CredentialsRejected(account.adapter, "it has no secret access key")
-    secret, _, session_token = account.api_key.get_secret_value().partition(":")
-    return Credentials(account.options["access_key_id"], secret, session_token or None)
+    key = account.api_key.get_secret_value()
+    access_key, _, rest = key.partition(":") if _OPTION not in account.options else (account.options[_OPTION], "", key)
+    secret, _, session_token = rest.partition(":")
+    return Credentials(access_key, secret, session_token or None)

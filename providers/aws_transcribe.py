@@ -3,8 +3,9 @@
 Source: botocore 1.44.8 (service model of transcribe, 2017-10-26), docs.aws.amazon.com/transcribe: API reference,
 guidelines and quotas (2026). The wording of failures is unconfirmed.
 
-An account names `region`, `bucket` and `access_key_id` in its options; its key is the secret access key, with
-`:session token` behind where they are temporary. The object that was uploaded is deleted when all is over, the job as
+An account names `region` and `bucket` in its options, and is let in by what botocore's chain finds (`aws_token.py`):
+a role, as a rule. Or it has a key of its own: the secret access key, with `:session token` behind where they are
+temporary, and `access_key_id` in the options. The object that was uploaded is deleted when all is over, the job as
 soon as AWS lets it: not while it runs. The result lies with AWS, not in the bucket, and goes with the job.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, FiniteFloat
@@ -31,7 +32,7 @@ from providers.errors import (
 from providers.exchange import Afterwards, HttpRequest, IfAbandoned, Over
 from providers.languages import code_of
 from providers.locales import locale_of
-from providers.polling import TRANSIENT, Url, ask, is_transient, parse, pauses, submit, until_over
+from providers.polling import Url, ask, is_transient, parse, pauses, submit, until_over
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.refusals import by_reply
 from providers.spans import segment, word
@@ -40,6 +41,7 @@ from providers.types import Capabilities, Container, Timestamps, Transcript, Wor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from providers.credentials import Ask, FetchToken, Token
     from providers.errors import ProviderError
     from providers.exchange import Exchange, HttpReply
     from providers.types import Account, Deployment, TranscriptionJob
@@ -130,12 +132,9 @@ def _call(to: Deployment, operation: str, fields: Mapping[str, object]) -> HttpR
     )
 
 
-_REFUSES_WHILE_IT_RUNS: Final = frozenset({400}) | TRANSIENT
-
-
 def _start(fields: Mapping[str, object], to: Deployment, name: str) -> Exchange[None]:
     """Start the job, and ask for its deletion where there is one, or may be."""
-    deletion = Afterwards(_call(to, "DeleteTranscriptionJob", {"TranscriptionJobName": name}), _REFUSES_WHILE_IT_RUNS)
+    deletion = Afterwards(_call(to, "DeleteTranscriptionJob", {"TranscriptionJobName": name}), _still_runs)
     try:
         parse(NAME, _Job, (yield from submit(_call(to, "StartTranscriptionJob", fields), classify_error)))
     except (FateUnknown, MalformedReply):
@@ -171,12 +170,15 @@ def _language(job: TranscriptionJob, options: Mapping[str, object]) -> dict[str,
     return {"IdentifyLanguage": True, **({"LanguageOptions": among} if among else {})}
 
 
+_EXTRA: Final = 'signatures need an extra: pip install "asr-gateway[aws]"'
+
+
 def authorize(request: HttpRequest, account: Account) -> HttpRequest:
     """Sign the request. Raises CredentialsRejected where the signer is not installed, or the key is none."""
     try:
         signed_headers = import_module("providers.aws_signature").signed_headers
     except ModuleNotFoundError as error:
-        raise CredentialsRejected(NAME, 'signatures need an extra: pip install "asr-gateway[aws]"') from error
+        raise CredentialsRejected(NAME, _EXTRA) from error
     service = "transcribe" if "x-amz-target" in request.headers else "s3"
     headers = signed_headers(request, account, service=service, region=account.options["region"])
     return HttpRequest(
@@ -188,6 +190,15 @@ def authorize(request: HttpRequest, account: Account) -> HttpRequest:
         bills=request.bills,
         on_sent=request.on_sent,
     )
+
+
+async def fetch_token(account: Account, ask: Ask) -> Token:
+    """Return credentials of the account's `profile` and `role_arn`, or of what the machine has."""
+    try:
+        fetch = cast("FetchToken", import_module("providers.aws_token").fetch)
+    except ModuleNotFoundError as error:
+        raise CredentialsRejected(NAME, _EXTRA) from error
+    return await fetch(account, ask)
 
 
 # --- what comes back
@@ -327,6 +338,14 @@ def _is_passing(reply: HttpReply) -> bool:
     return is_transient(reply) or _kind(reply) in _SLOW_DOWN
 
 
+_GONE: Final = re.compile(rb"(?:be|not) found|n[o']t exist")
+
+
+def _still_runs(reply: HttpReply) -> bool:
+    """Tell whether a job was not deleted yet. BadRequestException is said of one that runs, and of one that is none."""
+    return _is_passing(reply) or (_kind(reply) == "BadRequestException" and not _GONE.search(reply.body[:8192]))
+
+
 def _kind(reply: HttpReply) -> str:
     """Return an error's type, of JSON or of S3's XML; "" where it has none."""
     if found := _S3_CODE.search(reply.body[:2048]):
@@ -347,8 +366,12 @@ AWS_TRANSCRIBE = Provider(
         "bucket": "https://{bucket}.s3.{region}.amazonaws.com",
         "results": "https://s3.{region}.amazonaws.com",
     },
-    account_options=frozenset({"region", "bucket", "access_key_id"}),
+    account_options=frozenset({"region", "bucket"}),
+    key_options=frozenset({"access_key_id"}),
     key_variable=None,
+    key_required=False,  # without one, credentials are looked for
+    fetch_token=fetch_token,
+    refuses_token=lambda reply: _kind(reply) in _KEYS,
     authorize=authorize,
     capabilities=lambda _: _CAPABILITIES,
     transcribe=transcribe,

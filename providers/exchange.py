@@ -93,7 +93,11 @@ class Afterwards(msgspec.Struct, frozen=True):
     """Ask that this be sent when the exchange is over, however it ends: uploaded audio is deleted so."""
 
     request: HttpRequest
-    not_yet: frozenset[int] = frozenset()  # statuses with which a job that still runs is kept: it is asked again later
+    not_yet: NotYet = frozenset()
+
+
+NotYet: TypeAlias = "frozenset[int] | Callable[[HttpReply], bool]"
+"""Statuses with which a job that still runs is kept, or what tells such a reply: it is asked again later."""
 
 
 Step: TypeAlias = HttpRequest | Wait | IfAbandoned | Over | Afterwards
@@ -222,5 +226,5 @@ _NOT_YET_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, *(15.0,) * 59)  # a quarter of an 
 async def _is_too_early(each: Afterwards, send: Send, clock: Callable[[], float]) -> bool:
     with contextlib.suppress(ProviderError):
         reply = await send(each.request, Moment(clock() + CLEANUP_S))
-        return reply.status in each.not_yet
+        return each.not_yet(reply) if callable(each.not_yet) else reply.status in each.not_yet
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec.structs import replace
@@ -52,7 +53,9 @@ class Provider:
     public_hosts: frozenset[str] = field(default_factory=frozenset)  # may be fetched from, without a credential
     key_required: bool = True
     account_options: frozenset[str] = frozenset()  # without which an account is none
+    key_options: frozenset[str] = frozenset()  # without which an account with a key of its own is none
     fetch_token: FetchToken | None = None  # for accounts without a key: what lets them in ends, and is fetched anew
+    refuses_token: Callable[[HttpReply], bool] = lambda reply: reply.status == HTTPStatus.UNAUTHORIZED
 
 
 def one_call(

@@ -10,7 +10,6 @@ import asyncio
 import functools
 import zlib
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -123,7 +122,7 @@ class HttpProvider:
             max_reply_bytes=self._max_reply_bytes,
             watch=self._watch,
         )
-        if tokens and reply.status == HTTPStatus.UNAUTHORIZED:
+        if tokens and self.provider.refuses_token(reply):
             tokens.refused(account)
         return reply
 

@@ -140,16 +140,16 @@ class _Service:
         return _described(self._known(asked), root)
 
     async def _delete(self, asked: Mapping[str, Any], _: str) -> dict[str, Any]:
-        run = self._known(asked)
+        run = self._known(asked, "BadRequestException")  # it has no error of its own for a job that is none
         if not run.is_over:
             raise Refused(400, "The requested job couldn't be deleted: it is IN_PROGRESS.")
         run.delete()
         return {}
 
-    def _known(self, asked: Mapping[str, Any]) -> Run:
+    def _known(self, asked: Mapping[str, Any], kind: str = "NotFoundException") -> Run:
         run = self._by_name.get(str(asked.get("TranscriptionJobName")))
         if run is None or run.deleted:
-            raise Refused(400, "The requested job couldn't be found.", kind="NotFoundException")
+            raise Refused(400, "The requested job couldn't be found.", kind=kind)
         run.asked_after = True
         return run
 

@@ -10,7 +10,7 @@ import io
 import json
 import wave
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,10 +54,13 @@ class Kind:
     start: str  # how the address ends at which jobs are started
     job: str  # what stands in the address of each job
     uploads: bool = True  # before the job: a failed upload is no submission
+    undoes: bool = False  # what may be left of an upload that was lost: until it is stored it can be called off
     stops: bool = True  # a job that runs; False: it is kept until it is over
     deletes: bool = True  # a job, so that nothing is left of it
+    purposes: Mapping[str, str] | None = None  # by what a header says, where one address serves for all
 
 
+SUBMIT, READ, CANCEL, OTHER = "submit", "read", "cancel", "other"
 KINDS = {
     "fal-ai": Kind(
         model="fal-ai/whisper", start="/queue/fal-ai/whisper", job="/requests/", uploads=False, deletes=False
@@ -67,6 +70,18 @@ KINDS = {
         start="/predictions",
         job="/v1/predictions/",
         deletes=False,
+    ),
+    "aws-transcribe": Kind(
+        model="standard",
+        start="/",
+        job="",
+        undoes=True,
+        stops=False,
+        purposes={
+            "Transcribe.StartTranscriptionJob": SUBMIT,
+            "Transcribe.GetTranscriptionJob": READ,
+            "Transcribe.DeleteTranscriptionJob": CANCEL,
+        },
     ),
     "assemblyai": Kind(model="universal-2", start="/v2/transcript", job="/v2/transcript/", stops=False),
     "revai": Kind(
@@ -78,7 +93,6 @@ KINDS = {
 }
 STOPPING = sorted(name for name, kind in KINDS.items() if kind.stops)
 KEEPING = sorted(KINDS.keys() - STOPPING)
-SUBMIT, READ, CANCEL, OTHER = "submit", "read", "cancel", "other"
 
 
 def silence(seconds: int) -> bytes:
@@ -189,6 +203,8 @@ class Service:
 
 def purpose(request: web.Request, kind: Kind) -> str:
     """Tell what a request is for, by the paths that the service's documents give."""
+    if kind.purposes is not None:
+        return kind.purposes.get(request.headers.get("x-amz-target", ""), OTHER)
     if kind.job in request.path:
         return CANCEL if request.path.endswith("/cancel") or request.method == "DELETE" else READ
     return SUBMIT if request.path.endswith(kind.start) and request.method == "POST" else OTHER
@@ -351,7 +367,8 @@ async def test_a_job_is_sunk_while_nothing_can_cancel_it(start: Start) -> None:
     service = await start(job_s=0.1, submit=[look])
     await service.hear(progress=progress)
 
-    revocable = [False] if KINDS[service.name].stops else []
+    kind = KINDS[service.name]
+    revocable = [False] if kind.stops or kind.undoes else []
     assert (submitted, told, progress.is_sunk) == ([True], revocable, True)
 
 
@@ -384,8 +401,14 @@ async def waiting_for(service: Service, *, deleted: int) -> None:
 
 
 async def test_an_upload_that_failed_is_no_submission(start: Start) -> None:
-    """It may be made again: nothing runs yet, and nothing is billed."""
-    service = await start(other=[cut_off], submit=[cut_off])
+    """It may be made again: nothing runs yet, and nothing is billed. A PUT, aiohttp itself sends again."""
+
+    async def cut_off_each(request: web.Request, handle: Handle) -> web.StreamResponse:
+        faults.append(cut_off_each)
+        return await (handle(request) if request.method == "GET" else cut_off(request, handle))
+
+    faults: list[Fault] = [cut_off_each]
+    service = await start(other=faults, submit=[cut_off])
     with pytest.raises(ProviderUnavailable) as caught:
         await service.hear()
 

@@ -62,6 +62,15 @@ def state(status: str, **more: Any) -> HttpReply:
     return answer(TranscriptionJob={"TranscriptionJobStatus": status, **more})
 
 
+DELETIONS = [
+    ("BadRequestException", "The requested job couldn't be deleted: it is IN_PROGRESS.", True),
+    ("LimitExceededException", "Rate exceeded", True),
+    ("BadRequestException", "The requested job couldn't be found.", False),
+    ("ExpiredTokenException", "The security token included in the request is expired", False),
+    ("UnrecognizedClientException", "The security token included in the request is invalid.", False),
+]
+
+
 def test_what_is_made_is_deleted_in_the_order_in_which_it_can_be() -> None:
     uri = "https://s3.eu-west-1.amazonaws.com/r/j1.json?X-Amz-Signature=1"
     steps, heard = steps_of(
@@ -83,7 +92,9 @@ def test_what_is_made_is_deleted_in_the_order_in_which_it_can_be() -> None:
     assert steps[0].request == of_object.request
     assert (of_object.request.method, of_object.request.url) == ("DELETE", f"{BUCKET}/{name}")
     assert of_job.request.headers["x-amz-target"] == "Transcribe.DeleteTranscriptionJob"
-    assert 400 in of_job.not_yet
+    assert callable(of_job.not_yet)
+    for kind, said, is_kept in DELETIONS:
+        assert of_job.not_yet(answer(400, __type=f"com.amazonaws.transcribe#{kind}", Message=said)) == is_kept
 
 
 def test_an_upload_of_which_nothing_was_heard_is_deleted() -> None:
@@ -118,6 +129,7 @@ def test_a_job_that_may_have_begun_is_deleted_too() -> None:
     [
         ({**OPTIONS, "bucket": ""}, "options.bucket: missing"),
         ({"bucket": "b", "access_key_id": "a"}, "options.region: missing"),
+        ({"bucket": "b", "region": "r"}, "options.access_key_id: missing"),
         ({**OPTIONS, "bucket": "evil.example/"}, "options.bucket"),
     ],
 )
@@ -126,6 +138,16 @@ def test_an_account_without_a_bucket_is_none(options: dict[str, str], says: str)
 
     with pytest.raises(BadConfiguration, match=says):
         check_adapters(Settings(providers={"a": account}))
+
+
+def test_an_account_without_a_key_has_a_role() -> None:
+    """What botocore's chain finds lets it in; an access key without its secret is half a key."""
+    role = AccountSettings(adapter="aws-transcribe", options={"bucket": "b", "region": "eu-west-1"})
+    half = AccountSettings(adapter="aws-transcribe", options=OPTIONS)
+    check_adapters(Settings(providers={"a": role}))
+
+    with pytest.raises(BadConfiguration, match="api_key: missing"):
+        check_adapters(Settings(providers={"a": half}))
 
 
 @pytest.mark.parametrize("container", [None, Container.CAF])
