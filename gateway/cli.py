@@ -16,13 +16,14 @@ from config.catalog import load_catalog
 from config.faults import BadConfiguration
 from config.settings import Settings, load, refuse_open_door
 from gateway import logs
-from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
+from gateway.defaults import DEMO_MODEL, DEMO_TARGETS, check_adapters, demonstration, from_environment
 from gateway.dispatch.routes import WILDCARD
 from gateway.fleet import build_routes
 from gateway.heap import share_one_arena
 from gateway.keys_cli import keys
 from gateway.loop import run
 from gateway.notify import READY, notify
+from providers.local.models import MULTILINGUAL, installed
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
@@ -38,7 +39,7 @@ _CONFIG = click.option(
     envvar="ASR_GATEWAY_CONFIG",
     help="The YAML file. Without one, every provider whose usual key variable is set is enabled.",
 )
-_DEMO = click.option("--demo", is_flag=True, help="Ignore provider keys; let the embedded English model answer.")
+_DEMO = click.option("--demo", is_flag=True, help="Ignore provider keys; let the embedded models answer.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -306,7 +307,9 @@ def _effective(config_file: Path | None, *, demo: bool, host: str | None, port: 
     """Return what the file, the environment and the command line say together. Raises BadConfiguration."""
     catalog = load_catalog()
     settings = _listening_at(load(config_file), host, port)
-    settings = demonstration(settings, catalog) if demo else from_environment(settings, catalog, os.environ)
+    settings = (
+        demonstration(settings, catalog, installed()) if demo else from_environment(settings, catalog, os.environ)
+    )
     check_adapters(settings)
     build_routes(settings, catalog)
     return settings
@@ -332,10 +335,8 @@ def _announce(settings: Settings, missing: list[str], ports: Ports) -> None:
     if ports.admin is not None:
         click.echo(f"Admin port: {_url_of(settings.server.admin_host, ports.admin)}", err=True)
     click.echo(f"asr-gateway listens on {url} with {len(settings.models)} models.", err=True)
-    if _is_demonstration(settings):
-        click.echo(
-            "Demonstration: Whisper tiny.en (small, English only) answers every model name of the catalog.", err=True
-        )
+    if demonstrated := _demonstrated(settings):
+        click.echo(f"Demonstration: {demonstrated}", err=True)
     header = ' -H "Authorization: Bearer $KEY"' if settings.auth.mode != "none" else ""
     click.echo(f"A page for people: {url}/", err=True)
     click.echo(f"Try: curl{header} --data-binary @{_sample()} {url}/models/{model}", err=True)
@@ -346,9 +347,17 @@ def _url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _is_demonstration(settings: Settings) -> bool:
+def _demonstrated(settings: Settings) -> str | None:
+    """Return what answers in a demonstration; None where it is none."""
     targets = [target for route in settings.models.values() for target in route.targets]
-    return any(each.substitute for each in targets) and {each.target for each in targets} == {DEMO_TARGET}
+    natives = {each.native_model for each in targets if each.target in DEMO_TARGETS}
+    if any(each.target not in DEMO_TARGETS for each in targets) or not any(each.substitute for each in targets):
+        return None
+    if MULTILINGUAL in natives:
+        return (
+            "Whisper base (small, 99 languages) answers every model name of the catalog, tiny.en those that end in .en."
+        )
+    return "Whisper tiny.en (small, English only) answers every model name of the catalog."
 
 
 def _first_model(settings: Settings) -> str:

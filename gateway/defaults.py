@@ -12,18 +12,20 @@ from config.auth import AuthMode
 from config.faults import BadConfiguration
 from config.settings import AccountSettings, Route, Settings, Target
 from gateway.dispatch.routes import WILDCARD
-from providers.local.models import EMBEDDED
+from providers.local.models import EMBEDDED, MULTILINGUAL, installed
 from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from config.catalog import Catalog
     from providers.provider import Provider
 
 DEMO_MODEL = "openai/whisper-tiny.en"
-DEMO_TARGET = f"{LOCAL}/{EMBEDDED}"
+DEMO_MULTILINGUAL_MODEL = "openai/whisper-base"
+DEMO_TARGETS = frozenset({f"{LOCAL}/{EMBEDDED}", f"{LOCAL}/{MULTILINGUAL}"})
+_ENGLISH_ONLY = ".en"  # is how names of such models end
 _HF = "hf-inference"
 
 
@@ -40,7 +42,7 @@ def from_environment(settings: Settings, catalog: Catalog, environ: Mapping[str,
         if provider.key_variable and environ.get(provider.key_variable)
     }
     if not accounts:
-        return demonstration(settings, catalog)
+        return demonstration(settings, catalog, installed())
     models = {
         model: Route(targets=targets)
         for model, native_ids in catalog.models.items()
@@ -52,18 +54,25 @@ def from_environment(settings: Settings, catalog: Catalog, environ: Mapping[str,
     return settings.model_copy(update={"providers": accounts, "models": models, "default_model": default})
 
 
-def demonstration(settings: Settings, catalog: Catalog) -> Settings:
-    """Let the embedded model answer every catalog name; each answer says which model it really was."""
-    models = {
-        name: Route(targets=(Target(target=DEMO_TARGET, substitute=name != DEMO_MODEL),)) for name in catalog.models
-    }
+def demonstration(settings: Settings, catalog: Catalog, embedded: Collection[str]) -> Settings:
+    """Let the embedded models answer every catalog name; each answer says which model it really was.
+
+    embedded: those that are installed. Without the multilingual one, the English one answers for all.
+    """
+    models = {name: Route(targets=(_demo_target(name, ids, embedded),)) for name, ids in catalog.models.items()}
     return settings.model_copy(
         update={
             "providers": {LOCAL: AccountSettings(adapter=LOCAL)},
             "models": models,
-            "default_model": DEMO_MODEL,
+            "default_model": DEMO_MULTILINGUAL_MODEL if MULTILINGUAL in embedded else DEMO_MODEL,
         }
     )
+
+
+def _demo_target(model: str, native_ids: Mapping[str, str], embedded: Collection[str]) -> Target:
+    in_any_language = MULTILINGUAL in embedded and not model.endswith(_ENGLISH_ONLY)
+    native = MULTILINGUAL if in_any_language else EMBEDDED
+    return Target(target=f"{LOCAL}/{native}", substitute=native_ids.get(LOCAL) != native)
 
 
 def check_adapters(settings: Settings) -> None:

@@ -74,8 +74,10 @@ def encoded(
 @pytest.fixture(autouse=True, scope="session")
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what gateways write down unless told away from whoever runs the tests."""
+    shared = tmp_path_factory.getbasetemp().parent / "cache"  # by all test processes: a joined model is 145 MB
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_CACHE_HOME", str(shared))
         yield
 
 
@@ -89,6 +91,12 @@ def own_ledger(monkeypatch: pytest.MonkeyPatch, own_state: None) -> None:
 def whisper() -> FasterWhisper:
     """Return the embedded model, loaded once in a test process."""
     return FasterWhisper("tiny.en")
+
+
+@functools.cache
+def whisper_base() -> FasterWhisper:
+    """Return the embedded model of 99 languages, likewise."""
+    return FasterWhisper("base")
 
 
 @pytest.fixture

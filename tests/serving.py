@@ -18,6 +18,7 @@ from gateway.defaults import demonstration
 from gateway.intake.fetch import new_session
 from gateway.serve import Server
 from providers.emulators.ear import DigestEar, Emulation
+from providers.local.models import EMBEDDED
 from providers.registry import emulated_options, emulated_urls, emulator_of
 from tests.conftest import KEY, serve
 
@@ -32,8 +33,8 @@ NOT_KEPT = Cache(store=CacheStore.NONE)  # the same recording is sent again and 
 
 
 def demo_settings(**server: object) -> Settings:
-    """Return what `serve --demo` runs with, on a free port."""
-    return demonstration(settings_with(**server), load_catalog())
+    """Return what `serve --demo` runs with where [demo] is installed, on a free port."""
+    return demonstration(settings_with(**server), load_catalog(), {EMBEDDED})
 
 
 def settings_with(**server: object) -> Settings:

@@ -11,14 +11,15 @@ import re
 import pytest
 
 from providers.local.engine import heard
-from providers.types import TranscriptionJob
-from tests.conftest import AUDIO, sample_audio, whisper
+from providers.types import Task, TranscriptionJob
+from tests.conftest import AUDIO, sample_audio, whisper, whisper_base
 
 # Spellings that openai-whisper's English normaliser holds to be equal.
 SAME = {"mr": "mister", "drafty": "draughty", "he'll": "he will", "schoolrooms": "school rooms"}
+SAMPLES = json.loads((AUDIO / "manifest.json").read_text())["samples"]
 SPOKEN = [
     pytest.param(each["file"], each["text"], id=each["file"])
-    for each in json.loads((AUDIO / "manifest.json").read_text())["samples"]
+    for each in SAMPLES
     if each["language"] == "en" and each["file"] != "digits_8k.wav"  # "one zero" and "10" are a normaliser of their own
 ]
 
@@ -52,3 +53,20 @@ def test_no_word_is_heard_wrong(name: str, text: str) -> None:
     said = heard(whisper(), TranscriptionJob(model="m", audio=sample_audio(name)))
 
     assert errors(words(text), words(said.text)) == 0, said.text
+
+
+@pytest.mark.parametrize(("name", "language", "most"), [("es_librivox.flac", "es", 0), ("fr_dictee.aiff", "fr", 1)])
+def test_other_languages_are_told_and_heard(name: str, language: str, most: int) -> None:
+    """By the embedded model of 99 languages, which writes "un" as a digit."""
+    (text,) = (each["text"] for each in SAMPLES if each["file"] == name)
+    said = heard(whisper_base(), TranscriptionJob(model="m", audio=sample_audio(name)))
+
+    assert said.language == language
+    assert errors(words(text), words(said.text)) <= most, said.text
+
+
+def test_spanish_becomes_english() -> None:
+    job = TranscriptionJob(model="m", audio=sample_audio("es_librivox.flac"), task=Task.TRANSLATE)
+    said = heard(whisper_base(), job)
+
+    assert {"recording", "public", "domain"} <= set(words(said.text)), said.text

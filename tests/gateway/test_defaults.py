@@ -14,8 +14,9 @@ from config.catalog import load_catalog
 from config.faults import BadConfiguration
 from config.settings import AccountSettings, Route, Settings, Target
 from config.tracing import Tracing
-from gateway.defaults import DEMO_MODEL, DEMO_TARGET, check_adapters, demonstration, from_environment
+from gateway.defaults import DEMO_MODEL, DEMO_MULTILINGUAL_MODEL, check_adapters, demonstration, from_environment
 from gateway.fleet import build_routes
+from providers.local.models import EMBEDDED, MULTILINGUAL
 from providers.registry import PROVIDERS
 
 CATALOG = load_catalog()
@@ -90,12 +91,31 @@ def test_a_hub_token_serves_any_name() -> None:
 def test_without_a_key_it_is_a_demonstration() -> None:
     settings = from_environment(Settings(), CATALOG, {"HF_TOKEN": ""})
 
-    assert settings == demonstration(Settings(), CATALOG)
-    assert {target for name in settings.models for target in targets(settings, name)} == {DEMO_TARGET}
+    assert settings == demonstration(Settings(), CATALOG, {EMBEDDED, MULTILINGUAL})
     assert set(settings.models) == set(CATALOG.models)
-    assert [name for name, route in settings.models.items() if not route.targets[0].substitute] == [DEMO_MODEL]
     check_adapters(settings)
     build_routes(settings, CATALOG)
+
+
+def test_the_english_model_alone_answers_every_name() -> None:
+    settings = demonstration(Settings(), CATALOG, {EMBEDDED})
+
+    assert {target for name in settings.models for target in targets(settings, name)} == {"local/tiny.en"}
+    assert [name for name, route in settings.models.items() if not route.targets[0].substitute] == [DEMO_MODEL]
+    assert settings.default_model == DEMO_MODEL
+    build_routes(settings, CATALOG)
+
+
+def test_the_multilingual_model_answers_all_but_english_names() -> None:
+    settings = demonstration(Settings(), CATALOG, {EMBEDDED, MULTILINGUAL})
+
+    assert targets(settings, "openai/whisper-large-v3") == ["local/base"]
+    assert [name for name in settings.models if targets(settings, name) == ["local/tiny.en"]] == [DEMO_MODEL]
+    assert [name for name, route in settings.models.items() if not route.targets[0].substitute] == [
+        DEMO_MODEL,
+        DEMO_MULTILINGUAL_MODEL,
+    ]
+    assert settings.default_model == DEMO_MULTILINGUAL_MODEL
 
 
 def test_a_configuration_is_left_alone() -> None:
