@@ -125,7 +125,7 @@ def _check_provider_account(account: AccountSettings, provider: Provider, *, nee
     if unknown := set(account.base_urls) - set(provider.base_urls):
         known = ", ".join(provider.base_urls) or "none; use base_url"
         raise BadConfiguration(f"base_urls.{min(unknown)}: is not one that {provider.name} has: {known}")
-    has_key = account.secret() is not None
+    has_key = bool(account.secret())  # ${VAR} of nothing is none
     for name in sorted(provider.account_options | (provider.key_options if has_key else frozenset())):
         if not _OPTION.fullmatch(account.options.get(name, "")):
             raise BadConfiguration(f"options.{name}: missing, or not letters, digits, points and hyphens")
