@@ -18,6 +18,7 @@ from config.settings import Settings, load, refuse_open_door
 from gateway import logs
 from gateway.defaults import DEMO_MODEL, DEMO_TARGETS, check_adapters, demonstration, from_environment
 from gateway.dispatch.routes import WILDCARD
+from gateway.engine_cli import engine
 from gateway.fleet import build_routes
 from gateway.heap import share_one_arena
 from gateway.keys_cli import keys
@@ -48,6 +49,7 @@ def main() -> None:
     """One URL for speech recognition: Hugging Face and OpenAI clients in, any provider or a local model behind."""
 
 
+main.add_command(engine)
 main.add_command(keys)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _LINGER_S = 3.0  # reading on after an early answer: a connection reset at once would take the answer along
 _CUT_GRACE_S = 2.0  # for the answers of requests that were cut off
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_BACKLOG = 1024  # connections that wait to be accepted
 
 
 class HeaderGuard(asyncio.Protocol):
@@ -117,19 +118,20 @@ class Listener:
 
     async def open(self, host: str, port: int, sock: socket | None) -> int:
         """Listen; return the port. Raises CannotListen. sock: one that listens already, instead of the address."""
-        await self._runner.setup()
-        inner = self._runner.server
-        if inner is None:
-            raise RuntimeError("the runner was set up and has no server")
+        guarded = await self._set_up()
         address = {"host": host, "port": port} if sock is None else {"sock": sock}
         try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                lambda: HeaderGuard(inner(), self._header_timeout_s, self._connections), **address, backlog=1024
-            )
+            self._listener = await asyncio.get_running_loop().create_server(guarded, **address, backlog=_BACKLOG)
         except OSError as error:
             raise cannot_listen(host, port, error) from error
         its_port: int = self._listener.sockets[0].getsockname()[1]
         return its_port
+
+    async def take_over(self, sock: socket) -> None:
+        """Listen on a socket that listens already, of whichever family."""
+        guarded, loop = await self._set_up(), asyncio.get_running_loop()
+        create = loop.create_unix_server if sock.family.name == "AF_UNIX" else loop.create_server
+        self._listener = await create(guarded, sock=sock, backlog=_BACKLOG)
 
     def close(self) -> None:
         """Take no more connections, and end those between two requests; the others end with their answer."""
@@ -140,6 +142,14 @@ class Listener:
 
     async def end(self) -> None:
         await self._runner.cleanup()
+
+    async def _set_up(self) -> Callable[[], HeaderGuard]:
+        """Return what makes the protocol of each connection."""
+        await self._runner.setup()
+        inner = self._runner.server
+        if inner is None:
+            raise RuntimeError("the runner was set up and has no server")
+        return lambda: HeaderGuard(inner(), self._header_timeout_s, self._connections)
 
 
 class Server:

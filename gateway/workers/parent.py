@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -23,11 +22,12 @@ from gateway.notify import STOPPING, notify
 from gateway.reload import OnHangup, Reloaded
 from gateway.serve import Ports, cannot_listen
 from gateway.workers import merge
-from gateway.workers.channel import Channel, ChannelClosed, QuestionFailed
+from gateway.workers.channel import ChannelClosed, QuestionFailed
 from gateway.workers.counts import Counts, memory_folder
-from gateway.workers.process import Child, alone, asked, ended, kill
+from gateway.workers.process import alone, asked, ended, kill
 from gateway.workers.shares import for_one_worker
 from gateway.workers.sockets import BACKLOG, listeners
+from gateway.workers.spawn import Pauses, spawned
 from providers.local.provider import NAME as LOCAL
 
 if TYPE_CHECKING:
@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from gateway.workers.channel import Answers
+    from gateway.workers.process import Child
 
-_SOON_S: Final = 10.0  # one that lives for less is started again after a pause
 _END_MARGIN_S: Final = 15.0  # for a worker to end after its drain: cut answers, what is to be deleted at providers
-_PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ENGINE_ENDED: Final = "the process that loads local models ended; another is being started"
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -226,7 +225,7 @@ class Parent:
 
     async def _keep_worker(self, place: int, port: socket.socket, engine: Path) -> None:
         """Run a worker in its place, and another when it ends, until all are to stop."""
-        served, pauses = False, iter(_PAUSES_S)
+        served, pauses = False, Pauses()
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             started = clock()
@@ -245,15 +244,12 @@ class Parent:
             if not served:
                 raise DidNotStart(f"a worker ended with {code} before it served")
             event("worker_ended", logging.ERROR, code=code, place=place)
-            pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next(pauses, _PAUSES_S[-1])):
-                    await self._stopping.wait()
+            await self._paused(pauses.after(clock() - started))
 
     async def _keep_engine(self, listener: socket.socket) -> None:
         """Run the engine once there are local models, and another when it ends."""
         await self._engine_wanted.wait()
-        pauses = iter(_PAUSES_S)
+        pauses = Pauses()
         clock = asyncio.get_running_loop().time
         while True:
             started = clock()
@@ -267,38 +263,24 @@ class Parent:
             if not child.ready.is_set():
                 child.missing = [_ENGINE_ENDED]
                 child.ready.set()  # whoever waits for it need not wait any more
-            pauses = iter(_PAUSES_S) if clock() - started > _SOON_S else pauses
-            await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
+            await asyncio.sleep(pauses.after(clock() - started))
 
     async def _started(self, module: str, listeners: tuple[socket.socket, ...], *arguments: str) -> Child | None:
         """Start a process, now or when there is memory or a descriptor for it again; None where all are to stop."""
-        pauses = iter(_PAUSES_S)
+        pauses = Pauses()
         while not self._stopping.is_set():
             try:
-                return await self._spawned(module, listeners, arguments)
+                return await spawned(module, listeners, arguments, self._answers, self._counts.environ)
             except OSError as error:
                 event("process_not_started", logging.ERROR, module=module, reason=os.strerror(error.errno or 0))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next(pauses, _PAUSES_S[-1])):
-                    await self._stopping.wait()
+            await self._paused(pauses.after(0.0))
         return None
 
-    async def _spawned(self, module: str, listeners: tuple[socket.socket, ...], arguments: tuple[str, ...]) -> Child:
-        """Raise OSError."""
-        with contextlib.ExitStack() as undo:
-            ours, theirs = map(undo.enter_context, socket.socketpair())
-            descriptors = (theirs.fileno(), *(each.fileno() for each in listeners))
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", module, *map(str, descriptors), *arguments),
-                pass_fds=descriptors,
-                env={**os.environ, **self._counts.environ},
-            )
-            undo.pop_all()
-        theirs.close()
-        child = Child(process=process, is_engine=module.endswith(".engine"))
-        child.channel = Channel(self._answers(child))
-        await child.channel.open(ours)
-        return child
+    async def _paused(self, pause_s: float) -> None:
+        """Wait, or until all are to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._stopping.wait()
 
     async def _end_engine(self) -> None:
         """Let it end: its parent has nothing to say any more."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 JOB_BYTES: Final = "x-job-bytes"
 TIME_LEFT: Final = "x-time-left"
+JOBS: Final = "x-jobs"  # with each answer: how many others the engine has, queued or running
 REFUSED: Final = 422  # the status of every refusal: its kind stands in the body
 MAX_JOB_BYTES: Final = 1 << 20
 

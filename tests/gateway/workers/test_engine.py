@@ -15,9 +15,9 @@ import pytest
 from aiohttp import web
 
 from config.settings import AccountSettings, Settings
+from gateway.hosting import Host
 from gateway.intake.spool import SpoolBudget
 from gateway.workers.channel import Channel
-from gateway.workers.engine import Host
 from providers.errors import (
     AttemptTimedOut,
     FateUnknown,
