@@ -146,8 +146,10 @@ def _account(name: str, settings: AccountSettings) -> Account:
     named = provider.base_urls if provider else {}
     urls = {key: _filled(url, settings.options) for key, url in named.items()}
     if settings.base_url:
-        # All of them: a key or an upload meant for that address must not go to the provider's own.
-        urls = dict.fromkeys(urls or ("api",), settings.base_url.rstrip("/"))
+        # All of them: a key or an upload meant for that address must not go to the provider's own. But where the
+        # provider has none for its calls, each account names its own there, and the others are the provider's.
+        own = settings.base_url.rstrip("/")
+        urls = dict.fromkeys(urls, own) if "api" in urls else {**urls, "api": own}
     urls |= {key: url.rstrip("/") for key, url in settings.base_urls.items()}
     # What a local model hears depends on how it counts: the options tell such accounts apart, as in a cache's key.
     options = {"compute_type": settings.compute_type} if settings.adapter == LOCAL else settings.options

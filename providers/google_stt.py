@@ -1,10 +1,11 @@
-"""Google Cloud Speech-to-Text, version 2: `recognize`, for up to a minute of audio, with Chirp and older models.
+"""Google Cloud Speech-to-Text, version 2: up to a minute of audio in one call, longer by way of a bucket.
 
 Source: google-cloud-speech 2.41.0 (REST), cloud.google.com/speech-to-text/docs: quotas, Chirp 2, Chirp 3 (2026).
 
 An account's base_url names project and location, and the location must be the host's:
-`https://eu-speech.googleapis.com/v2/projects/my-project/locations/eu`. Longer audio would have to lie in Cloud Storage.
-Its option `language` is what a model that detects none is told where the caller names none.
+`https://eu-speech.googleapis.com/v2/projects/my-project/locations/eu`. Its option `bucket` is where longer audio lies
+until it was heard (`google_batch.py`); without one it is heard in parts. Its option `language` is what a model that
+detects none is told where the caller names none.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
-from pydantic import BaseModel, Field, FiniteFloat
+from msgspec.structs import replace
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
-from providers import google_form
+from providers import google_batch, google_form
 from providers.authorize import bearer
 from providers.bodies import AUDIO, json_with_audio
-from providers.errors import CredentialsRejected, JobUnsupported
+from providers.errors import CredentialsRejected, JobUnsupported, MalformedReply
 from providers.exchange import HttpRequest
 from providers.google_form import Offset
 from providers.languages import code_of
@@ -70,6 +72,8 @@ _CONTAINERS: Final = frozenset(
         Container.AMR,
     }
 )
+_MAX_BYTES: Final = 7_500_000  # 10 MB as base64
+_MAX_S: Final = 60.0
 _NOT_FOR_ALL: Final = _SPEAKERS | {"denoise_audio"}
 
 
@@ -87,8 +91,8 @@ def _can(
         options=frozenset(GoogleSttOptions.model_fields) - _NOT_FOR_ALL | frozenset(more),
         speaker_options=_SPEAKERS & frozenset(more),
         containers=_CONTAINERS,
-        max_bytes=7_500_000,  # 10 MB as base64
-        max_duration_s=60.0,
+        max_bytes=_MAX_BYTES,
+        max_duration_s=_MAX_S,
     )
 
 
@@ -106,16 +110,35 @@ _DETECTS: Final = frozenset({"chirp_2", "chirp_3"})
 
 
 def capabilities(to: Deployment) -> Capabilities:
-    """Return what the model can do; of one unknown here, what all can."""
-    return MODELS.get(to.native_model, _OLDER)
+    """Return what the model can do; of one unknown here, what all can. A bucket takes hours."""
+    can = MODELS.get(to.native_model, _OLDER)
+    return replace(can, max_bytes=None, max_duration_s=google_batch.MAX_S) if "bucket" in to.account.options else can
 
 
 # --- what is sent
 
 
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
-    """Take one call. Raises JobUnsupported where a model that detects no language is told none."""
+    """Take one call, or a bucket. Raises JobUnsupported where a model that detects no language is told none."""
+    if "bucket" in to.account.options and not _fits_one_call(job):
+        return (yield from _by_bucket(job, to))
     return read(parse(NAME, _Recognized, succeeded((yield build_request(job, to)), classify_error)), job)
+
+
+def _fits_one_call(job: TranscriptionJob) -> bool:
+    """Tell whether it may be sent inline; what could not be measured may be longer than it looks."""
+    seconds = job.audio.duration_s
+    return seconds is not None and seconds <= _MAX_S and job.audio.size_bytes <= _MAX_BYTES
+
+
+def _by_bucket(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
+    config, headers = _config(job, to), _payer(to.account)
+    uri = yield from google_batch.store(job, to.account, headers, classify_error)
+    found = yield from google_batch.recognize(config, uri, to.account, headers, classify_error)
+    try:
+        return read(_Recognized.model_validate(found), job)
+    except ValidationError as error:
+        raise MalformedReply(NAME, "an operation without a transcript") from error
 
 
 def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
@@ -266,7 +289,7 @@ def classify_error(reply: HttpReply) -> ProviderError:
 
 GOOGLE_STT = Provider(
     name=NAME,
-    base_urls={},  # each account's own: project and location are in it
+    base_urls={"storage": "https://storage.googleapis.com"},  # "api" is each account's own: a project is in it
     key_variable=None,
     key_required=False,  # without one, a token is fetched
     fetch_token=fetch_token,

@@ -72,7 +72,7 @@ def emulator_of(name: str) -> Callable[[Emulation], web.Application]:
 def emulated_urls(name: str, root: str) -> Mapping[str, str]:
     """Return an account's base URLs where the provider's emulator runs at root: its `base_urls`, or root for all."""
     own = getattr(_emulator(name), "base_urls", None)
-    return own(root) if own else dict.fromkeys(PROVIDERS[name].base_urls or ("api",), root)
+    return own(root) if own else dict.fromkeys(("api", *PROVIDERS[name].base_urls), root)
 
 
 def emulated_options(name: str) -> Mapping[str, str]:

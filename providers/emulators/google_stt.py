@@ -1,9 +1,9 @@
-"""Cloud Speech-to-Text as its clients see it: `recognize` of version 2 over REST, and where tokens are given.
+"""Cloud Speech-to-Text as its clients see it: version 2 over REST, a bucket, and where tokens are given.
 
 Source: google-cloud-speech 2.41.0 over REST, google-auth 2.63.0, cloud.google.com/speech-to-text/docs (2026). The
-wording of errors is unconfirmed. Left out: stored recognizers (each is taken for `_`), batches, streaming, version 1,
-headerless audio, and the signature of a token's request, for which nobody here has the key. Speakers are made up: they
-take turns. `GET /emulator/state` tells how many tokens were given.
+wording of errors is unconfirmed. Left out: stored recognizers (each is taken for `_`), streaming, version 1, headerless
+audio, and the signature of a token's request, for which nobody here has the key. Speakers are made up: they take turns.
+`GET /emulator/state` tells how many tokens were given, what became of operations, and which objects are left.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
+from providers.emulators.google_batch import Bucket, Operations
 from providers.emulators.google_form import answer, in_snake_case, nested, offset
 from providers.emulators.jobs import STATE, Refused, guard, json_object, turns
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from providers.types import Transcript, Word
 
 _MAX_BYTES = 10 * 1024 * 1024
+_MAX_UPLOAD_BYTES = 100 * 1024 * 1024
 _MAX_S = 60.0
 _MODELS: Final = frozenset({"chirp_3", "chirp_2", "long", "short", "telephony"})
 _DETECT: Final = frozenset({"chirp_3", "chirp_2"})
@@ -41,7 +43,7 @@ _REFUSED_SUBJECT = "refused"
 
 def base_urls(root: str) -> Mapping[str, str]:
     """Return where an account finds the service."""
-    return {"api": f"{root}/v2/projects/emulated/locations/eu"}
+    return {"api": f"{root}/v2/projects/emulated/locations/eu", "storage": root}
 
 
 def build_app(emulation: Emulation) -> web.Application:
@@ -55,12 +57,15 @@ def build_app(emulation: Emulation) -> web.Application:
             said = "Request had invalid authentication credentials. Expected OAuth 2 access token."
             raise Refused(401, said, reason="ACCESS_TOKEN_TYPE_UNSUPPORTED")
 
-    app = web.Application(client_max_size=2 * _MAX_BYTES, middlewares=[guard(let_in, answer)])
+    app = web.Application(client_max_size=_MAX_UPLOAD_BYTES, middlewares=[guard(let_in, answer)])
     app.router.add_get(STATE, service.state)
     app.router.add_post("/token", service.give)
     app.router.add_post("/v1/token", service.give)
-    path = "/v2/projects/{project}/locations/{location}/recognizers/{recognizer:[^:/]+}:recognize"
-    app.router.add_post(path, service.recognize)
+    path = "/v2/{place:projects/[^/]+/locations/[^/]+}/recognizers/{recognizer:[^:/]+}"
+    app.router.add_post(f"{path}:recognize", service.recognize)
+    app.router.add_post(f"{path}:batchRecognize", service.batch_recognize)
+    service.bucket.add_to(app)
+    service.operations.add_to(app)
     return app
 
 
@@ -70,9 +75,12 @@ class _Service:
     def __init__(self, emulation: Emulation) -> None:
         self._emulation = emulation
         self._given = 0
+        self.bucket = Bucket()
+        self.operations = Operations(emulation, self.bucket, _answer)
 
     async def state(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response({"tokens": self._given})
+        told = {"tokens": self._given, **self.operations.state(), "files": sorted(self.bucket.objects)}
+        return web.json_response(told)
 
     async def give(self, request: web.Request) -> web.StreamResponse:
         """Give the one token there is, to whoever asks in the right form."""
@@ -91,16 +99,10 @@ class _Service:
     async def recognize(self, request: web.Request) -> web.StreamResponse:
         asked = in_snake_case(await json_object(request))
         config = nested(asked, "config")
-        codes = _checked(config, request.match_info["location"])
+        how = _how(config, request)
         audio = _audio(asked.get("content"))
-        phrases = ", ".join(_phrases(config))
         try:
-            heard = await self._emulation.ear.hear(
-                audio,
-                language=None if codes[0] == "auto" else _primary(codes[0]),
-                prompt=phrases or None,
-                translate="translation_config" in config,
-            )
+            heard = await self._emulation.ear.hear(audio, **how)
         except AudioTooLong:
             raise _TOO_LONG from None
         except UnreadableAudio:
@@ -108,6 +110,21 @@ class _Service:
         if (heard.duration_s or 0.0) > _MAX_S:
             raise _TOO_LONG
         return web.json_response(_answer(heard, config))
+
+    async def batch_recognize(self, request: web.Request) -> web.StreamResponse:
+        asked = in_snake_case(await json_object(request))
+        how = _how(nested(asked, "config"), request)
+        return await self.operations.begin(asked, request.match_info["place"], **how)
+
+
+def _how(config: Mapping[str, Any], request: web.Request) -> dict[str, Any]:
+    """Return how the ear is to hear. Raises Refused."""
+    codes = _checked(config, request.match_info["place"].rpartition("/")[2])
+    return {
+        "language": None if codes[0] == "auto" else _primary(codes[0]),
+        "prompt": ", ".join(_phrases(config)) or None,
+        "translate": "translation_config" in config,
+    }
 
 
 _TOO_LONG: Final = Refused(400, "Audio duration exceeds 1 minute. Use batchRecognize for longer audio.")

@@ -101,8 +101,13 @@ class Run:
     def _worked_s(self) -> float:
         return asyncio.get_running_loop().time() - self.began
 
+    def stop(self) -> None:
+        """End it now, and keep it."""
+        if not self.is_over:
+            self.stopped, self.lasts_s = True, 0.0
+
     def delete(self) -> None:
-        self.stopped = not self.is_over
+        self.stopped = self.stopped or not self.is_over
         self.deleted = True
         self.audio, self.heard, self.translated = b"", None, None
 

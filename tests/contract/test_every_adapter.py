@@ -40,7 +40,7 @@ CASES = [(name, path) for name in NAMES for path in sorted((FIXTURES / name).glo
 
 
 def account(provider: Provider, url: str = "https://provider.example") -> Account:
-    urls = dict.fromkeys(provider.base_urls or ("api",), url)
+    urls = dict.fromkeys(("api", *provider.base_urls), url)
     options = emulated_options(provider.name)
     return Account(name="a", adapter=provider.name, base_urls=urls, api_key=SecretStr(KEY), options=options)
 
@@ -259,7 +259,7 @@ def emulated_urls(provider: Provider, root: str) -> dict[str, str]:
     if hasattr(module, "base_urls"):
         urls: dict[str, str] = module.base_urls(root)
         return urls
-    return dict.fromkeys(provider.base_urls or ("api",), root)
+    return dict.fromkeys(("api", *provider.base_urls), root)
 
 
 async def through_emulator(provider: Provider, url: str, *, key: str = KEY, audio: bytes | None = None) -> Transcript:

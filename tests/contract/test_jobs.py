@@ -57,6 +57,8 @@ class Kind:
     undoes: bool = False  # what may be left of an upload that was lost: until it is stored it can be called off
     stops: bool = True  # a job that runs; False: it is kept until it is over
     deletes: bool = True  # a job, so that nothing is left of it
+    withdrawals: int = 1  # requests that stop a job and have it deleted
+    options: Mapping[str, str] = field(default_factory=dict)  # of the account
     purposes: Mapping[str, str] | None = None  # by what a header says, where one address serves for all
 
 
@@ -82,6 +84,14 @@ KINDS = {
             "Transcribe.GetTranscriptionJob": READ,
             "Transcribe.DeleteTranscriptionJob": CANCEL,
         },
+    ),
+    "google-stt": Kind(
+        model="chirp_2",
+        start="/recognizers/_:batchRecognize",
+        job="/operations/",
+        undoes=True,
+        withdrawals=2,
+        options={"bucket": "emulated-bucket"},
     ),
     "assemblyai": Kind(model="universal-2", start="/v2/transcript", job="/v2/transcript/", stops=False),
     "revai": Kind(
@@ -179,7 +189,10 @@ class Service:
     ) -> Transcript:
         deadline = Moment(asyncio.get_running_loop().time() + within_s)
         job = TranscriptionJob(model="m", audio=as_audio(audio))
-        return await client.transcribe(job, at(self.name, KINDS[self.name].model, url or self.url), deadline, progress)
+        kind = KINDS[self.name]
+        return await client.transcribe(
+            job, at(self.name, kind.model, url or self.url, **kind.options), deadline, progress
+        )
 
     async def state(self) -> dict[str, Any]:
         async with aiohttp.ClientSession() as session, session.get(f"{self.url}/emulator/state") as response:
@@ -206,7 +219,7 @@ def purpose(request: web.Request, kind: Kind) -> str:
     if kind.purposes is not None:
         return kind.purposes.get(request.headers.get("x-amz-target", ""), OTHER)
     if kind.job in request.path:
-        return CANCEL if request.path.endswith("/cancel") or request.method == "DELETE" else READ
+        return CANCEL if request.path.endswith("cancel") or request.method == "DELETE" else READ
     return SUBMIT if request.path.endswith(kind.start) and request.method == "POST" else OTHER
 
 
@@ -311,7 +324,7 @@ async def test_a_job_that_is_lost_sight_of_is_cancelled(start: Start, fault: Fau
         await service.hear()
 
     assert not caught.value.retryable
-    assert (service.asked[SUBMIT], service.asked[CANCEL]) == (1, 1)
+    assert (service.asked[SUBMIT], service.asked[CANCEL]) == (1, KINDS[service.name].withdrawals)
     await service.ends_alone()
 
 
@@ -368,7 +381,7 @@ async def test_a_job_is_sunk_while_nothing_can_cancel_it(start: Start) -> None:
     await service.hear(progress=progress)
 
     kind = KINDS[service.name]
-    revocable = [False] if kind.stops or kind.undoes else []
+    revocable = [False] * (kind.stops + kind.undoes)
     assert (submitted, told, progress.is_sunk) == ([True], revocable, True)
 
 

@@ -250,3 +250,17 @@ def test_options_stand_in_the_addresses_that_name_them() -> None:
         "bucket": "https://b.s3.eu-west-1.amazonaws.com",
         "results": "https://s3.eu-west-1.amazonaws.com",
     }
+
+
+def test_an_address_of_ones_own_is_not_the_providers_other_one() -> None:
+    """Google's project is in the account's address; its storage is where it always is."""
+    account = AccountSettings(
+        adapter="google-stt", api_key=SecretStr("s"), base_url="https://eu-speech.googleapis.com/v2"
+    )
+    settings = Settings(providers={"g": account}, models={"m": Route(targets=(Target(target="g/chirp_2"),))})
+
+    (deployment,) = build_routes(settings, load_catalog()).by_model["m"].deployments
+    assert deployment.account.base_urls == {
+        "api": "https://eu-speech.googleapis.com/v2",
+        "storage": "https://storage.googleapis.com",
+    }

@@ -6,22 +6,25 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
-from providers.errors import JobUnsupported
-from providers.exchange import HttpRequest
+from providers.audio.content import MemoryContent
+from providers.errors import CredentialsRejected, JobUnsupported, MalformedReply, ProviderUnavailable
+from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait
 from providers.google_stt import GOOGLE_STT, GoogleSttOptions
 from providers.provider import unread_options
 from providers.types import Account, Deployment, Task, Timestamps, TranscriptionJob
 from tests.conftest import sample_audio
+from tests.driving import answer, document, requests, steps_of
 
 BASE = "https://eu-speech.googleapis.com/v2/projects/p/locations/eu"
+STORAGE = "https://storage.googleapis.com"
 
 
 def to(native_model: str, **options: str) -> Deployment:
-    there = Account(
-        name="a", adapter="google-stt", base_urls={"api": BASE}, api_key=SecretStr("ya29.x"), options=options
-    )
+    urls = {"api": BASE, "storage": STORAGE}
+    there = Account(name="a", adapter="google-stt", base_urls=urls, api_key=SecretStr("ya29.x"), options=options)
     return Deployment(account=there, native_model=native_model)
 
 
@@ -135,3 +138,90 @@ def test_another_project_may_pay() -> None:
         request = next(GOOGLE_STT.transcribe(job(), to("chirp_2", **options)))
         assert isinstance(request, HttpRequest)
         assert request.headers.get("x-goog-user-project") == payer
+
+
+BUCKET = {"bucket": "my/audio"}
+NAME = "projects/p/locations/eu/operations/7"
+
+
+def of_length(duration_s: float | None, size_bytes: int = 9) -> TranscriptionJob:
+    audio = replace(sample_audio("sb_spk2_snt1.flac"), duration_s=duration_s, content=MemoryContent(bytes(size_bytes)))
+    return TranscriptionJob(model="m", audio=audio)
+
+
+@pytest.mark.parametrize(
+    ("job", "options", "first"),
+    [
+        (of_length(60.0), BUCKET, HttpRequest),
+        (of_length(60.1), BUCKET, IfAbandoned),
+        (of_length(None), BUCKET, IfAbandoned),
+        (of_length(9.0, 7_500_001), BUCKET, IfAbandoned),
+        (of_length(600.0), {}, HttpRequest),  # planning has made parts of it
+    ],
+)
+def test_only_what_one_call_does_not_take_goes_into_the_bucket(
+    job: TranscriptionJob, options: dict[str, str], first: type[object]
+) -> None:
+    assert isinstance(next(GOOGLE_STT.transcribe(job, to("chirp_2", **options))), first)
+
+
+def test_a_bucket_takes_hours() -> None:
+    without, by_bucket = (GOOGLE_STT.capabilities(to("chirp_2", **options)) for options in ({}, BUCKET))
+
+    assert (without.max_duration_s, by_bucket.max_duration_s, by_bucket.max_bytes) == (60.0, 28_800.0, None)
+
+
+def by_bucket(done: HttpReply) -> tuple[list[Any], Any]:
+    return steps_of(
+        GOOGLE_STT.transcribe(of_length(90.0), to("chirp_2", quota_project="payer", **BUCKET)),
+        answer(name="asr-gateway-1"),
+        answer(name=NAME),
+        answer(name=NAME, done=False),
+        done,
+    )
+
+
+def test_what_is_made_is_deleted_in_the_order_in_which_it_can_be() -> None:
+    file = {"inlineResult": {"transcript": {"results": [{"alternatives": [{"transcript": "Hi."}]}]}}}
+    steps, heard = by_bucket(answer(name=NAME, done=True, response={"results": {"gs://x": file}}))
+
+    assert heard.text == "Hi."
+    stored, started, *read = requests(steps)
+    assert stored.url.startswith(f"{STORAGE}/upload/storage/v1/b/my%2Faudio/o?uploadType=media&name=asr-gateway-")
+    name = stored.url.rpartition("=")[2]
+    assert (started.url, started.bills, started.once) == (f"{BASE}/recognizers/_:batchRecognize", True, True)
+    assert document(started)["files"] == [{"uri": f"gs://my/audio/{name}"}]
+    assert [each.url for each in read] == [f"{BASE}/operations/7"] * 2
+    assert {each.headers.get("x-goog-user-project") for each in requests(steps)} == {"payer"}
+    told = [each for each in steps if not isinstance(each, HttpRequest | Wait)]
+    assert [type(each) for each in told] == [IfAbandoned, Over, Afterwards, IfAbandoned, Afterwards, Over]
+    assert [each.request.url for each in told if not isinstance(each, Over)] == [
+        f"{STORAGE}/storage/v1/b/my%2Faudio/o/{name}",
+        f"{STORAGE}/storage/v1/b/my%2Faudio/o/{name}",
+        f"{BASE}/operations/7:cancel",
+        f"{BASE}/operations/7",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("done", "error"),
+    [
+        ({"error": {"code": 7}}, CredentialsRejected),
+        ({"error": {"code": 14}}, ProviderUnavailable),
+        ({"error": {"code": 99}}, ProviderUnavailable),
+        ({"response": {"results": {"gs://x": {"error": {"code": 3}}}}}, JobUnsupported),
+        ({"response": {"results": {"gs://x": {}}}}, MalformedReply),
+        ({"response": {"results": {"gs://x": {"inlineResult": {"transcript": {"results": 7}}}}}}, MalformedReply),
+        ({}, MalformedReply),
+    ],
+)
+def test_an_operation_that_failed_says_why(done: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        by_bucket(answer(name=NAME, done=True, **done))
+
+
+def test_silence_is_an_empty_text() -> None:
+    file = {"inlineResult": {"transcript": {}}, "metadata": {"requestId": "r1"}}
+    _, heard = by_bucket(answer(name=NAME, done=True, response={"results": {"gs://x": file}}))
+
+    assert (heard.text, heard.request_id) == ("", "r1")

@@ -6,22 +6,23 @@ import asyncio
 import base64
 import json
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
 from blake3 import blake3
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import BadRequest
+from google.api_core.exceptions import BadRequest, NotFound
 from google.cloud import speech_v2
+from google.cloud.storage import Client
 from google.oauth2.credentials import Credentials
 
 from providers.audio.unreadable import AudioTooLong
-from providers.errors import JobUnsupported
+from providers.errors import JobUnsupported, ProviderError
 from providers.google_stt import GoogleSttOptions
 from providers.types import Task, Timestamps, Transcript
 from tests.conftest import KEY, sample
-from tests.driving import at, hear
+from tests.driving import at, hear, state
 from tests.turns import TwoTurns
 
 if TYPE_CHECKING:
@@ -124,7 +125,84 @@ async def test_its_own_sdk_raises_its_own_error(emulate: Emulate, asked: dict[st
         await asyncio.to_thread(recognize, url, **asked)
 
 
+def batch(url: str, *uris: str) -> Any:
+    """Have Google's SDK start an operation and wait for it."""
+    options = ClientOptions(api_endpoint=url)
+    with speech_v2.SpeechClient(transport="rest", client_options=options, credentials=Credentials(token=KEY)) as client:
+        request = speech_v2.BatchRecognizeRequest(
+            recognizer=PATH.format("eu"),
+            config=speech_v2.RecognitionConfig(
+                auto_decoding_config={}, model="chirp_2", language_codes=["auto"], features=WORDS
+            ),
+            files=[speech_v2.BatchRecognizeFileMetadata(uri=uri) for uri in uris],
+            recognition_output_config=speech_v2.RecognitionOutputConfig(inline_response_config={}),
+        )
+        started = client.batch_recognize(request=request, retry=None)
+        done: Any = cast("Any", started).result(timeout=30)  # it has no types
+        client.delete_operation({"name": started.operation.name})
+        return done.results[uris[0]]
+
+
+WORDS = {"enable_word_time_offsets": True}
+
+
+async def test_its_own_sdks_store_recognize_and_delete(emulate: Emulate, local_ear: LocalEar) -> None:
+    url = await emulate("google-stt", local_ear)
+
+    def call() -> Any:
+        options = ClientOptions(api_endpoint=url)
+        storage = Client(project="emulated", credentials=Credentials(token=KEY), client_options=options)
+        blob = storage.bucket("emulated-bucket").blob("long.mp3")
+        blob.upload_from_string(sample("slushy.mp3"), content_type="audio/mpeg")
+        blob.reload()
+        heard = batch(url, "gs://emulated-bucket/long.mp3")
+        blob.delete()
+        with pytest.raises(NotFound):
+            blob.delete()
+        return blob.size, heard, batch(url, "gs://emulated-bucket/long.mp3")
+
+    size, heard, gone = await asyncio.to_thread(call)
+    assert size == len(sample("slushy.mp3"))
+    said = "".join(each.alternatives[0].transcript for each in heard.inline_result.transcript.results)
+    assert "slushy country roads" in said
+    assert heard.inline_result.transcript.results[0].alternatives[0].words
+    assert heard.metadata.request_id
+    assert gone.error.code == 5
+    told = await state(url)
+    assert (list(told["jobs"].values()), told["files"]) == (["deleted", "deleted"], [])
+
+
+async def test_its_own_sdk_is_told_what_no_batch_is(emulate: Emulate) -> None:
+    url = await emulate("google-stt")
+    with pytest.raises(BadRequest, match="Exactly one file"):
+        await asyncio.to_thread(batch, url, "gs://emulated-bucket/a", "gs://emulated-bucket/b")
+
+
 # --- our adapter
+
+
+async def test_a_bucket_takes_what_is_longer_than_a_minute(emulate: Emulate) -> None:
+    """It is translated there too, with everything that one call would have been told; nothing is left."""
+    ear = TwoTurns()
+    url = await emulate("google-stt", ear, job_s=0.1)
+    heard = await hear(
+        at("google-stt", "chirp_2", url, bucket="emulated-bucket"),
+        task=Task.TRANSLATE,
+        language="de",
+        prompt="Zoë",
+        timestamps=Timestamps.WORD,
+    )
+
+    assert (heard.text, [each.start_s for each in heard.words]) == ("Hi there. Oh no.", [0.5, 1.0, 2.5, 3.0])
+    assert ear.asked == [("de", False, "Zoë"), (None, True, None)]  # the emulator's own way to hear both
+    assert heard.request_id
+    told = await state(url)
+    assert (list(told["jobs"].values()), told["files"]) == (["deleted"], [])
+
+
+async def test_a_bucket_that_is_not_there_is_no_transcript(emulate: Emulate) -> None:
+    with pytest.raises(ProviderError):
+        await hear(at("google-stt", "chirp_2", await emulate("google-stt"), bucket="another"))
 
 
 @pytest.mark.parametrize("model", ["long", "telephony"])
