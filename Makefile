@@ -21,6 +21,7 @@ demo: .venv/.demo
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	$(BIN)/python -m pip install --quiet --upgrade --no-warn-conflicts --target .venv/huggingface_hub-0.36 "huggingface_hub==0.36.*"
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/rev_ai-2.21 "rev_ai==2.21.*"
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target .venv/fireworks_ai-0.19 "fireworks-ai==0.19.20" toml betterproto-fw asyncstdlib-fw grpclib h2 hpack hyperframe
 	@touch $@ .venv/.demo
 
 # After the system's tools: node may be among what they install.

@@ -83,10 +83,10 @@ def within_limits(name: str, call: Translate) -> Translate:
 # --- what is sent
 
 
-def url(job: TranscriptionJob, to: Deployment) -> str:
-    """Return where the job goes: translation is a route of its own."""
+def url(job: TranscriptionJob, to: Deployment, host: str = "api") -> str:
+    """Return where the job goes: translation is a route of its own. host: which of the account's addresses."""
     route = "translations" if job.task is Task.TRANSLATE else "transcriptions"
-    return f"{to.account.base_urls['api']}/audio/{route}"
+    return f"{to.account.base_urls[host]}/audio/{route}"
 
 
 def request(name: str, job: TranscriptionJob, to: Deployment, can: Capabilities) -> HttpRequest:

@@ -24,6 +24,7 @@ _NAMES: Final = (
     "deepinfra",
     "elevenlabs",
     "fal-ai",
+    "fireworks",
     "gemini",
     "gladia",
     "google-stt",

@@ -40,6 +40,7 @@ def test_the_usual_variables() -> None:
         "assemblyai": "ASSEMBLYAI_API_KEY",
         "deepinfra": "DEEPINFRA_API_KEY",
         "fal-ai": "FAL_KEY",
+        "fireworks": "FIREWORKS_API_KEY",
         "gemini": "GEMINI_API_KEY",
         "groq": "GROQ_API_KEY",
         "mistral": "MISTRAL_API_KEY",
