@@ -169,6 +169,7 @@ def language(code: str) -> str:
 # --- what comes back
 
 Seconds: TypeAlias = FiniteFloat | None  # vLLM writes them as strings
+_SPEAKER: Final = AliasChoices("speaker", "speaker_id", "speaker_label")
 
 
 class ReplyWord(BaseModel):
@@ -177,8 +178,9 @@ class ReplyWord(BaseModel):
     text: str = Field(validation_alias=AliasChoices("word", "text"))
     start: Seconds = None
     end: Seconds = None
-    speaker: Speaker = Field(default=None, validation_alias=AliasChoices("speaker", "speaker_id"))
-    probability: Seconds = None
+    speaker: Speaker = Field(default=None, validation_alias=_SPEAKER)
+    probability: Seconds = Field(default=None, validation_alias=AliasChoices("probability", "confidence"))
+    type: str | None = None
 
 
 class ReplySegment(BaseModel):
@@ -187,7 +189,7 @@ class ReplySegment(BaseModel):
     text: str
     start: Seconds = None
     end: Seconds = None
-    speaker: Speaker = Field(default=None, validation_alias=AliasChoices("speaker", "speaker_id"))
+    speaker: Speaker = Field(default=None, validation_alias=_SPEAKER)
     words: list[ReplyWord] | None = None
 
 

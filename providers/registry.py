@@ -33,6 +33,7 @@ _NAMES: Final = (
     "mistral",
     "openai",
     "openai-compatible",
+    "openrouter",
     "replicate",
     "revai",
     "soniox",
