@@ -1,9 +1,11 @@
-"""Servers that speak OpenAI's audio form, wherever they run: speaches, vLLM, whisper.cpp, LocalAI and their like.
+"""Servers that speak OpenAI's audio form, wherever they run: speaches, vLLM, whisper.cpp, LocalAI, NIM and their like.
 
-An account names the server under `options.server`; without it, only what all of them share is relied on.
+An account names the server under `options.server`; without it, only what all of them share is relied on. NIM has a
+language or a model in every request: `options.language` is the one where the caller names none.
 
 Source: speaches `src/speaches` (2026-03-26), vLLM `entrypoints/speech_to_text` (2026), whisper.cpp `examples/server`
-(2026-08-22), LocalAI `core/http/endpoints/openai/transcription.go` (2026-08-22).
+(2026-08-22), LocalAI `core/http/endpoints/openai/transcription.go` (2026-08-22), NVIDIA's NIM for speech,
+docs.nvidia.com/nim/speech, HTTP (2026).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from providers.authorize import bearer
 from providers.bodies import multipart
 from providers.errors import JobUnsupported
 from providers.languages import UNSPACED
+from providers.locales import locale_of
 from providers.openai_form import Reply, ReplySegment, ReplyWord, text_of
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.types import (
@@ -89,6 +92,15 @@ def _localai_fields(job: TranscriptionJob, to: Deployment) -> Fields:
     return [*openai_form.fields(asked, to), ("diarize", text_of(job.diarize)), *_translate(job)]
 
 
+def _nim_fields(job: TranscriptionJob, to: Deployment) -> Fields:
+    """Name the language with its region: it chooses the model. The name of one would overrule it, and is left out."""
+    named = job.language or to.account.options.get("language", _ANY_LANGUAGE)
+    return [("language", named if named == _ANY_LANGUAGE else locale_of(named) or named), ("response_format", "json")]
+
+
+_ANY_LANGUAGE: Final = "multi"  # NIM's word for: listen for it
+
+
 def _translate(job: TranscriptionJob) -> Fields:
     return [("translate", "true")] if job.task is Task.TRANSLATE else []
 
@@ -112,6 +124,7 @@ def _vllm_beams(given: GenerationParameters) -> Fields:
 
 
 _Generation: TypeAlias = Mapping[str, Callable[[GenerationParameters], Fields]]
+_NO_GENERATION: Final[_Generation] = {}
 _ONLY_TEMPERATURE: Final[_Generation] = {"temperature": lambda given: _as("temperature", given.temperature)}
 _VLLM_GENERATION: Final[_Generation] = {
     "temperature": _temperature,
@@ -264,6 +277,14 @@ _SERVERS: Final[Mapping[str | None, _Server]] = {
         fields=_localai_fields,
         path="/audio/transcriptions",
         read=_in_seconds,
+    ),
+    "nim": _Server(
+        # Times and speakers come over gRPC alone. A temperature is accepted, and its models take no notice.
+        capabilities=Capabilities(
+            tasks=frozenset(Task), containers=frozenset({Container.WAV, Container.FLAC, Container.OGG})
+        ),
+        fields=_nim_fields,
+        generation=_NO_GENERATION,
     ),
 }
 

@@ -1,9 +1,11 @@
 """Self-hosted servers that speak OpenAI's form, each under a path of its own, and at the root a plain one.
 
-`/speaches/v1`, `/vllm/v1`, `/whisper-cpp` and `/localai/v1` differ as the servers do; `/` and `/v1` do what all share.
+`/speaches/v1`, `/vllm/v1`, `/whisper-cpp`, `/localai/v1` and `/nim/v1` differ as the servers do; `/` and `/v1` do what
+all share.
 
 Source: speaches `src/speaches` (2026-03-26), vLLM `entrypoints/speech_to_text` (2026), whisper.cpp `examples/server`
-(2026-08-22), LocalAI `core/http/endpoints/openai/transcription.go` and `core/schema` (2026-08-22).
+(2026-08-22), LocalAI `core/http/endpoints/openai/transcription.go` and `core/schema` (2026-08-22),
+NVIDIA's NIM for speech, docs.nvidia.com/nim/speech, HTTP (2026; the envelope of its errors is not documented).
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from aiohttp import web
 from providers.audio.unreadable import UnreadableAudio
 from providers.emulators import openai_form
 from providers.emulators.ear import container_of
-from providers.languages import NAMES
+from providers.languages import NAMES, code_of
+from providers.locales import locale_of
 from providers.types import Container
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     _Answer = Callable[[web.Request, Form, Transcript, str], Awaitable[web.StreamResponse]]
 
+_ANY_LANGUAGE: Final = frozenset({"auto", "multi", None})
 _ALL_FORMATS: Final = frozenset({"json", "text", "verbose_json", "srt", "vtt"})
 
 
@@ -53,6 +57,8 @@ class _Flavour:
     unreadable: int = 400
     no_file: int = 422
     needs_model: bool = True
+    languages: frozenset[str] = frozenset({*NAMES, "auto"})
+    needs_either: bool = False  # language or model
     max_bytes: int = 64 * 1024 * 1024
     too_large: int = 413
     containers: frozenset[Container] | None = None
@@ -65,6 +71,8 @@ def build_app(emulation: Emulation) -> web.Application:
         _add(app, emulation, f"{prefix}/audio", _GENERIC)
     _add(app, emulation, "/speaches/v1/audio", _SPEACHES)
     _add(app, emulation, "/vllm/v1/audio", _VLLM)
+    _add(app, emulation, "/nim/v1/audio", _NIM)
+    app.router.add_get("/nim/v1/health/ready", _ready)
     for path in ("/localai/v1/audio/transcriptions", "/localai/audio/transcriptions"):
         app.router.add_post(path, _route(emulation, _LOCALAI))
     app.router.add_post("/whisper-cpp/inference", _route(emulation, _WHISPER_CPP))
@@ -106,6 +114,8 @@ async def _admitted(request: web.Request, emulation: Emulation, flavour: _Flavou
         raise _Refusal(flavour.no_file, "Field required: model")
     if form.one("model") == "missing/model":
         raise _Refusal(404, "Model 'missing/model' is not installed locally.")
+    if flavour.needs_either and not (form.one("model") or form.one("language")):
+        raise _Refusal(400, "Either language or model must be given")
     _check(form, flavour)
     return form
 
@@ -114,7 +124,7 @@ def _check(form: Form, flavour: _Flavour) -> None:
     wanted = form.one("response_format", flavour.default_format)
     if wanted not in flavour.formats:
         raise _Refusal(400, f"Currently only supports response_format: {', '.join(sorted(flavour.formats))}")
-    if form.one("language", "auto") not in {*NAMES, "auto"}:
+    if "language" in form.fields and form.one("language") not in flavour.languages:
         raise _Refusal(400, f"Unsupported language: {form.one('language')}")
     if form.is_true("use_beam_search") and form.is_true("stream"):
         raise _Refusal(400, "Streaming is not supported with beam search")
@@ -131,7 +141,7 @@ async def _hear(emulation: Emulation, form: Form, flavour: _Flavour, *, translat
     try:
         return await emulation.ear.hear(
             audio,
-            language=None if language == "auto" else language,
+            language=None if language in _ANY_LANGUAGE else code_of(language or "") or language,
             translate=translate,
             prompt=form.one("prompt") or None,
         )
@@ -339,4 +349,29 @@ _LOCALAI: Final = _Flavour(
     default_format="verbose_json",
     formats=_ALL_FORMATS,
     max_bytes=15_000_000,
+)
+
+
+# --- NIM
+
+
+async def _answer_as_nim(_: web.Request, form: Form, heard: Transcript, task: str) -> web.StreamResponse:
+    """Answer with a text and nothing else."""
+    del task
+    return _subtitles(heard, form.one("response_format", "json")) or web.json_response({"text": heard.text})
+
+
+async def _ready(_: web.Request) -> web.Response:
+    return web.json_response({"status": "ready"})
+
+
+_NIM: Final = _Flavour(
+    error=lambda _, message: {"detail": message},
+    answer=_answer_as_nim,
+    formats=frozenset({"json", "text"}),
+    wrong_key=None,
+    needs_model=False,
+    languages=frozenset({"multi", "es-US", *filter(None, map(locale_of, NAMES))}),  # none without its region
+    needs_either=True,
+    containers=frozenset({Container.WAV, Container.FLAC, Container.OGG}),
 )

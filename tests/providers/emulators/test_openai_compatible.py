@@ -36,10 +36,11 @@ async def transcribe(base_url: str, *, key: str = KEY, **wanted: Any) -> Any:
         return await client.audio.transcriptions.create(**{"file": FILE, "model": MODEL, **wanted})
 
 
-async def post(url: str, *, file: bytes = FILE[1], **fields: str) -> tuple[int, str, str]:
-    """Send a form to whisper.cpp; return status, content type and text."""
+async def post(url: str, *, file: bytes | None = FILE[1], **fields: str) -> tuple[int, str, str]:
+    """Send a form to a server that has no SDK; return status, content type and text."""
     form = FormData(fields)
-    form.add_field("file", file, filename="a")
+    if file is not None:
+        form.add_field("file", file, filename="a")
     async with ClientSession() as session, session.post(url, data=form) as reply:
         return reply.status, reply.content_type, await reply.text()
 
@@ -229,3 +230,48 @@ async def test_whisper_cpp_refuses_with_a_bare_string(emulate: Emulate) -> None:
     assert (status, json.loads(text)) == (400, {"error": "failed to read audio data"})
     async with ClientSession() as session, session.post(url, data=FormData({"language": "en"})()) as reply:
         assert reply.status == 400
+
+
+NIM_FILE = sample("slushy.flac")
+
+
+async def test_nim_answers_the_sdk_with_a_text_alone(emulate: Emulate, local_ear: LocalEar) -> None:
+    url = await emulate("openai-compatible", local_ear) + "/nim/v1"
+    async with sdk(url) as client:
+        heard = await client.audio.transcriptions.create(file=("a.flac", NIM_FILE), model="", language="en-US")
+
+    assert "slushy country roads" in heard.text
+    assert set(heard.model_dump(exclude_none=True)) == {"text"}
+
+
+async def test_nim_translates_and_says_when_it_is_ready(emulate: Emulate) -> None:
+    url = await emulate("openai-compatible") + "/nim/v1"
+    status, kind, text = await post(
+        f"{url}/audio/translations", file=NIM_FILE, language="multi", response_format="text"
+    )
+
+    assert (status, kind) == (200, "text/plain")
+    assert text.startswith("blake3 ")
+    async with ClientSession() as session, session.get(f"{url}/health/ready") as reply:
+        assert (reply.status, await reply.json()) == (200, {"status": "ready"})
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "status"),
+    [
+        (NIM_FILE, {}, 400),
+        (NIM_FILE, {"language": "en"}, 400),
+        (NIM_FILE, {"language": "tlh-KL"}, 400),
+        (NIM_FILE, {"language": "en-US", "response_format": "verbose_json"}, 400),
+        (NIM_FILE, {"model": "missing/model"}, 404),
+        (FILE[1], {"language": "en-US"}, 400),
+        (None, {"language": "en-US"}, 422),
+    ],
+)
+async def test_nim_refuses_with_a_detail(
+    emulate: Emulate, file: bytes | None, fields: dict[str, str], status: int
+) -> None:
+    url = await emulate("openai-compatible") + "/nim/v1/audio/transcriptions"
+    told, _, text = await post(url, file=file, **fields)
+
+    assert (told, list(json.loads(text))) == (status, ["detail"])
