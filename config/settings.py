@@ -97,6 +97,9 @@ class AccountSettings(Section):
     options: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # adapter: local
     compute_type: str = "default"  # adapter: local; a CTranslate2 type such as int8 or float16
+    max_batch: int = Field(16, ge=1, le=1024)  # adapter: local; rows heard together, by engines that can
+    max_wait: SecondsOrNone = 0.02  # adapter: local; for others to come, where a batch has room
+    max_queue: int | None = Field(None, ge=1, le=100_000)  # adapter: local; jobs waiting or heard; None: by what fits
 
     @model_validator(mode="after")
     def _one_key(self) -> AccountSettings:

@@ -115,7 +115,7 @@ def _is_set(account: AccountSettings, name: str) -> bool:
 
 
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}")  # it stands in an address
-_OF_LOCAL = frozenset({"device", "compute_type"})
+_OF_LOCAL = frozenset({"device", "compute_type", "max_batch", "max_wait", "max_queue"})
 _OF_PROVIDERS = frozenset({"api_key", "api_key_file", "base_url", "base_urls", "options"})
 
 

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 def load_here(deployment: Deployment, account: AccountSettings, *, on_batch: Callable[[str, int], None]) -> LocalModel:
     """Return a local model in this process, not yet loaded."""
-    return LocalModel(deployment.native_model, partial(load_engine, account), made_for=account, on_batch=on_batch)
+    return LocalModel(
+        deployment.native_model,
+        partial(load_engine, account),
+        made_for=account,
+        max_batch=account.max_batch,
+        max_wait_s=account.max_wait,
+        max_queue=account.max_queue,
+        on_batch=on_batch,
+    )
 
 
 def load_engine(account: AccountSettings, native_model: str) -> Engine:

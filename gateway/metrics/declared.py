@@ -226,7 +226,10 @@ LOCAL_QUEUE_DEPTH: Final = DeclaredGauge(
     "asr_local_queue_depth", "Jobs that wait for a local model to be free.", ("model",)
 )
 LOCAL_BATCH_SIZE: Final = DeclaredHistogram(
-    "asr_local_batch_size", "Jobs that a local model works on together, each time it begins.", ("model",), buckets=_JOBS
+    "asr_local_batch_size",
+    "Pieces of jobs that a local model hears together, each time it begins.",
+    ("model",),
+    buckets=_JOBS,
 )
 
 # --- the process

@@ -24,9 +24,9 @@ class LocalMetrics:
         self._batch_size = cache(declared.LOCAL_BATCH_SIZE.build(counted).labels)
         self._shown = shown
 
-    def batch(self, model: str, jobs: int) -> None:
-        """Count the jobs that a model begins to work on together. From any thread."""
-        self._batch_size(model).observe(jobs)
+    def batch(self, model: str, pieces: int) -> None:
+        """Count the pieces of jobs that a model begins to hear together. From any thread."""
+        self._batch_size(model).observe(pieces)
 
     def watch(self, queued: Callable[[], Iterable[tuple[str, int]]]) -> None:
         """Show how many jobs wait for each model."""

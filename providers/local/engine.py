@@ -97,9 +97,10 @@ def heard(engine: Engine, job: TranscriptionJob, is_abandoned: Callable[[], bool
     parts: list[tuple[float, Transcript]] = []
     language = job.language
     for piece in engine.pieces(job):
-        said = silence(piece) if piece.silent else _alone(engine, replace(piece, language=language), is_abandoned)
+        asked = replace(piece, language=language or piece.language)
+        said = silence(piece) if piece.silent else _alone(engine, asked, is_abandoned)
         parts.append((piece.start_s, said))
-        language = language or said.language
+        language = language or (said.language if said.text else None)  # of the recording: the first who speaks says it
     return stitched(parts)
 
 

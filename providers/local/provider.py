@@ -1,12 +1,10 @@
-"""Local models as a provider: worker threads behind a queue that has an end."""
+"""Local models as a provider: loaded once, behind a queue that has an end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -20,7 +18,9 @@ from providers.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from providers.local.engine import heard
+from providers.local.batcher import Closed
+from providers.local.engine import OutOfMemory
+from providers.local.listener import Listener
 from providers.local.models import ModelMissing
 
 if TYPE_CHECKING:
@@ -31,7 +31,14 @@ if TYPE_CHECKING:
     from providers.types import Capabilities, Deployment, Moment, Transcript, TranscriptionJob
 
 NAME = "local"
+MAX_BATCH = 16  # rows: what large-v3 needs 5 GB of a device for
+MAX_WAIT_S = 0.02  # nobody notices it beside the model's own time
+
 _QUEUED_PER_WORKER = 16  # at a second a clip, a quarter of a minute's wait: beyond that, say so
+_QUEUED_BATCHES = 4  # where a worker hears many at once
+_QUEUED_AUDIO_S = 3600.0  # likewise for each worker, at thirty times real time two minutes
+_CLIP_S = 10.0  # of audio that nobody has measured
+_LONG_S = 600.0  # more of one job does not stand before others, who take turns with it
 
 
 class LocalModel:
@@ -43,28 +50,32 @@ class LocalModel:
         load: Callable[[str], Engine],
         *,
         made_for: object = None,
+        max_batch: int = MAX_BATCH,
+        max_wait_s: float = MAX_WAIT_S,
+        max_queue: int | None = None,
         on_batch: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         """made_for: what load reads besides the name, so that its owner can tell whether it would do for another.
 
-        on_batch: told the model and how many jobs it begins to work on together, in the thread that does.
+        max_batch: rows heard at once; fewer where the engine says so. max_wait_s: for a batch to fill.
+        max_queue: jobs queued or running; None: some batches for each worker.
+        on_batch: told the model and how many pieces of utterances it begins to hear together, in the thread that does.
         """
         self.made_for = made_for
+        self._max_batch, self._max_wait_s, self._max_queue = max_batch, max_wait_s, max_queue
         self._on_batch = on_batch
         self._native_model = native_model
         self._load = load
-        self._engine: Engine | None = None
-        self._executor: ThreadPoolExecutor | None = None
+        self._listener: Listener | None = None
         self._waiting = 0
-        self._room = 0
-        self._job_s = 1.0  # what a job has lately taken a worker
+        self._waiting_s = 0.0  # of audio
         self._loading = asyncio.Lock()
         self._tried = asyncio.Event()
         self.missing: ModelMissing | None = None
 
     @property
     def ready(self) -> bool:
-        return self._engine is not None
+        return self._listener is not None
 
     @property
     def waiting(self) -> int:
@@ -74,16 +85,17 @@ class LocalModel:
     @property
     def queued(self) -> tuple[str, int]:
         """The model, and how many jobs wait for it to be free."""
-        return self._native_model, max(0, self._waiting - (self._engine.workers if self._engine else 0))
+        heard = self._listener.batcher.utterances_heard if self._listener else 0
+        return self._native_model, max(0, self._waiting - heard)
 
     @property
     def capabilities(self) -> Capabilities | None:
-        return self._engine.capabilities if self._engine else None
+        return self._listener.engine.capabilities if self._listener else None
 
     async def load(self) -> None:
         """Load in a thread, once. A model that is missing is remembered, not raised: others may serve."""
         async with self._loading:
-            if self._engine:
+            if self._listener:
                 return
             try:
                 engine = await _in_a_daemon(self._load, self._native_model)
@@ -92,9 +104,7 @@ class LocalModel:
                 return
             finally:
                 self._tried.set()
-            self._executor = ThreadPoolExecutor(engine.workers, thread_name_prefix="asr-local")
-            self._room = engine.workers * (1 + _QUEUED_PER_WORKER)
-            self._engine, self.missing = engine, None
+            self._listener, self.missing = self._begun(engine), None
 
     async def wait_loaded(self) -> None:
         """Return when the model is ready, or known to be missing."""
@@ -105,51 +115,59 @@ class LocalModel:
     ) -> Transcript:
         """Return the transcript. Raises ProviderError only."""
         del to, progress  # nobody bills it
-        if self._engine is None or self._executor is None:
+        if self._listener is None:
             raise ProviderUnavailable(NAME, str(self.missing or "the model is still loading"))
-        if self._waiting >= self._room:
-            raise RateLimited(NAME, "the local queue is full", retry_after_s=self._wait_s(self._engine))
-        self._waiting += 1
-        abandoned = threading.Event()
+        audio_s = min(_CLIP_S if job.audio.duration_s is None else job.audio.duration_s, _LONG_S)
+        self._admit(self._listener)
+        self._waiting, self._waiting_s = self._waiting + 1, self._waiting_s + audio_s
         try:
             async with asyncio.timeout_at(deadline):
-                said, job_s = await self._in_a_worker(self._engine, self._executor, job, abandoned)
+                said = await _heard(self._listener, job)
         except TimeoutError as error:
             raise AttemptTimedOut(NAME, "still working at the deadline") from error
         finally:
-            abandoned.set()  # a worker that is still at it stops after its current window
-            self._waiting -= 1
-        self._job_s += 0.2 * (job_s - self._job_s)
+            self._waiting, self._waiting_s = self._waiting - 1, self._waiting_s - audio_s
         return replace(said, model_version=said.model_version or self._native_model)  # silence is heard by none
 
     def close(self) -> None:
-        """Let running work end; drop what waits. Blocking."""
-        engine, executor, self._executor, self._engine = self._engine, self._executor, None, None
+        """Let what is heard now end; drop what waits. Blocking."""
+        listener, self._listener = self._listener, None
         self.missing = ModelMissing("the local model is shut down")
         self._tried.set()
-        if executor and engine:
-            executor.shutdown(wait=True, cancel_futures=True)
-            engine.close()
+        if listener:
+            listener.close()
 
-    async def _in_a_worker(
-        self, engine: Engine, executor: ThreadPoolExecutor, job: TranscriptionJob, abandoned: threading.Event
-    ) -> tuple[Transcript, float]:
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(executor, self._begun, engine, job, abandoned)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task and task.cancelling():
-                raise
-            raise ProviderUnavailable(NAME, "shutting down") from error  # `close` dropped it, nobody cancelled us
+    def _begun(self, engine: Engine) -> Listener:
+        def told(pieces: int) -> None:
+            self._on_batch(self._native_model, pieces)
 
-    def _begun(self, engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> tuple[Transcript, float]:
-        self._on_batch(self._native_model, 1)  # each by itself
-        return _work(engine, job, abandoned)
+        return Listener(engine, max_batch=self._max_batch, max_wait_s=self._max_wait_s, on_batch=told)
 
-    def _wait_s(self, engine: Engine) -> float:
-        """Return when what waits now will be done."""
-        return max(1.0, self._job_s * self._waiting / engine.workers)
+    def _admit(self, listener: Listener) -> None:
+        """Raise RateLimited where too much waits; it says when that will be done."""
+        workers, rows = listener.engine.workers, min(self._max_batch, listener.engine.max_rows)
+        room = self._max_queue or workers * (rows + max(_QUEUED_PER_WORKER, _QUEUED_BATCHES * rows))
+        if self._waiting >= room or self._waiting_s >= workers * _QUEUED_AUDIO_S:
+            wait_s = self._waiting_s * listener.batcher.rtf / workers
+            raise RateLimited(NAME, "the local queue is full", retry_after_s=max(1.0, wait_s))
+
+
+async def _heard(listener: Listener, job: TranscriptionJob) -> Transcript:
+    """Return what was said. Raises ProviderError only."""
+    try:
+        return await listener.hear(job)
+    except ProviderError:
+        raise
+    except UnreadableAudio as error:
+        raise JobRejected(NAME, str(error)) from error
+    except AudioTooLong as error:
+        raise JobUnsupported(NAME, str(error)) from error
+    except Closed as error:
+        raise ProviderUnavailable(NAME, "shutting down") from error
+    except OutOfMemory as error:
+        raise ProviderUnavailable(NAME, "the device has no memory left for it") from error
+    except Exception as error:  # a fault in the engine: not the caller's, another may do it
+        raise ProviderUnavailable(NAME, "the local model failed") from error
 
 
 async def _in_a_daemon(load: Callable[[str], Engine], native_model: str) -> Engine:
@@ -176,18 +194,3 @@ async def _in_a_daemon(load: Callable[[str], Engine], native_model: str) -> Engi
 
     threading.Thread(target=work, name="asr-load", daemon=True).start()
     return await loaded
-
-
-def _work(engine: Engine, job: TranscriptionJob, abandoned: threading.Event) -> tuple[Transcript, float]:
-    """Return the transcript and the seconds it took. Raises ProviderError only."""
-    started = time.monotonic()
-    try:
-        return heard(engine, job, abandoned.is_set), time.monotonic() - started
-    except ProviderError:
-        raise
-    except UnreadableAudio as error:
-        raise JobRejected(NAME, str(error)) from error
-    except AudioTooLong as error:
-        raise JobUnsupported(NAME, str(error)) from error
-    except Exception as error:  # out of memory, or a fault in the engine: neither is the caller's, another may do it
-        raise ProviderUnavailable(NAME, "the local model failed") from error

@@ -204,6 +204,7 @@ class TestAccounts:
 
         assert account == AccountSettings(adapter="openai")
         assert (account.device, account.compute_type, account.secret()) == ("auto", "default", None)
+        assert (account.max_batch, account.max_wait, account.max_queue) == (16, 0.02, None)
 
     def test_everything(self, read: Read) -> None:
         account = read(
@@ -227,6 +228,9 @@ class TestAccounts:
             "device: tpu",
             "options: {a: {}}",
             "compute_type: []",
+            "max_batch: 0",
+            "max_wait: -1ms",
+            "max_queue: 0",
         ],
     )
     def test_wrong_values(self, refused: Refused, wrong: str) -> None:

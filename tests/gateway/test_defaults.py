@@ -171,7 +171,14 @@ class TestAccounts:
     @pytest.mark.parametrize(
         "account",
         [
-            {"adapter": "local", "device": "cpu", "compute_type": "int8"},
+            {
+                "adapter": "local",
+                "device": "cpu",
+                "compute_type": "int8",
+                "max_batch": 8,
+                "max_wait": "10ms",
+                "max_queue": 99,
+            },
             {"adapter": "hf-inference"},
             {"adapter": "openai-compatible", "base_url": "http://a"},
             {"adapter": "fal-ai", "api_key": "k", "base_urls": {"queue": "http://b"}},

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.ear import as_audio
@@ -97,7 +98,7 @@ async def test_answers_and_counts_what_waits(local: LocalModel, engine: Engine) 
         assert local.waiting == 3
         engine.let(3)
     assert [task.result().text for task in tasks] == ["0", "1", "2"]
-    assert engine.begun == ["0", "1", "2"]
+    assert sorted(engine.begun) == ["0", "1", "2"]
     assert local.waiting == 0
 
 
@@ -127,6 +128,48 @@ async def test_more_workers_have_more_room_and_are_sooner_done() -> None:
         assert caught.value.retry_after_s == ROOM
         await until(lambda: len(engine.begun) == 4)
         engine.let(4 * ROOM)
+    local.close()
+
+
+async def test_the_queue_may_be_as_long_as_its_owner_says(engine: Engine) -> None:
+    local = LocalModel("m", lambda _: engine, max_queue=2)
+    await local.load()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(local.transcribe(job(), TO, soon()))
+        await until(lambda: local.waiting == 2)
+        with pytest.raises(RateLimited):
+            await local.transcribe(job(), TO, soon())
+        engine.let(2)
+    local.close()
+
+
+async def test_a_few_long_recordings_are_a_full_queue_too(local: LocalModel, engine: Engine) -> None:
+    """Not by their whole length: others take turns with them."""
+    long = TranscriptionJob(model="long", audio=replace(as_audio(b""), duration_s=7200.0))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(6):
+            group.create_task(local.transcribe(long, TO, soon()))
+        await until(lambda: local.waiting == 6)
+        with pytest.raises(RateLimited) as caught:
+            await local.transcribe(job(), TO, soon())
+        assert caught.value.retry_after_s == 360.0
+        engine.let(6)
+
+
+async def test_jobs_are_heard_together_and_what_waits_is_told() -> None:
+    batches: list[tuple[str, int]] = []
+    engine = Engine()
+    engine.max_rows = 8
+    local = LocalModel("m", lambda _: engine, max_batch=4, max_wait_s=3600.0, on_batch=lambda *of: batches.append(of))
+    await local.load()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(local.transcribe(job(str(n)), TO, soon())) for n in range(8)]
+        await until(lambda: len(engine.begun) == 1)
+        assert local.queued == ("m", 4)
+        engine.let(8)
+    assert [task.result().text for task in tasks] == [str(n) for n in range(8)]
+    assert batches == [("m", 4), ("m", 4)]
     local.close()
 
 
@@ -284,7 +327,7 @@ class Failing(Echo):
         (JobUnsupported("local", "too many tokens"), JobUnsupported, "too many tokens"),
         (ValueError("operands could not be broadcast"), ProviderUnavailable, "the local model failed"),
         (RuntimeError("CUDA out of memory"), ProviderUnavailable, "the local model failed"),
-        (MemoryError(), ProviderUnavailable, "the local model failed"),
+        (MemoryError(), ProviderUnavailable, "the device has no memory left for it"),
         (TimeoutError(), ProviderUnavailable, "the local model failed"),
     ],
 )
