@@ -21,6 +21,7 @@ class Strategy(StrEnum):
     WEIGHTED = "weighted"  # at random, in proportion to their weights
     FASTEST = "fastest"  # of two drawn at random, the one that has lately been faster
     CHEAPEST = "cheapest"  # by what this audio would cost there
+    LEAST_LOADED = "least_loaded"  # the fewest jobs for its weight: our own calls, and others' where an engine tells
 
 
 class Allowance(Section):

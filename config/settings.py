@@ -87,7 +87,7 @@ BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")]  # no @: a cred
 class AccountSettings(Section):
     """One account at a provider, or the models on this machine."""
 
-    adapter: str  # a provider of the README's table, or local
+    adapter: str  # a provider of the README's table, local, or engine: local models on another machine
     api_key: SecretStr | None = None  # better as ${NAME} than as it is
     api_key_file: Path | None = None  # holds the key; read at the start and at each reload
     base_url: BaseUrl | None = None  # another address than the provider's own; a server of yours
@@ -128,7 +128,7 @@ class Target(Section):
 
     target: str = Field(pattern=r"^[\w.-]+(/.*)?$")  # account/native id there
     substitute: bool = False  # it is another model than the one asked for, and the operator knows
-    weight: float = Field(1.0, ge=0, le=1e6)  # strategy weighted; 0: only where no other is left
+    weight: float = Field(1.0, ge=0, le=1e6)  # strategies weighted and least_loaded; 0: only where no other is left
     max_concurrent: int | None = Field(None, ge=1, le=100_000)  # calls at once
     requests_per_minute: int | None = Field(None, ge=1, le=10_000_000)  # as the provider allows; then others are asked
     audio_seconds_per_minute: int | None = Field(None, ge=1, le=1_000_000_000)  # likewise

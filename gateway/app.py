@@ -31,7 +31,7 @@ from gateway.dispatch.means import Means
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.engines import load_here
-from gateway.fleet import Fleet, build_local, build_routes, queues
+from gateway.fleet import Fleet, build_elsewhere, build_local, build_routes, may_be_away, queues
 from gateway.intake.fetch import Fetcher
 from gateway.intake.fetch import new_session as new_fetching_session
 from gateway.intake.receive import BodyLimits
@@ -47,6 +47,7 @@ from gateway.state import State
 from gateway.witness import Witness
 from providers.audio.demux import Demuxer
 from providers.errands import Errands
+from providers.local.remote import EngineElsewhere
 from providers.transport import new_session
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from providers.types import Account, Deployment
 
 
+_FIND_EVERY_S = 1.0
 _DOUBTED_FROM_S = 1.0  # of speech in audio whose text is empty
 _TOLD_OF_TRACES: Final[Mapping[Propagate, Callable[[Account], bool]]] = {
     Propagate.OWN: is_own,
@@ -151,7 +153,13 @@ class Gateway:
     def _work(self) -> Iterator[Coroutine[Any, Any, None]]:
         yield Checks(lambda: self.dispatcher, self.witness.check_failed, self.witness.check_paid).watch()
         yield self.flights.carry()
+        yield self._find_engines()
         yield from self.state.work()
+
+    async def _find_engines(self) -> None:
+        while True:
+            await asyncio.sleep(_FIND_EVERY_S)
+            await self.fleet.find(self.witness.engine_changed)
 
     async def close(self) -> None:
         """Give everything back."""
@@ -263,7 +271,9 @@ class Gateway:
         """Build what a configuration says, with the local models that are there already. Raises BadConfiguration."""
         check_adapters(settings)
         routes = build_routes(settings, self.catalog)
-        fleet = Fleet(self._session, build_local(routes, settings, self._make_local, loaded), self.watch)
+        models = build_local(routes, settings, self._make_local, loaded)
+        models |= build_elsewhere(routes, lambda account: EngineElsewhere(self._session, account, self.watch), loaded)
+        fleet = Fleet(self._session, models, self.watch)
         dispatcher = self._dispatcher(settings, fleet)
         service = Service(
             settings=settings,
@@ -319,7 +329,8 @@ class Gateway:
             self._is_alone.set()
 
     def _is_new(self, name: str, model: LocalBackend) -> bool:
-        return model.missing is not None and self.fleet.local.get(name) is not model
+        is_lacking = model.missing is not None and not may_be_away(model)
+        return is_lacking and self.fleet.local.get(name) is not model
 
     def _dispatcher(self, settings: Settings, fleet: Fleet) -> Dispatcher:
         means = Means(

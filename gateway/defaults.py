@@ -14,6 +14,7 @@ from config.settings import AccountSettings, Route, Settings, Target
 from gateway.dispatch.routes import WILDCARD
 from providers.local.models import EMBEDDED, MULTILINGUAL, installed
 from providers.local.provider import NAME as LOCAL
+from providers.local.wire import ELSEWHERE
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -99,14 +100,23 @@ def _can_trace() -> bool:
 
 def _check_account(account: AccountSettings, *, needs_key: bool) -> None:
     provider = PROVIDERS.get(account.adapter)
-    if provider is None and account.adapter != LOCAL:
-        known = ", ".join(sorted((*PROVIDERS, LOCAL)))
+    if provider is None and account.adapter not in {LOCAL, ELSEWHERE}:
+        known = ", ".join(sorted((*PROVIDERS, LOCAL, ELSEWHERE)))
         raise BadConfiguration(f"adapter: {account.adapter!r} is not one of {known}")
-    unread = {name for name in (_OF_LOCAL if provider else _OF_PROVIDERS) if _is_set(account, name)}
+    unread = {name for name in _unread_by(account.adapter) if _is_set(account, name)}
     if unread:
         raise BadConfiguration(f"{min(unread)}: means nothing to the adapter {account.adapter}")
+    if account.adapter == ELSEWHERE and not account.base_url:
+        raise BadConfiguration("base_url: missing; an engine is wherever you started it")
     if provider:
         _check_provider_account(account, provider, needs_key=needs_key)
+
+
+def _unread_by(adapter: str) -> frozenset[str]:
+    """Return the settings that mean nothing to an adapter."""
+    if adapter == ELSEWHERE:
+        return (_OF_LOCAL | _OF_PROVIDERS) - _OF_ENGINES
+    return _OF_PROVIDERS if adapter == LOCAL else _OF_LOCAL
 
 
 def _is_set(account: AccountSettings, name: str) -> bool:
@@ -116,6 +126,7 @@ def _is_set(account: AccountSettings, name: str) -> bool:
 
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}")  # it stands in an address
 _OF_LOCAL = frozenset({"device", "compute_type", "max_batch", "max_wait", "max_queue"})
+_OF_ENGINES = frozenset({"api_key", "api_key_file", "base_url"})
 _OF_PROVIDERS = frozenset({"api_key", "api_key_file", "base_url", "base_urls", "options"})
 
 

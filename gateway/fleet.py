@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from config.faults import BadConfiguration
 from gateway.dispatch.means import Backend
@@ -12,6 +12,8 @@ from gateway.dispatch.routes import NAME_HERE, WILDCARD, Route, Routes
 from gateway.policies.hedging import After
 from providers.local.models import EMBEDDED
 from providers.local.provider import NAME as LOCAL
+from providers.local.remote import RemoteModel
+from providers.local.wire import ELSEWHERE
 from providers.registry import PROVIDERS
 from providers.transport import UNWATCHED, HttpProvider, Watch
 from providers.types import Account, Deployment, Price
@@ -26,11 +28,16 @@ if TYPE_CHECKING:
     from config.settings import AccountSettings, Settings, Target
     from config.settings import Route as RouteSettings
     from providers.local.models import ModelMissing
+    from providers.local.remote import EngineElsewhere
     from providers.types import Capabilities
 
 
+HELD: Final = frozenset({LOCAL, ELSEWHERE})
+"""The adapters of models that are known one by one, and say themselves what they can do: no provider's."""
+
+
 class LocalBackend(Backend, Protocol):
-    """A model on this machine, in this process or another."""
+    """A model on a machine of ours, in this process or another."""
 
     made_for: object  # what it was loaded by besides its name
     missing: ModelMissing | None
@@ -57,13 +64,14 @@ class Fleet:
     """What dispatch asks for backends and abilities."""
 
     def __init__(self, session: ClientSession, local: Mapping[str, LocalBackend], watch: Watch = UNWATCHED) -> None:
-        """local: loaded models by deployment name. watch: of every request to a provider."""
+        """local: models on machines of ours, by deployment name. watch: of every request to a provider."""
         self._session, self._watch = session, watch
         self._http: dict[str, HttpProvider] = {}
         self.local = local
+        self._away: frozenset[str] = frozenset()  # deployments at engines that could not be had when they were asked
 
     def backend(self, deployment: Deployment) -> Backend:
-        if deployment.account.adapter == LOCAL:
+        if deployment.account.adapter in HELD:
             return self.local[deployment.name]
         return self._http.get(deployment.account.adapter) or self._over_http(deployment.account.adapter)
 
@@ -72,13 +80,18 @@ class Fleet:
         return self._http[adapter]
 
     def capabilities(self, deployment: Deployment) -> Capabilities | None:
-        if deployment.account.adapter == LOCAL:
+        if deployment.account.adapter in HELD:
             return self.local[deployment.name].capabilities
         return PROVIDERS[deployment.account.adapter].capabilities(deployment)
 
+    def others(self, deployment: Deployment) -> float:
+        """Return how many jobs of others it has, where it tells."""
+        model = self.local.get(deployment.name)
+        return model.others if isinstance(model, RemoteModel) else 0.0
+
     async def wait_loaded(self, deployments: Sequence[Deployment]) -> None:
         """Return when one of them can serve or none is loading any more; at once where one is a provider's."""
-        if any(each.account.adapter != LOCAL for each in deployments):
+        if any(each.account.adapter not in HELD for each in deployments):
             return
         models = [self.local[each.name] for each in deployments]
         for model in models:
@@ -86,9 +99,31 @@ class Fleet:
                 await model.wait_loaded()
 
     async def load(self) -> None:
-        """Load every local model, one after another: together they would only compete for the disk."""
+        """Load every local model, one after another: together they would only compete for the disk.
+
+        Engines elsewhere are asked once, all together.
+        """
+        await self.find()
         for model in self.local.values():
+            if not may_be_away(model):
+                await model.load()
+
+    async def find(self, on_change: Callable[[str, str | None], None] = lambda *_: None) -> None:
+        """Ask engines elsewhere that are not known, or were away, what their models can do.
+
+        on_change: told a deployment that went away, with why, or that is back.
+        """
+
+        async def ask(name: str, model: RemoteModel) -> None:
             await model.load()
+            if model.is_in_doubt != (name in self._away):
+                self._away ^= {name}
+                on_change(name, str(model.missing or "it cannot be had") if model.is_in_doubt else None)
+
+        async with asyncio.TaskGroup() as group:
+            for name, model in self.local.items():
+                if isinstance(model, RemoteModel) and may_be_away(model) and (model.is_in_doubt or not model.ready):
+                    group.create_task(ask(name, model))
 
     @property
     def loading(self) -> bool:
@@ -108,6 +143,11 @@ class Fleet:
         await self.end_errands()
         for model in self.local.values():
             await asyncio.to_thread(model.close)
+
+
+def may_be_away(model: LocalBackend) -> bool:
+    """Tell whether a gateway starts and serves without it: it is at an engine elsewhere."""
+    return isinstance(model, RemoteModel) and model.may_be_away
 
 
 def build_routes(settings: Settings, catalog: Catalog) -> Routes:
@@ -135,6 +175,26 @@ def build_local(
             is_same = kept is not None and kept.made_for == account
             models[deployment.name] = kept if kept is not None and is_same else make(deployment, account)
     return models
+
+
+def build_elsewhere(
+    routes: Routes,
+    engine_of: Callable[[Account], EngineElsewhere],
+    known: Mapping[str, LocalBackend] = MappingProxyType({}),
+) -> dict[str, LocalBackend]:
+    """Return a model for each deployment at an engine elsewhere; those known that are asked for with the same key."""
+    models: dict[str, LocalBackend] = {}
+    for deployment in _deployments(routes):
+        if deployment.account.adapter == ELSEWHERE and deployment.name not in models:
+            kept = known.get(deployment.name)
+            is_same = kept is not None and kept.made_for == deployment.account
+            models[deployment.name] = kept if kept is not None and is_same else _elsewhere(deployment, engine_of)
+    return models
+
+
+def _elsewhere(deployment: Deployment, engine_of: Callable[[Account], EngineElsewhere]) -> RemoteModel:
+    account = deployment.account
+    return RemoteModel(deployment.native_model, engine_of(account), made_for=account)
 
 
 def _deployments(routes: Routes) -> Iterable[Deployment]:
@@ -223,15 +283,17 @@ def _price(target: Target, listed: ListedPrice | None) -> Price | None:
 def _fault(name: str, target: Target, deployment: Deployment, catalog: Catalog) -> str | None:
     """Say why a target cannot stand on a route. A name means that model, unless the operator says otherwise."""
     adapter, native = deployment.account.adapter, deployment.native_model
-    if adapter == LOCAL and NAME_HERE in native:
+    if adapter in HELD and NAME_HERE in native:
         return "is loaded at the start, so it must be named"
+    if adapter == ELSEWHERE and not native:
+        return "names no model of the engine"
     if name == WILDCARD and NAME_HERE not in native and not target.substitute:
         return f"would answer for every name: put {NAME_HERE} into it, or say substitute: true"
-    really = catalog.canonical(adapter, native)
+    really = catalog.canonical(LOCAL if adapter == ELSEWHERE else adapter, native)
     if name in catalog.models and really not in {None, name} and not target.substitute:
         return f"is another model, {really}: say substitute: true if it may answer"
     try:
-        if adapter != LOCAL:
+        if adapter not in HELD:
             PROVIDERS[adapter].capabilities(deployment)
     except ValueError as error:
         return f"does not fit: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,6 +18,8 @@ from providers.types import Account, Deployment, Moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+
+    from pydantic import SecretStr
 
     from gateway.fleet import LocalBackend
     from gateway.intake.spool import SpoolBudget
@@ -103,6 +106,14 @@ class Hearing:
             return msgspec.json.decode(head, type=Written)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise JobRejected(NAME, "the body does not begin with a job") from error
+
+
+def lets_in(key: SecretStr | None, authorization: str) -> bool:
+    """Tell whether a caller has the key, whose Authorization that is. None: whoever comes may ask."""
+    if key is None:
+        return True
+    expected = f"Bearer {key.get_secret_value()}".encode()
+    return hmac.compare_digest(authorization.encode(errors="surrogateescape"), expected)
 
 
 def _until(headers: Mapping[str, str]) -> Moment:

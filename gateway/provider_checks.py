@@ -13,9 +13,9 @@ from gateway.app import Gateway
 from gateway.dispatch.call import Call
 from gateway.dispatch.checks import SAMPLE_S, ask_once, silence
 from gateway.dispatch.routes import NAME_HERE, cost_of
+from gateway.fleet import HELD
 from providers.allowances import Allowance, allowances
 from providers.errors import CredentialsRejected, QuotaExhausted, RateLimited
-from providers.local.provider import NAME as LOCAL
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class Found:
 def planned(routes: Routes, catalog: Catalog) -> list[Planned]:
     """Return a call for each account that has a model to ask: the cheapest that its targets name, else the catalog's.
 
-    Local models have no credentials, and are not asked.
+    Local models have no credentials, and engines elsewhere are none of a provider's: they are not asked.
     """
     deployments = [each for route in routes.by_model.values() for each in route.deployments]
-    accounts = dict.fromkeys(each.account.name for each in deployments if each.account.adapter != LOCAL)
+    accounts = dict.fromkeys(each.account.name for each in deployments if each.account.adapter not in HELD)
     of_each = ([each for each in deployments if each.account.name == name] for name in accounts)
     return [_cheapest(own, catalog) for own in of_each]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway.dispatch.checks import SAMPLE_S
-from gateway.logs import LOG
+from gateway.logs import LOG, event
 from gateway.observe import CURRENT, Observed
 from gateway.stores.usage import CHECKS
 
@@ -44,6 +45,10 @@ class Witness:
     def failover(self, before: Deployment, after: Deployment, reason: str) -> None:
         """Tell of a job that went on to another deployment."""
         self.metrics.failover(self.health.label(before), self.health.label(after), reason)
+
+    def engine_changed(self, deployment: str, why: str | None) -> None:
+        """Tell of a deployment at an engine elsewhere that went away, with why, or is back. deployment: its name."""
+        event("engine_lost" if why else "engine_back", logging.WARNING, deployment=deployment, reason=why)
 
     def hedge(self, deployment: Deployment, outcome: str) -> None:
         """Tell of a second call beside a slow first. outcome: won, lost."""

@@ -8,7 +8,8 @@ ProviderError
 ├── Temporary             nobody's fault, over by itself; says when, maybe   retry, failover
 │   ├── RateLimited           429
 │   └── ProviderUnavailable   5xx, no connection
-│       └── FateUnknown           a job was sent, and may be running there   failover
+│       ├── FateUnknown           a job was sent, and may be running there   failover
+│       └── Interrupted           whoever worked on it ended; nobody bills   retry, failover
 ├── AttemptTimedOut       no answer in time, perhaps billed                  failover
 └── MalformedReply        ours: the adapter must be mended                   failover
     └── ReplyCutOff           the network's: it ended too soon
@@ -89,6 +90,10 @@ class FateUnknown(ProviderUnavailable):
     """A job was sent there and lost sight of: it may be running, and be billed. Sent again it might be twice."""
 
     retryable = False
+
+
+class Interrupted(ProviderUnavailable):
+    """Who worked on the job ended meanwhile, and nobody bills what was done: to send it again costs nothing."""
 
 
 class AttemptTimedOut(ProviderError):

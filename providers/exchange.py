@@ -50,6 +50,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: Body = ()
     anonymous: bool = False  # True: no credential is added, wherever it goes
     once: bool = False  # True: it starts a job. Where it was sent and not answered, the error is FateUnknown
+    free: bool = False  # True: nobody bills it. Where it is cut off, the error is Interrupted
     bills: bool = False  # True: once all of it is there, the service does the work and bills it
     within_s: float | None = None  # a limit of its own inside the deadline, where asking again is cheap
     told: TimeLeft | None = None  # headers that pass the deadline on

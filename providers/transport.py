@@ -22,7 +22,7 @@ from yarl import URL
 from providers.audio.content import Content, MemoryContent
 from providers.credentials import Tokens
 from providers.errands import Errands
-from providers.errors import AttemptTimedOut, FateUnknown, MalformedReply, ProviderUnavailable, ReplyCutOff
+from providers.errors import AttemptTimedOut, FateUnknown, Interrupted, MalformedReply, ProviderUnavailable, ReplyCutOff
 from providers.exchange import Base64, Body, HttpReply, HttpRequest, Piece, run
 
 if TYPE_CHECKING:
@@ -166,7 +166,8 @@ async def send(
 ) -> HttpReply:
     """Send one request. Raises ProviderUnavailable, AttemptTimedOut, MalformedReply.
 
-    A request that starts a job raises FateUnknown where all of it was sent and nothing came back.
+    A request that starts a job raises FateUnknown where all of it was sent and nothing came back; one that nobody bills
+    raises Interrupted where it is cut off.
     """
     place, ready = _with_credential(provider, account, request)
     besides = watch.headers(account) if place.is_own else {}
@@ -208,20 +209,22 @@ async def _exchanged(
             return HttpReply(
                 status=response.status,
                 headers=_dated({name.lower(): value for name, value in response.headers.items()}),
-                body=await _read_capped(response, provider, max_reply_bytes),
+                body=await read_capped(response, provider, max_reply_bytes),
             )
     except TimeoutError as error:
         if not limit.expired():  # the socket's own limit: nobody listens there
             raise ProviderUnavailable(provider, "no connection in time") from error
         raise AttemptTimedOut(provider, "no answer in time") from error
     except aiohttp.ClientPayloadError as error:
-        raise ReplyCutOff(provider, "the reply broke off") from error
+        cut_off = Interrupted if request.free else ReplyCutOff
+        raise cut_off(provider, "the reply broke off") from error
     except aiohttp.ClientConnectorError as error:
         raise ProviderUnavailable(provider, "no connection") from error
     except (aiohttp.ClientConnectionError, OSError) as error:
         if request.once and (body is None or body.is_sent):
             raise FateUnknown(provider, "cut off before it said whether it began") from error
-        raise ProviderUnavailable(provider, "the connection was cut") from error
+        cut = Interrupted if request.free else ProviderUnavailable
+        raise cut(provider, "the connection was cut") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise MalformedReply(provider, "the reply was not readable HTTP") from error
 
@@ -265,7 +268,8 @@ def _dated(headers: Mapping[str, str]) -> Mapping[str, str]:
     return headers if "date" in headers else {**headers, "date": formatdate(usegmt=True)}
 
 
-async def _read_capped(response: aiohttp.ClientResponse, provider: str, max_bytes: int) -> bytes:
+async def read_capped(response: aiohttp.ClientResponse, provider: str, max_bytes: int) -> bytes:
+    """Return the body, inflated. Raises MalformedReply where it is longer."""
     if (response.content_length or 0) > max_bytes:
         raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
     whole = bytearray()

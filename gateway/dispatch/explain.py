@@ -55,6 +55,7 @@ def _candidate(candidate: Candidate, job: TranscriptionJob, health: HealthBook) 
         "transcoded_to": None if can.containers is None or job.audio.container in can.containers else can.transcode_to,
         "cost_usd": cost_of(deployment, job.audio.duration_s),
         "pace": known.pace,
+        "in_flight": known.in_flight,
     }
 
 
@@ -62,6 +63,7 @@ def _words(candidate: dict[str, Any]) -> str:
     notes = [
         f"{candidate['state']} ({candidate['why']})" if candidate["why"] else candidate["state"],
         *([f"asked again in {candidate['again_in_s']:.1f} s"] if candidate["again_in_s"] else []),
+        *([f"{candidate['in_flight']} calls in flight"] if candidate["in_flight"] else []),
         *([f"${candidate['cost_usd']:.6f}"] if candidate["cost_usd"] is not None else ["price unknown"]),
         *([f"as {candidate['transcoded_to']}"] if candidate["transcoded_to"] else []),
         *([f"ignores {', '.join(candidate['ignored'])}"] if candidate["ignored"] else []),

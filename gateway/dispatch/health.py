@@ -55,6 +55,7 @@ class Health:
         self._paced_at = -math.inf
         self._state: breaker.State = breaker.CLOSED
         self._back_since = -math.inf  # when a probe last closed the breaker
+        self._crashed_at = -math.inf  # when a crash was last noted
         self._retries = budget.Budget()
         self._hedges = budget.Budget()
         self._requests = _minute(deployment.requests_per_minute)
@@ -121,7 +122,8 @@ class Health:
         if verdict.park is not None:
             why, for_s = verdict.park
             self._state = breaker.park(self._state, now, why, for_s, is_probe=call.is_probe)
-        elif call.is_probe or call.began >= self._back_since:  # else a probe has shown something newer
+        elif call.is_probe or self._is_news(verdict, call):
+            self._crashed_at = now if verdict.is_crash else self._crashed_at
             rules = rules_of(self.settings.breakers)
             self._state = breaker.end(self._state, now, verdict.outcome, rules, is_probe=call.is_probe)
         if call.is_probe and isinstance(self._state, breaker.Closed):
@@ -131,6 +133,10 @@ class Health:
             self.pace = decayed(self.pace, verdict.pace, idle_s=now - self._paced_at)
             self._paced_at = now
         self._count(now, verdict, call)
+
+    def _is_news(self, verdict: Verdict, call: Call) -> bool:
+        """Tell whether no probe has shown anything newer, and no other call told of the same crash."""
+        return call.began >= (max(self._back_since, self._crashed_at) if verdict.is_crash else self._back_since)
 
     def _count(self, now: float, verdict: Verdict, call: Call) -> None:
         if verdict.pace is not None:

@@ -78,7 +78,7 @@ class Routes(msgspec.Struct, frozen=True, kw_only=True):
         """
         route = self.pinned(model, account) if account else self.resolve(model)
         remote = [each for each in route.deployments if each.account.adapter == adapter or account]
-        if len({each.account.name for each in remote}) != 1 or remote[0].account.adapter == "local":
+        if len({each.account.name for each in remote}) != 1 or remote[0].account.adapter in {"local", "engine"}:
             raise forbidden(
                 "with the caller's own token the path must name the account: POST /{account}/models/{model}",
                 "account-needed",

@@ -38,6 +38,7 @@ class Fleet(Protocol):
 
     def backend(self, deployment: Deployment) -> Backend: ...
     def capabilities(self, deployment: Deployment) -> Capabilities | None: ...
+    def others(self, deployment: Deployment) -> float: ...
     async def wait_loaded(self, deployments: Sequence[Deployment]) -> None: ...
 
 
@@ -142,6 +143,7 @@ class Dispatcher:
             weight=deployment.weight,
             pace=health.expected_pace(self.means.clock()),
             in_flight=health.slots.taken,
+            others=self.fleet.others(deployment),
             cost_usd=cost_of(deployment, duration_s),
         )
 

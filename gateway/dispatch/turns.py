@@ -15,7 +15,7 @@ from gateway.dispatch.answers import ONLY_AN_OPERATOR_CAN, overloaded
 from gateway.dispatch.slots import take_one
 from gateway.dispatch.verdict import NOTHING, Verdict
 from gateway.stages import Stage, timed
-from providers.errors import RateLimited, Temporary
+from providers.errors import Interrupted, RateLimited, Temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -204,8 +204,8 @@ class Turns:
         return True
 
     def _may_call(self, turn: Turn, now: float) -> bool:
-        """Tell whether a first call, or a retry within the budget."""
-        if turn.calls and not turn.health.may_retry(now):
+        """Tell whether a first call, or a retry within the budget; what ended with its engine costs nothing again."""
+        if turn.calls and not isinstance(turn.error, Interrupted) and not turn.health.may_retry(now):
             turn.round = self._round  # not in this round
             return False
         return True

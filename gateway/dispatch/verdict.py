@@ -13,6 +13,7 @@ from gateway.policies.pace import pace
 from providers.errors import (
     AttemptTimedOut,
     CredentialsRejected,
+    Interrupted,
     MalformedReply,
     ProviderError,
     ProviderUnavailable,
@@ -30,6 +31,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = Outcome.NEUTRAL
     park: tuple[Why, float] | None = None  # leave it alone, for so many seconds
     pace: float | None = None  # how fast it was, where it came to an end
+    is_crash: bool = False  # whoever worked on it ended, and took along whatever else it worked on
 
 
 NOTHING: Final = Verdict()
@@ -63,6 +65,8 @@ def of_error(error: ProviderError, settings: Breakers, *, hurried: bool, own_key
         case CredentialsRejected() | QuotaExhausted():
             why = Why.CREDENTIALS if isinstance(error, CredentialsRejected) else Why.QUOTA
             return Verdict(park=(why, settings.park_max))
+        case Interrupted():
+            return Verdict(outcome=Outcome.FAILED, is_crash=True)
         case ProviderUnavailable() | MalformedReply() | AttemptTimedOut():
             is_ours = hurried and isinstance(error, AttemptTimedOut)
             return NOTHING if is_ours else Verdict(outcome=Outcome.FAILED)

@@ -20,6 +20,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     pace: float | None = None  # None: never heard from, or not yet
     in_flight: int = 0
+    others: float = 0.0  # jobs besides ours that it is said to have
     cost_usd: float | None = None  # of this job
 
 
@@ -32,7 +33,18 @@ def order(strategy: Strategy, options: Sequence[Option], chance: Random) -> list
         return _fastest([_load(each) for each in options], chance)
     if strategy is Strategy.CHEAPEST:
         return sorted(indices, key=lambda at: _known(options[at].cost_usd))
+    if strategy is Strategy.LEAST_LOADED:
+        # Among equals by chance: all gateways would go to the first otherwise, before any of them hears of the others.
+        return [at for _, _, at in sorted((_share(options[at]), chance.random(), at) for at in indices)]
     return indices
+
+
+def _share(option: Option) -> float:
+    """Return how much it would have to do for its weight with one job more; without any weight, more than all.
+
+    Source: Envoy's weighted least request, and what its comparison of an active host with an idle one comes to.
+    """
+    return (option.in_flight + option.others + 1) / option.weight if option.weight > 0 else math.inf
 
 
 def _weighted_key(weight: float, chance: Random) -> tuple[bool, float]:

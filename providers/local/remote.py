@@ -1,31 +1,60 @@
-"""A local model that is loaded in another process, over a Unix socket."""
+"""A local model that is loaded in another process: over a Unix socket on this machine, or at an engine elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 import aiohttp
 
+from providers.errors import MalformedReply, ProviderUnavailable
 from providers.local.models import ModelMissing
 from providers.local.provider import NAME
-from providers.local.wire import ENGINE, Model, decoded
-from providers.transport import UNWATCHED, HttpProvider, Watch
+from providers.local.wire import ENGINE, JOBS, MODEL, Model, bearer, decoded
+from providers.transport import UNWATCHED, HttpProvider, Watch, read_capped
 from providers.types import Account, Deployment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from providers.exchange import Progress
     from providers.types import Capabilities, Moment, Transcript, TranscriptionJob
 
 _HOST = "http://engine"  # a name for HTTP's sake: the socket's path says where
-_ASK_AGAIN_S = 0.5
+_ASK_AGAIN_S: Final = 0.5
+_ANSWER_S: Final = 5.0  # for an engine elsewhere to say what it knows of a model
+_ANSWER_BYTES: Final = 1 << 20
+_HALF_LIFE_S: Final = 2.0  # of what an engine said of its queue: that of a few short jobs
+_WHY: Final = {401: "refuses our key", 403: "refuses our key", 404: "does not hold the model"}
+
+
+class Away(Exception):
+    """An engine did not say what it knows of a model."""
+
+    def __init__(self, reason: str, *, is_loading: bool = False, is_certain: bool = False) -> None:
+        """is_loading: it may be at it. is_certain: it is there, and does not give us the model."""
+        super().__init__(reason)
+        self.is_loading = is_loading
+        self.is_certain = is_certain
+
+
+class Engine(Protocol):
+    """A process that holds models."""
+
+    session: aiohttp.ClientSession
+    account: Account
+    watch: Watch
+
+    async def model(self, name: str) -> Model:
+        """Return what is known of a model once loading it was tried. Raises Away where it may be away."""
+        ...
 
 
 class EngineClient:
-    """One process's way to the engine. Open it inside a running event loop."""
+    """One process's way to the engine on this machine, which is always coming up. Open it inside an event loop."""
 
     def __init__(self, socket: Path, watch: Watch = UNWATCHED) -> None:
         self.session = aiohttp.ClientSession(
@@ -34,13 +63,14 @@ class EngineClient:
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
         )
-        self.provider = HttpProvider(ENGINE, self.session, watch=watch)
+        self.account = Account(name=NAME, adapter=NAME, base_urls={"api": _HOST})
+        self.watch = watch
 
     async def model(self, name: str) -> Model:
         """Return what is known of a model once loading it was tried; waits for an engine that is coming up."""
         while True:
             try:
-                async with self.session.get(f"{_HOST}/model?model={quote(name, safe='')}") as reply:
+                async with self.session.get(_address(self.account, name)) as reply:
                     if reply.status == 200:
                         told: Model = decoded(await reply.read(), Model)
                         return told
@@ -49,36 +79,97 @@ class EngineClient:
             await asyncio.sleep(_ASK_AGAIN_S)
 
     async def close(self) -> None:
-        await self.provider.close()
         await self.session.close()
+
+
+class EngineElsewhere:
+    """The way to an engine on another machine, which may be away."""
+
+    def __init__(self, session: aiohttp.ClientSession, account: Account, watch: Watch = UNWATCHED) -> None:
+        """Keep the session open for as long as models are asked here."""
+        self.session = session
+        self.account = account
+        self.watch = watch
+
+    async def model(self, name: str) -> Model:
+        """Ask once. Raises Away."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await self._told(name)
+        except TimeoutError as error:
+            raise Away(self._says("has not answered yet"), is_loading=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Away(self._says("cannot be reached")) from error
+        except (MalformedReply, ValueError) as error:
+            raise Away(self._says("does not answer like an engine")) from error
+
+    async def _told(self, name: str) -> Model:
+        key = self.account.api_key
+        headers = {MODEL: quote(name, safe="/"), **(bearer(key) if key is not None else {})}
+        async with self.session.get(_address(self.account, name), headers=headers, allow_redirects=False) as reply:
+            if reply.status != 200:
+                why = _WHY.get(reply.status, f"answered {reply.status}")
+                raise Away(self._says(why), is_certain=reply.status in _WHY)
+            told: Model = decoded(await read_capped(reply, NAME, _ANSWER_BYTES), Model)
+            return told
+
+    def _says(self, what: str) -> str:
+        return f"{self.account.name}: the engine at {self.account.base_urls['api']} {what}"
 
 
 class RemoteModel:
     """What a LocalModel is to dispatch, with the work elsewhere."""
 
-    def __init__(self, name: str, engine: EngineClient, *, made_for: object = None) -> None:
-        """name: of its deployment, by which the engine knows it."""
+    def __init__(self, name: str, engine: Engine, *, made_for: object = None) -> None:
+        """name: by which the engine knows it."""
         self.made_for = made_for
         self.missing: ModelMissing | None = None
         self.capabilities: Capabilities | None = None
         self.queued = None  # known where it runs
         self.waiting = 0  # jobs of this process that are queued or running there
+        self.is_in_doubt = False  # it could not be had just now: what it can do may have changed
+        self._others, self._others_at = 0, -math.inf
         self._name = name
         self._engine = engine
         self._tried = asyncio.Event()
-        account = Account(name=NAME, adapter=NAME, base_urls={"api": _HOST})
-        self._to = Deployment(account=account, native_model=name)
+        self._to = Deployment(account=engine.account, native_model=name)
+        self._provider = HttpProvider(ENGINE, engine.session, watch=_Told(engine.watch, self._note_jobs))
 
     @property
     def ready(self) -> bool:
         return self.capabilities is not None
 
+    @property
+    def may_be_away(self) -> bool:
+        """Tell whether nobody here can do anything about it: a gateway serves without it."""
+        return isinstance(self._engine, EngineElsewhere)
+
+    @property
+    def others(self) -> float:
+        """How many jobs that are not of this process the engine has: what it said last, less and less of it."""
+        age_s = asyncio.get_running_loop().time() - self._others_at
+        return self._others * math.exp2(-age_s / _HALF_LIFE_S)
+
     async def load(self) -> None:
-        """Return when the engine has loaded it, or knows that it cannot."""
-        told = await self._engine.model(self._name)
-        self.capabilities = told.capabilities
+        """Return when the engine has loaded it, or knows that it cannot, or is away."""
+        try:
+            told = await self._engine.model(self._name)
+        except Away as away:
+            self._is_away(away)
+            return
+        self.capabilities, self.is_in_doubt = told.capabilities, False
         self.missing = ModelMissing(told.missing) if told.missing is not None else None
         self._tried.set()
+
+    def _is_away(self, away: Away) -> None:
+        """Keep what it can do, once that is known: whether it answers is for each call to find out."""
+        self.is_in_doubt = True
+        if away.is_certain:
+            self.capabilities = None
+        if self.capabilities is None:
+            self.missing = ModelMissing(str(away))
+        if not away.is_loading:
+            self._tried.set()
 
     async def wait_loaded(self) -> None:
         await self._tried.wait()
@@ -90,9 +181,37 @@ class RemoteModel:
         del to, progress  # nobody bills it
         self.waiting += 1
         try:
-            return await self._engine.provider.transcribe(job, self._to, deadline)
+            return await self._provider.transcribe(job, self._to, deadline)
+        except ProviderUnavailable:
+            self.is_in_doubt = True
+            raise
         finally:
             self.waiting -= 1
 
     def close(self) -> None:
         """Nothing to give back: the engine is told by whoever started it which models are still wanted."""
+
+    def _note_jobs(self, told: str) -> None:
+        if told.isascii() and told.isdecimal() and len(told) < 10:
+            self._others = max(0, int(told) - (self.waiting - 1))  # the one that is answered is not among them
+            self._others_at = asyncio.get_running_loop().time()
+
+
+class _Told:
+    """A watch that hears besides what an engine says of its queue."""
+
+    def __init__(self, watch: Watch, on_jobs: Callable[[str], None]) -> None:
+        self._watch = watch
+        self._on_jobs = on_jobs
+
+    def headers(self, account: Account) -> Mapping[str, str]:
+        return self._watch.headers(account)
+
+    def replied(self, status: int, headers: Mapping[str, str]) -> None:
+        if (jobs := headers.get(JOBS)) is not None:
+            self._on_jobs(jobs)
+        self._watch.replied(status, headers)
+
+
+def _address(account: Account, name: str) -> str:
+    return f"{account.base_urls['api']}/model?model={quote(name, safe='')}"

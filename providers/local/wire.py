@@ -1,4 +1,4 @@
-"""Local models in a process of their own, as HTTP: what is sent to them, and what they answer.
+"""Local models in a process of their own, here or elsewhere, as HTTP: what is sent to them, and what they answer.
 
 `POST /transcribe?model=...`: the job as JSON, its length in `x-job-bytes`, then the audio as it is; `x-time-left` gives
 the seconds until nobody waits any more. 200 is the transcript; anything else a refusal, named as in `errors.py`.
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from providers.errors import (
     AttemptTimedOut,
+    CredentialsRejected,
+    Interrupted,
     JobRejected,
     JobUnsupported,
     MalformedReply,
@@ -40,13 +43,17 @@ from providers.types import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import SecretStr
+
     from providers.audio.content import Content
     from providers.exchange import HttpReply
-    from providers.types import Deployment
+    from providers.types import Account, Deployment
 
+ELSEWHERE: Final = "engine"  # the adapter of accounts that are such processes elsewhere
 JOB_BYTES: Final = "x-job-bytes"
 TIME_LEFT: Final = "x-time-left"
 JOBS: Final = "x-jobs"  # with each answer: how many others the engine has, queued or running
+MODEL: Final = "serve-multiplexed-model-id"  # the model once more, where Ray Serve looks for it: it never reads a query
 REFUSED: Final = 422  # the status of every refusal: its kind stands in the body
 MAX_JOB_BYTES: Final = 1 << 20
 
@@ -110,6 +117,10 @@ _KINDS: Final[Mapping[str, type[ProviderError]]] = {
 }
 
 
+_NO_ENTRY: Final = frozenset({401, 403})
+_LOST: Final = frozenset({500, 502})  # what Ray Serve says of a replica that died, and a balancer of a server
+
+
 def written(job: TranscriptionJob) -> bytes:
     """Return the job as JSON."""
     audio = job.audio
@@ -143,8 +154,13 @@ def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     return HttpRequest(
         method="POST",
         url=f"{to.account.base_urls['api']}/transcribe?model={quote(to.native_model, safe='')}",
-        headers={"content-type": "application/octet-stream", JOB_BYTES: str(len(head))},
+        headers={
+            "content-type": "application/octet-stream",
+            JOB_BYTES: str(len(head)),
+            MODEL: quote(to.native_model, safe="/"),
+        },
         body=(head, job.audio.content),
+        free=True,
         told=lambda left_s: {TIME_LEFT: f"{left_s:.3f}"},
     )
 
@@ -156,9 +172,12 @@ def parse_reply(reply: HttpReply) -> Transcript:
 
 
 def classify_error(reply: HttpReply) -> ProviderError:
-    """Read a refusal; what is none comes from a process that is coming up or going down."""
+    """Read a refusal; what is none comes from a process that is coming up or going down, or from whoever guards it."""
+    if reply.status in _NO_ENTRY:
+        return CredentialsRejected(NAME, "the engine refuses our key")
     if reply.status != REFUSED:
-        return ProviderUnavailable(NAME, f"the engine answered {reply.status}")
+        lost = Interrupted if reply.status in _LOST else ProviderUnavailable
+        return lost(NAME, f"the engine answered {reply.status}")
     told = decoded(reply.body, Refusal)
     kind = _KINDS.get(told.kind, ProviderUnavailable)
     if issubclass(kind, Temporary):
@@ -174,11 +193,23 @@ def decoded(body: bytes, kind: type[Any]) -> Any:  # noqa: ANN401 - what kind sa
         raise MalformedReply(NAME, "the engine's answer is unreadable") from error
 
 
+def authorize(request: HttpRequest, account: Account) -> HttpRequest:
+    """Add the key, where there is one: among processes of one machine the socket's folder is what lets us in."""
+    if account.api_key is None:
+        return request
+    return replace(request, headers={**request.headers, **bearer(account.api_key)})
+
+
+def bearer(key: SecretStr) -> dict[str, str]:
+    """Return the header that an engine wants to see its key in."""
+    return {"authorization": f"Bearer {key.get_secret_value()}"}
+
+
 ENGINE = Provider(
     name=NAME,
     base_urls={},
     key_variable=None,
-    authorize=lambda request, account: request,  # noqa: ARG005 - the socket's folder is what lets us in
+    authorize=authorize,
     capabilities=lambda to: Capabilities(),  # noqa: ARG005 - each model says its own once it is loaded
     transcribe=one_call(build_request, parse_reply, classify_error),
     key_required=False,

@@ -159,6 +159,15 @@ class TestAccounts:
             ),
             ({"adapter": "openai", "api_key": "k", "device": "cuda"}, "device: means nothing to the adapter openai"),
             ({"adapter": "local", "api_key": "k"}, "api_key: means nothing to the adapter local"),
+            ({"adapter": "engine"}, "base_url: missing; an engine is wherever you started it"),
+            (
+                {"adapter": "engine", "base_url": "http://a", "options": {"a": "b"}},
+                "options: means nothing to the adapter engine",
+            ),
+            (
+                {"adapter": "engine", "base_url": "http://a", "compute_type": "int8"},
+                "compute_type: means nothing to the adapter engine",
+            ),
             ({"adapter": "local", "base_url": "http://a"}, "base_url: means nothing to the adapter local"),
         ],
     )

@@ -14,9 +14,10 @@ from config.catalog import load_catalog
 from config.faults import BadConfiguration
 from config.settings import AccountSettings, Route, Settings, Target
 from gateway.defaults import DEMO_MODEL
-from gateway.fleet import Fleet, build_local, build_routes
+from gateway.fleet import Fleet, build_elsewhere, build_local, build_routes
 from providers.local.models import EMBEDDED, ModelMissing
 from providers.local.provider import LocalModel
+from providers.local.remote import EngineElsewhere
 from providers.transport import new_session
 from providers.types import Capabilities, Timestamps
 from tests.conftest import sample, whisper
@@ -36,6 +37,7 @@ ACCOUNTS = {
     "local": AccountSettings(adapter="local"),
     "hf": AccountSettings(adapter="hf-inference"),
     "deepinfra": AccountSettings.model_validate({"adapter": "deepinfra", "api_key": "k"}),
+    "engine": AccountSettings(adapter="engine", base_url="http://gpu1:8100/", api_key=SecretStr("k")),
     "gpu": AccountSettings(adapter="openai-compatible", base_url="http://gpu:8000/v1/"),
     "odd": AccountSettings(adapter="openai-compatible", base_url="http://odd", options={"server": "unheard-of"}),
 }
@@ -82,6 +84,9 @@ class TestRoutes:
             ("*", "local/{model}", "is loaded at the start, so it must be named"),
             ("*", "hf/openai/whisper-tiny.en", r"would answer for every name: put \{model\} into it"),
             ("openai/whisper-large-v3", "local/tiny.en", "is another model, openai/whisper-tiny.en: say substitute"),
+            ("*", "engine/{model}", "is loaded at the start, so it must be named"),
+            ("m", "engine", "names no model of the engine"),
+            ("whisper-1", "engine/large-v3", "is another model, openai/whisper-large-v3"),
             ("whisper-1", "local/large-v3", "is another model, openai/whisper-large-v3"),
             ("m", "odd/x", "does not fit: account odd: options.server is 'unheard-of'"),
         ],
@@ -264,3 +269,16 @@ def test_an_address_of_ones_own_is_not_the_providers_other_one() -> None:
         "api": "https://eu-speech.googleapis.com/v2",
         "storage": "https://storage.googleapis.com",
     }
+
+
+async def test_a_model_at_an_engine_is_kept_until_its_account_changes() -> None:
+    """A new key, in a file that is named as before, is used from the reload on."""
+    async with new_session() as session:
+        made = routes("m", "engine/tiny.en", "local/tiny.en")
+        first = build_elsewhere(made, lambda account: EngineElsewhere(session, account))
+        again = build_elsewhere(made, lambda account: EngineElsewhere(session, account), first)
+        assert list(first) == ["engine/tiny.en"]
+        assert again["engine/tiny.en"] is first["engine/tiny.en"]
+        changed = ACCOUNTS | {"engine": ACCOUNTS["engine"].model_copy(update={"api_key": SecretStr("new")})}
+        other = build_routes(settings("m", "engine/tiny.en").model_copy(update={"providers": changed}), CATALOG)
+        assert build_elsewhere(other, lambda account: EngineElsewhere(session, account), first) != first

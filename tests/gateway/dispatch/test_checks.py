@@ -38,6 +38,10 @@ class Fleet:
         del to
         return self._capabilities
 
+    def others(self, deployment: Deployment) -> float:
+        del deployment
+        return 0.0
+
     async def wait_loaded(self, deployments: Sequence[Deployment]) -> None:
         del deployments
 

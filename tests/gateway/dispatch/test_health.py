@@ -16,6 +16,7 @@ from tests.gateway.dispatch.conftest import deployment, reliability
 
 PARKED = Verdict(park=(Why.CREDENTIALS, 300.0))
 FAILED = Verdict(outcome=Outcome.FAILED)
+CRASHED = Verdict(outcome=Outcome.FAILED, is_crash=True)
 LIMITED = replace(deployment("a/x"), max_concurrent=2)
 
 
@@ -101,6 +102,17 @@ def test_what_began_before_it_opened_does_not_open_it_again() -> None:
     assert known.admits(1066.0)
     hung[10].end(1066.0, PARKED)
     assert not known.admits(1066.0)
+
+
+def test_a_crash_counts_once_however_many_calls_it_took_along() -> None:
+    """Those that are sent again and end with another crash count anew."""
+    one = deployment("a/x")
+    known = book(one)[one]
+    for crash in range(5):
+        assert known.admits(1000.0 + crash)
+        for call in [known.begin(1000.0 + crash) for _ in range(8)]:
+            call.end(1000.5 + crash, CRASHED)
+    assert not known.admits(1006.0)
 
 
 def test_what_nobody_asks_any_more_is_forgotten() -> None:

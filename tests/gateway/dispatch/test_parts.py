@@ -64,6 +64,10 @@ class Takers:
     def capabilities(self, deployment: Deployment) -> Capabilities | None:
         return self.can[deployment.name]
 
+    def others(self, deployment: Deployment) -> float:
+        del deployment
+        return 0.0
+
     async def wait_loaded(self, deployments: Sequence[Deployment]) -> None:
         del deployments
 

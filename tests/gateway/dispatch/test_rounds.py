@@ -19,6 +19,7 @@ from gateway.problems import Problem
 from providers.errors import (
     AttemptTimedOut,
     CredentialsRejected,
+    Interrupted,
     JobRejected,
     MalformedReply,
     ProviderError,
@@ -168,6 +169,17 @@ async def test_retries_have_a_budget() -> None:
     retries = around.kinds.count("retry")
     assert around.kinds.count("first") == 100
     assert 10 <= retries <= 0.2 * 100 + 2 * (1 + (around.now - 1000) / 10)
+
+
+async def test_what_ended_with_its_engine_is_sent_again_without_a_budget() -> None:
+    """Nobody is billed for it: the budget is there to spare who has an outage."""
+    settings = reliability(
+        retries={"limit": 1, "budget": 0, "floor": 0}, breakers={"consecutive": 1000, "min_calls": 1000}
+    )
+    around = world(settings, one=[Interrupted("p"), HEARD] * 50)
+    for _ in range(50):
+        assert (await run(around)).transcript == HEARD
+    assert around.kinds.count("retry") == 50
 
 
 async def test_five_failures_open_and_a_probe_closes() -> None:

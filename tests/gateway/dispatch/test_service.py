@@ -48,6 +48,10 @@ class OneDeployment:
         del deployment
         return self.can if self.loaded.is_set() else None
 
+    def others(self, deployment: Deployment) -> float:
+        del deployment
+        return 0.0
+
     async def wait_loaded(self, deployments: Sequence[Deployment]) -> None:
         del deployments
         await self.loaded.wait()

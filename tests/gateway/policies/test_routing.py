@@ -124,3 +124,15 @@ def test_the_fastest_of_many_does_not_get_everything() -> None:
     firsts = Counter(order(Strategy.FASTEST, given_, drawn)[0] for _ in range(5000))
 
     assert firsts[0] / 5000 == pytest.approx(0.4, abs=0.03)
+
+
+def test_the_least_loaded_for_its_weight_is_first() -> None:
+    """A job more would be 4, 3 and 2.5 of each one's weight; who has none is asked when nobody else is left."""
+    given_ = [Option(in_flight=3), Option(in_flight=1, others=1.0), Option(weight=2, in_flight=4), Option(weight=0)]
+    assert order(Strategy.LEAST_LOADED, given_, chance()) == [2, 1, 0, 3]
+
+
+def test_of_equally_loaded_ones_chance_takes_each_as_often() -> None:
+    drawn = chance()
+    first = Counter(order(Strategy.LEAST_LOADED, [Option(), Option(), Option()], drawn)[0] for _ in range(3000))
+    assert [first[at] / 3000 for at in range(3)] == pytest.approx([1 / 3] * 3, abs=0.05)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from providers.emulators.ear import as_audio
 from providers.errors import (
     AttemptTimedOut,
+    CredentialsRejected,
+    Interrupted,
     JobRejected,
     MalformedReply,
     ProviderError,
     ProviderUnavailable,
     RateLimited,
-    ReplyCutOff,
 )
 from providers.local.models import ModelMissing
-from providers.local.remote import EngineClient, RemoteModel
-from providers.local.wire import JOB_BYTES, REFUSED, TIME_LEFT, Model, Written, refusal
+from providers.local.remote import EngineClient, EngineElsewhere, RemoteModel
+from providers.local.wire import JOB_BYTES, JOBS, REFUSED, TIME_LEFT, Model, Written, refusal
+from providers.transport import new_session
 from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+from tests.conftest import serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,6 +56,7 @@ class Engine:
         self.transcribe: Answer | None = None
         self.models: list[web.Response] = []  # what is said of the model, one answer after the other
         self.named: list[str] = []
+        self.jobs = "7"  # what it says of its queue
         self.left = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -187,6 +193,11 @@ async def in_trouble(request: web.Request) -> web.Response:
     return web.Response(status=500, text="Traceback")
 
 
+async def guarded(request: web.Request) -> web.Response:
+    await request.read()
+    return web.Response(status=401)
+
+
 async def nonsense(request: web.Request) -> web.Response:
     await request.read()
     return web.Response(body=b'{"text":"\xff')
@@ -200,10 +211,11 @@ async def nonsense_refused(request: web.Request) -> web.Response:
 @pytest.mark.parametrize(
     ("answer", "error", "asked_again"),
     [
-        (crashed, ProviderUnavailable, True),
-        (crashed_unread, ProviderUnavailable, True),
-        (crashed_half_way, ReplyCutOff, False),
-        (in_trouble, ProviderUnavailable, True),
+        (crashed, Interrupted, True),
+        (crashed_unread, Interrupted, True),
+        (crashed_half_way, Interrupted, True),
+        (in_trouble, Interrupted, True),
+        (guarded, CredentialsRejected, False),
         (nonsense, MalformedReply, False),
         (nonsense_refused, MalformedReply, False),
     ],
@@ -300,3 +312,87 @@ async def test_who_asks_before_the_engine_is_up_waits(tmp_path: Path) -> None:
     assert engine.models == []
     await client.close()
     await engine.stop()
+
+
+async def test_what_an_engine_has_besides_our_own_is_known_for_a_while(engine: Engine, remote: RemoteModel) -> None:
+    """It says with each answer how many it has; what is in flight from here is none of the others'."""
+
+    async def busy(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(body=msgspec.json.encode(Transcript(text="a")), headers={JOBS: engine.jobs})
+
+    engine.transcribe = busy
+    assert remote.others == 0
+    await remote.transcribe(job(), ELSEWHERE, soon())
+    assert 5 < remote.others <= 7
+    engine.jobs = "many"
+    await remote.transcribe(job(), ELSEWHERE, soon())
+    assert 5 < remote.others <= 7, "what is no number is not believed"
+    engine.jobs = "0"
+    await remote.transcribe(job(), ELSEWHERE, soon())
+    assert remote.others == 0
+
+
+# --- elsewhere
+
+
+class Guarded:
+    """An engine's `/model` over TCP, which answers as the test says."""
+
+    def __init__(self, answer: web.Response) -> None:
+        self.answer = answer
+        self.headers: list[str] = []
+
+    async def model(self, request: web.Request) -> web.Response:
+        self.headers.append(request.headers.get("Authorization", ""))
+        assert request.headers["serve-multiplexed-model-id"] == request.query["model"]
+        return self.answer
+
+
+@asynccontextmanager
+async def asked(answer: web.Response) -> AsyncIterator[tuple[RemoteModel, Guarded]]:
+    """Ask once; give what is known of the model then."""
+    runners, guarded = list[web.AppRunner](), Guarded(answer)
+    app = web.Application()
+    app.router.add_get("/model", guarded.model)
+    account = Account(
+        name="gpu", adapter="engine", base_urls={"api": await serve(app, runners)}, api_key=SecretStr("k")
+    )
+    async with new_session() as session:
+        model = RemoteModel("tiny.en", EngineElsewhere(session, account))
+        await model.load()
+        yield model, guarded
+    await runners[0].cleanup()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (web.Response(status=401), "refuses our key"),
+        (web.Response(status=404), "does not hold the model"),
+        (web.Response(status=302, headers={"Location": "http://elsewhere"}), "answered 302"),
+        (web.Response(status=503), "answered 503"),
+        (web.Response(text="welcome"), "does not answer like an engine"),
+        (web.Response(body=b"{}" + b" " * (2 << 20)), "does not answer like an engine"),
+        (answered(Model(capabilities=None, missing="no such folder")), "no such folder"),
+    ],
+)
+async def test_why_a_model_elsewhere_cannot_be_had_is_said(answer: web.Response, why: str) -> None:
+    async with asked(answer) as (model, guarded):
+        await model.wait_loaded()
+        assert not model.ready
+        assert str(model.missing).endswith(why)
+        assert guarded.headers == ["Bearer k"]
+
+
+async def test_what_a_model_elsewhere_can_do_is_kept_while_it_is_away() -> None:
+    """Whether it answers is for each call to find out. What it says itself counts at once."""
+    can = Capabilities(languages=frozenset({"en"}))
+    async with asked(answered(Model(capabilities=can))) as (model, guarded):
+        assert (model.capabilities, model.missing, model.is_in_doubt) == (can, None, False)
+        guarded.answer = web.Response(status=503)
+        await model.load()
+        assert (model.capabilities, model.missing, model.is_in_doubt) == (can, None, True)
+        guarded.answer = web.Response(status=404)
+        await model.load()
+        assert (model.ready, model.is_in_doubt) == (False, True)
