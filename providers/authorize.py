@@ -26,6 +26,22 @@ def key_header(name: str, prefix: str = "") -> Authorize:
     return authorize
 
 
+def key_or_entra(name: str) -> Authorize:
+    """Return what adds an Azure account's key under a header's name, or as a bearer's the token of Entra it has."""
+    by_key = key_header(name)
+
+    def authorize(request: HttpRequest, account: Account) -> HttpRequest:
+        return (bearer if account.options.get("auth") == "entra" else by_key)(request, account)
+
+    return authorize
+
+
+def check_entra(account: Account) -> None:
+    """Raise ValueError where an Azure account's `auth` is none."""
+    if account.options.get("auth", "key") not in {"key", "entra"}:
+        raise ValueError("options.auth must be key or entra")
+
+
 def _with_header(request: HttpRequest, account: Account, name: str, prefix: str) -> HttpRequest:
     if account.api_key is None:
         return request

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from msgspec.structs import replace
 
 from providers import openai, openai_form
-from providers.authorize import bearer, key_header
+from providers.authorize import check_entra, key_or_entra
 from providers.bodies import multipart
 from providers.errors import ProviderUnavailable
 from providers.openai import OpenAIOptions
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from providers.errors import ProviderError
     from providers.exchange import HttpReply, HttpRequest
-    from providers.types import Account, Capabilities, Deployment, Transcript, TranscriptionJob
+    from providers.types import Capabilities, Deployment, Transcript, TranscriptionJob
 
 NAME = "azure-openai"
 
@@ -53,11 +53,10 @@ _DATED: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d(-preview)?", re.ASCII)
 
 def capabilities(to: Deployment) -> Capabilities:
     """Return what the model can do. Raises ValueError where the account's options are none."""
-    version, auth = to.account.options.get("api_version", ""), to.account.options.get("auth", "key")
+    version = to.account.options.get("api_version", "")
     if version not in {"", "v1", "preview"} and not _DATED.fullmatch(version):
         raise ValueError("options.api_version must be v1, preview or a date such as 2025-03-01-preview")
-    if auth not in {"key", "entra"}:
-        raise ValueError("options.auth must be key or entra")
+    check_entra(to.account)
     return MODELS.get(_halves(to)[0], _ANY_MODEL)
 
 
@@ -68,13 +67,6 @@ def _halves(to: Deployment) -> tuple[str, str]:
 
 
 # --- what is sent
-
-_BY_KEY: Final = key_header("api-key")
-
-
-def authorize(request: HttpRequest, account: Account) -> HttpRequest:
-    """Add the key, or the token of Entra."""
-    return (bearer if account.options.get("auth") == "entra" else _BY_KEY)(request, account)
 
 
 def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
@@ -115,7 +107,7 @@ AZURE_OPENAI = Provider(
     name=NAME,
     base_urls={},
     key_variable=None,
-    authorize=authorize,
+    authorize=key_or_entra("api-key"),
     capabilities=capabilities,
     transcribe=openai_form.within_limits(NAME, one_call(build_request, parse_reply, classify_error)),
     options=AzureOptions,

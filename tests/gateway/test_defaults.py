@@ -46,6 +46,7 @@ def test_the_usual_variables() -> None:
         "mistral": "MISTRAL_API_KEY",
         "hf-inference": "HF_TOKEN",
         "openai": "OPENAI_API_KEY",
+        "cohere": "CO_API_KEY",
         "openrouter": "OPENROUTER_API_KEY",
         "replicate": "REPLICATE_API_TOKEN",
         "together": "TOGETHER_API_KEY",
