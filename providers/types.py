@@ -40,6 +40,7 @@ class Container(StrEnum):
     AU = "au"
     W64 = "w64"
     MPEGTS = "mpegts"
+    SAMPLES = "f32le"  # nothing: 32-bit floats, 16 kHz, one channel. No upload is this; a copy may be
 
 
 class Task(StrEnum):

@@ -19,6 +19,7 @@ from providers.audio.content import MemoryContent
 from providers.audio.part_limit import PartLimit
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.stitch import stitched
+from providers.types import Container
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -92,7 +93,9 @@ async def cut(
     """Return the job's audio in parts. files: closes them. Raises Problem."""
     try:
         async with asyncio.timeout_at(deadline):
-            parts = await transcoder.split(job.audio, to.transcode_to, limit)
+            # Samples say of themselves neither rate nor form: a part may go to others too, who must be able to read it.
+            container = Container.FLAC if to.transcode_to is Container.SAMPLES else to.transcode_to
+            parts = await transcoder.split(job.audio, container, limit)
     except TimeoutError as error:
         message = "no answer before the deadline: the audio is still being cut into parts"
         raise Problem(status=504, type=DEADLINE, message=message) from error

@@ -26,6 +26,7 @@ MEDIA_TYPES: Final = {
     Container.AU: "audio/basic",
     Container.W64: "audio/x-w64",
     Container.MPEGTS: "video/mp2t",
+    Container.SAMPLES: "application/octet-stream",
 }
 
 EXTENSIONS: Final = {

@@ -54,6 +54,7 @@ class Takers:
     broken: frozenset[str] = frozenset()
     unreadable_after: int = 1_000_000
     asked: list[tuple[str, float]] = field(default_factory=list)
+    given: dict[str, frozenset[Container | None]] = field(default_factory=dict)
     at_once: int = 0
     most_at_once: int = 0
 
@@ -77,6 +78,7 @@ class Takers:
         del deadline, progress
         length_s = job.audio.duration_s or 0.0
         self.asked.append((to.name, length_s))
+        self.given[to.name] = self.given.get(to.name, frozenset()) | {job.audio.container}
         if len(self.asked) > self.unreadable_after:
             raise JobRejected(to.account.adapter, "no audio in it")
         self.at_once += 1
@@ -130,6 +132,18 @@ class TestAsked:
 
         assert {part.deployment.name for part in answer.parts} == {"b/y"}
         assert {name for name, _ in fleet.asked} == {"a/x", "b/y"}
+
+    async def test_a_part_for_who_takes_samples_can_still_go_to_another(self) -> None:
+        """Samples say nothing of themselves: each part is a file, and samples are a copy of it."""
+        samples, flac = frozenset({Container.SAMPLES}), frozenset({Container.FLAC})
+        first = replace(TAKES_30_S, containers=samples, transcode_to=Container.SAMPLES)
+        fleet = Takers({"a/x": first, "b/y": replace(TAKES_30_S, containers=flac)}, broken=frozenset({"a/x"}))
+        with dispatching(fleet) as dispatcher:
+            answer = await dispatcher.transcribe(job(long_audio()), route("a/x", "b/y"))
+
+        assert {part.deployment.name for part in answer.parts} == {"b/y"}
+        assert fleet.given == {"a/x": samples, "b/y": flac}
+        assert answer.transcript.duration_s == pytest.approx(100.0)
 
     async def test_only_so_many_at_once(self) -> None:
         fleet = Takers({"a/x": TAKES_30_S})

@@ -126,3 +126,42 @@ def test_memory_is_not_closed_for_the_caller() -> None:
 
     assert isinstance(before.content, MemoryContent)
     assert before.content.read_at(0, 4) == sample("slushy.mp3")[:4]
+
+
+@pytest.mark.parametrize("name", ["slushy.webm", "slushy.mp3", "fr_dictee.aiff", "jfk.flac", "sb_spk2_snt1.flac"])
+def test_samples_are_what_models_hear(name: str) -> None:
+    """Nothing but 32-bit floats of one channel at 16 kHz; the same as local models are given, to the filter's edge."""
+    audio = sample_audio(name)
+    after = transcode(audio, Container.SAMPLES, max_duration_s=60)
+    samples = np.frombuffer(after.content.read_at(0, after.size_bytes), np.float32)
+    expected = read_samples(audio.content, max_duration_s=60)
+
+    assert (after.container, after.media_type) == (Container.SAMPLES, "application/octet-stream")
+    assert after.duration_s == pytest.approx(len(samples) / 16_000)
+    assert abs(len(samples) - len(expected)) < 100
+    assert np.abs(samples).max() <= 1
+    both = min(len(samples), len(expected))
+    assert np.sqrt(np.mean((samples[:both] - expected[:both]) ** 2)) < 0.003
+    after.content.close()
+
+
+@pytest.mark.parametrize(("hz", "least_db", "most_db"), [(1_000, -0.2, 0.2), (7_000, -0.2, 0.2), (9_000, -200, -80)])
+def test_what_samples_cannot_hold_is_filtered_out(hz: int, least_db: float, most_db: float) -> None:
+    """What is above 8 kHz would come back as noise in speech."""
+    times = np.arange(88_200) / 44_100
+    pcm = (np.sin(2 * np.pi * hz * times) * 16_000).astype(np.int16)[np.newaxis]
+    after = transcode(as_audio(encoded(pcm, 44_100, "wav", "pcm_s16le")), Container.SAMPLES, max_duration_s=60)
+    samples = np.frombuffer(after.content.read_at(0, after.size_bytes), np.float32)[1_000:-1_000]
+
+    loudness_db = 20 * np.log10(np.sqrt(np.mean(samples**2)) / (16_000 / 32_768 / np.sqrt(2)))
+    assert least_db <= loudness_db <= most_db
+    after.content.close()
+
+
+def test_samples_at_their_own_rate_are_the_very_ones() -> None:
+    audio = as_audio(encoded(tone(1, 16_000), 16_000, "wav", "pcm_s16le"))
+    after = transcode(audio, Container.SAMPLES, max_duration_s=60)
+
+    samples = np.frombuffer(after.content.read_at(0, after.size_bytes), np.float32)
+    np.testing.assert_array_equal(samples, tone(1, 16_000)[0].astype(np.float32) / 32_768)
+    after.content.close()
