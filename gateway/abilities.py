@@ -68,5 +68,9 @@ def _besides(can: Capabilities) -> str:
 
 def _limits(can: Capabilities) -> str:
     size = f"{can.max_bytes / (1 << 20):.0f} MiB" if can.max_bytes else ""
-    length = f"{can.max_duration_s / 60:.0f} min" if can.max_duration_s else ""
+    length = _length(can.max_duration_s) if can.max_duration_s else ""
     return ", ".join(filter(None, (size, length))) or "-"
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"

@@ -32,6 +32,7 @@ _NAMES: Final = (
     "google-stt",
     "groq",
     "hf-inference",
+    "kserve",
     "mistral",
     "openai",
     "openai-compatible",
