@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FETCH_S = 30.0  # however many requests it takes
 _EARLY_S = 300.0  # before its end a token is renewed, or in the last fifth of a short life
+_MOST_KEPT = 1000  # callers' own keys may be many
 _AGAIN_S = 10.0  # after a renewal failed, while the token is still good
 
 
@@ -81,7 +82,7 @@ class Tokens:
 
         Raises what fetching it raised, for all who wait alike; AttemptTimedOut where it comes too late.
         """
-        kept = self._kept.setdefault(_name(account), _Kept())
+        kept = self._kept_of(account)
         now = self.clock()
         if not kept.is_good(now):
             await self._wait(self._renewal(account, kept), deadline)
@@ -91,11 +92,20 @@ class Tokens:
             raise ProviderUnavailable(self.provider, "the token was refused")
         return replace(account, api_key=kept.token.secret)
 
-    def refused(self, account: Account) -> None:
+    def refused(self, account: Account, let_in: Account) -> None:
         """Forget the token that this account was let in with: the service did not believe it."""
         kept = self._kept.get(_name(account))
-        if kept and kept.token and kept.token.secret == account.api_key:
+        if kept and kept.token and kept.token.secret == let_in.api_key:
             kept.token = None
+
+    def _kept_of(self, account: Account) -> _Kept:
+        """Return what there is of the account, which is now the last to be given up where there are too many."""
+        name = _name(account)
+        kept = self._kept.pop(name) if name in self._kept else _Kept()
+        self._kept[name] = kept
+        if len(self._kept) > _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return kept
 
     async def _wait(self, renewal: asyncio.Future[None], deadline: Moment) -> None:
         try:
@@ -130,5 +140,5 @@ class Tokens:
 
 
 def _name(account: Account) -> tuple[object, ...]:
-    """Return what tells accounts apart: where they are, and what their tokens are made by."""
-    return account.name, *sorted(account.base_urls.items()), *sorted(account.options.items())
+    """Return what tells accounts apart: where they are, and what their tokens are made by. A key may be a caller's."""
+    return account.name, account.api_key, *sorted(account.base_urls.items()), *sorted(account.options.items())

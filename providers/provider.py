@@ -55,6 +55,7 @@ class Provider:
     account_options: frozenset[str] = frozenset()  # without which an account is none
     key_options: frozenset[str] = frozenset()  # without which an account with a key of its own is none
     fetch_token: FetchToken | None = None  # for accounts without a key: what lets them in ends, and is fetched anew
+    exchanges_key: bool = False  # a key is what the token is fetched with, and lets nobody in itself
     refuses_token: Callable[[HttpReply], bool] = lambda reply: reply.status == HTTPStatus.UNAUTHORIZED
 
 

@@ -111,24 +111,24 @@ class HttpProvider:
 
     async def _send(self, account: Account, request: HttpRequest, until: Moment) -> HttpReply:
         tokens = self._tokens_for(account, request)
-        if tokens:
-            account = await tokens.let_in(account, until)
+        let_in = await tokens.let_in(account, until) if tokens else account
         reply = await send(
             self._session,
             self.provider,
-            account,
+            let_in,
             request,
             until,
             max_reply_bytes=self._max_reply_bytes,
             watch=self._watch,
         )
         if tokens and self.provider.refuses_token(reply):
-            tokens.refused(account)
+            tokens.refused(account, let_in)
         return reply
 
     def _tokens_for(self, account: Account, request: HttpRequest) -> Tokens | None:
-        """Return what the account is let in with, where it has no key of its own."""
-        if self.provider.fetch_token is None or account.api_key is not None or request.anonymous:
+        """Return what the account is let in with, where it has no key of its own that does."""
+        has_key = account.api_key is not None and not self.provider.exchanges_key
+        if self.provider.fetch_token is None or has_key or request.anonymous:
             return None
         if self._tokens is None:
             self._tokens = Tokens(

@@ -33,6 +33,7 @@ def test_the_usual_variables() -> None:
         "xai": "XAI_API_KEY",
         "elevenlabs": "ELEVENLABS_API_KEY",
         "revai": "REVAI_API_KEY",
+        "sarvam": "SARVAM_API_KEY",
         "soniox": "SONIOX_API_KEY",
         "deepgram": "DEEPGRAM_API_KEY",
         "speechmatics": "SPEECHMATICS_API_KEY",

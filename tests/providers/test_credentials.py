@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,10 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from providers.authorize import bearer
-from providers.credentials import Ask, Token
+from providers.credentials import Ask, Token, Tokens
+from providers.errands import Errands
 from providers.errors import AttemptTimedOut, CredentialsRejected, MalformedReply, ProviderUnavailable, by_status
-from providers.exchange import HttpRequest
+from providers.exchange import HttpReply, HttpRequest
 from providers.provider import Provider, one_call
 from providers.transport import HttpProvider, ask, new_session
 from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
@@ -225,6 +227,39 @@ async def test_an_account_with_a_key_needs_no_token(world: World) -> None:
 
     assert await world.transcribe(key=SecretStr("own")) == "own"
     assert world.given == 0
+
+
+async def nobody(_: HttpRequest) -> HttpReply:
+    raise AssertionError("asked")
+
+
+async def test_tokens_of_many_keys_are_not_all_kept() -> None:
+    """A caller's own key may be what a token is fetched with: there may be any number of them."""
+    given = count(1)
+
+    async def fetch_another(_: Account, __: Ask) -> Token:
+        return Token(secret=SecretStr(f"t{next(given)}"), lasts_s=None)
+
+    errands = Errands()
+    loop = asyncio.get_running_loop()
+    tokens = Tokens(provider="p", fetch=fetch_another, ask=nobody, errands=errands, clock=loop.time)
+    deadline = Moment(loop.time() + 20)
+
+    async def let_in(key: str) -> str:
+        account = Account(name="a", adapter="p", base_urls={}, api_key=SecretStr(key))
+        secret = (await tokens.let_in(account, deadline)).api_key
+        assert secret
+        return secret.get_secret_value()
+
+    first = await let_in("first")
+    for number in range(1001):
+        await let_in(str(number))
+        if number < 900:
+            assert await let_in("first") == first
+
+    assert await let_in("1000") == "t1002"
+    assert await let_in("first") == first
+    await errands.close()
 
 
 @pytest.mark.parametrize("url", ["http://", "/token", "http://[", ""])

@@ -82,6 +82,9 @@ ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("gemini", "gemini-3.5-transcribe", {}, WORDS),  # segments made of its words
     ("gemini", "gemini-2.5-flash", {}, NOTHING),
     ("aws-transcribe", "standard", {}, WORDS),
+    ("ibm-watson", "en-US_Multimedia", {}, WORDS),
+    ("ibm-watson", "large", {"language": "en-GB"}, WORDS),
+    ("sarvam", "saaras:v4", {}, SEGMENTS),
     ("google-stt", "chirp_2", {}, WORDS),
     ("google-stt", "chirp_3", {}, SEGMENTS),
 ]
@@ -177,6 +180,7 @@ TRANSLATORS = {
     "gladia": "solaria-1",
     "openai": "whisper-1",
     "google-stt": "chirp_2",
+    "sarvam": "saaras:v4",
     "fal-ai": "fal-ai/whisper",
     "replicate": "vaibhavs10/incredibly-fast-whisper:{version}",
     "deepinfra": "openai/whisper-large-v3",
@@ -227,6 +231,7 @@ SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
     ("gemini", "gemini-3.5-transcribe", {}),
     ("google-stt", "long", {"language": "en-US"}),
     ("aws-transcribe", "standard", {}),
+    ("ibm-watson", "en-US_Multimedia", {}),
 ]
 
 
