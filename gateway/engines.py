@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from providers.types import Deployment
 
 
-def load_here(deployment: Deployment, account: AccountSettings, *, on_batch: Callable[[str, int], None]) -> LocalModel:
+def load_here(
+    deployment: Deployment, account: AccountSettings, *, on_batch: Callable[[str, int, float], None]
+) -> LocalModel:
     """Return a local model in this process, not yet loaded."""
     return LocalModel(
         deployment.native_model,

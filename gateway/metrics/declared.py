@@ -231,6 +231,12 @@ LOCAL_BATCH_SIZE: Final = DeclaredHistogram(
     ("model",),
     buckets=_JOBS,
 )
+LOCAL_WAIT_SECONDS: Final = DeclaredHistogram(
+    "asr_local_wait_seconds",
+    "Time that the eldest piece of a batch waited for a local model, each time it begins.",
+    ("model",),
+    buckets=_SECONDS,
+)
 
 # --- the process
 

@@ -22,11 +22,16 @@ class LocalMetrics:
 
     def __init__(self, counted: CollectorRegistry, shown: CollectorRegistry) -> None:
         self._batch_size = cache(declared.LOCAL_BATCH_SIZE.build(counted).labels)
+        self._wait_s = cache(declared.LOCAL_WAIT_SECONDS.build(counted).labels)
         self._shown = shown
 
-    def batch(self, model: str, pieces: int) -> None:
-        """Count the pieces of jobs that a model begins to hear together. From any thread."""
+    def batch(self, model: str, pieces: int, waited_s: float) -> None:
+        """Count the pieces of jobs that a model begins to hear together, and how long the eldest waited.
+
+        From any thread.
+        """
         self._batch_size(model).observe(pieces)
+        self._wait_s(model).observe(waited_s)
 
     def watch(self, queued: Callable[[], Iterable[tuple[str, int]]]) -> None:
         """Show how many jobs wait for each model."""

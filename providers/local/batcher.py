@@ -52,11 +52,11 @@ class Batcher:
         max_rows: int,
         max_wait_s: float,
         max_audio_s: float,
-        on_batch: Callable[[int], None] = lambda _: None,
+        on_batch: Callable[[int, float], None] = lambda *_: None,
     ) -> None:
         """max_audio_s: what may wait before `room` does, too.
 
-        on_batch: told how many pieces a worker begins to hear, in its thread.
+        on_batch: told how many pieces a worker begins to hear, and how long the eldest waited, in its thread.
         """
         self.rtf = _FIRST_RTF  # a worker's: seconds that it takes for a second of audio
         self.limit = min(max_rows, engine.max_rows)  # rows that a batch has at most, as the device's memory allows
@@ -138,17 +138,19 @@ class Batcher:
         batch.waiting.sort(key=lambda each: each.piece.duration_s)
         self._heard_now.append(batch)
         try:
-            working = self._loop.run_in_executor(self._executor, self._work, batch.waiting)
+            working = self._loop.run_in_executor(
+                self._executor, self._work, batch.waiting, self._loop.time() - batch.since_s
+            )
         except RuntimeError as error:  # no thread can be started, or none any more
             self._loop.call_soon(self._ended, batch, _Outcome(error=error, took_s=0.0))
         else:
             working.add_done_callback(lambda done: self._ended(batch, done.result()))
 
-    def _work(self, waiting: Sequence[Waiting]) -> _Outcome:
+    def _work(self, waiting: Sequence[Waiting], waited_s: float) -> _Outcome:
         """Hear a batch, in a worker. Whatever is raised there is an outcome: a thread must never be lost by it."""
         started = time.monotonic()
         try:
-            self._on_batch(len(waiting))
+            self._on_batch(len(waiting), waited_s)
             said = self._hear(waiting)
         except (OutOfMemory, MemoryError):
             return _Outcome(error=OutOfMemory(), took_s=0.0)  # without the frames, which hold what has filled it

@@ -34,7 +34,7 @@ class Listener:
         *,
         max_batch: int,
         max_wait_s: float,
-        on_batch: Callable[[int], None] = lambda _: None,
+        on_batch: Callable[[int, float], None] = lambda *_: None,
     ) -> None:
         self.engine = engine
         self.batcher = Batcher(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -53,13 +54,14 @@ class LocalModel:
         max_batch: int = MAX_BATCH,
         max_wait_s: float = MAX_WAIT_S,
         max_queue: int | None = None,
-        on_batch: Callable[[str, int], None] = lambda *_: None,
+        on_batch: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
         """made_for: what load reads besides the name, so that its owner can tell whether it would do for another.
 
         max_batch: rows heard at once; fewer where the engine says so. max_wait_s: for a batch to fill.
         max_queue: jobs queued or running; None: some batches for each worker.
-        on_batch: told the model and how many pieces of utterances it begins to hear together, in the thread that does.
+        on_batch: told the model, how many pieces of utterances it begins to hear together and for how many seconds the
+        eldest waited, in the thread that hears them.
         """
         self.made_for = made_for
         self._max_batch, self._max_wait_s, self._max_queue = max_batch, max_wait_s, max_queue
@@ -138,10 +140,8 @@ class LocalModel:
             listener.close()
 
     def _begun(self, engine: Engine) -> Listener:
-        def told(pieces: int) -> None:
-            self._on_batch(self._native_model, pieces)
-
-        return Listener(engine, max_batch=self._max_batch, max_wait_s=self._max_wait_s, on_batch=told)
+        on_batch = partial(self._on_batch, self._native_model)
+        return Listener(engine, max_batch=self._max_batch, max_wait_s=self._max_wait_s, on_batch=on_batch)
 
     def _admit(self, listener: Listener) -> None:
         """Raise RateLimited where too much waits; it says when that will be done."""

@@ -63,6 +63,12 @@ def _queue() -> list[Panel]:
                 "{{model}}",
             ),
         ),
+        over_time(
+            "Waiting time",
+            "Of the eldest piece in each batch. A model that is idle waits `max_wait` for others to come.",
+            SECONDS,
+            *quantiles("asr_local_wait_seconds", _MODEL, by="model"),
+        ),
     ]
 
 

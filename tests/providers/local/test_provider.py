@@ -158,7 +158,7 @@ async def test_a_few_long_recordings_are_a_full_queue_too(local: LocalModel, eng
 
 
 async def test_jobs_are_heard_together_and_what_waits_is_told() -> None:
-    batches: list[tuple[str, int]] = []
+    batches: list[tuple[str, int, float]] = []
     engine = Engine()
     engine.max_rows = 8
     local = LocalModel("m", lambda _: engine, max_batch=4, max_wait_s=3600.0, on_batch=lambda *of: batches.append(of))
@@ -169,7 +169,8 @@ async def test_jobs_are_heard_together_and_what_waits_is_told() -> None:
         assert local.queued == ("m", 4)
         engine.let(8)
     assert [task.result().text for task in tasks] == [str(n) for n in range(8)]
-    assert batches == [("m", 4), ("m", 4)]
+    assert [(model, pieces) for model, pieces, _ in batches] == [("m", 4), ("m", 4)]
+    assert 0 < batches[1][2] < 10, "the second waited for the first"
     local.close()
 
 
