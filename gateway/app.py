@@ -37,7 +37,7 @@ from gateway.intake.fetch import new_session as new_fetching_session
 from gateway.intake.receive import BodyLimits
 from gateway.intake.sound import SoundReader
 from gateway.intake.speech import SpeechDetector
-from gateway.intake.spool import SpoolBudget
+from gateway.intake.spool import spool_budget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
 from gateway.metrics import Exposition, Metrics, exposed, shown_now
@@ -386,14 +386,3 @@ async def _left(over: Iterable[Fleet], gone: Iterable[LocalBackend]) -> None:
 def _body_limits(settings: Settings) -> BodyLimits:
     server = settings.server
     return BodyLimits(max_upload_bytes=server.max_upload, idle_s=server.body_timeout, min_rate=server.body_min_rate)
-
-
-def spool_budget(settings: Settings) -> SpoolBudget:
-    """Return what a process's uploads may hold."""
-    spool = settings.server.spool
-    return SpoolBudget(
-        memory_per_upload=spool.memory_per_upload,
-        memory_total=spool.memory_total,
-        disk_total=spool.disk_total,
-        directory=spool.directory,
-    )

@@ -116,9 +116,9 @@ class Fleet:
 
         async def ask(name: str, model: RemoteModel) -> None:
             await model.load()
-            if model.is_in_doubt != (name in self._away):
+            if model.is_away != (name in self._away):
                 self._away ^= {name}
-                on_change(name, str(model.missing or "it cannot be had") if model.is_in_doubt else None)
+                on_change(name, str(model.missing or "it does not answer") if model.is_away else None)
 
         async with asyncio.TaskGroup() as group:
             for name, model in self.local.items():

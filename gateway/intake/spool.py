@@ -17,6 +17,8 @@ from providers.audio.content import Content, FileContent, MemoryContent
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from config.settings import Settings
+
 _FLUSH_BYTES = 1 << 20  # one hop to a thread for each MiB: a hop costs 50 us, writing and hashing a MiB 500
 _MOST_PIECES = 1024  # kept apart: an object of a few bytes costs forty more
 _PATIENCE_S = 5.0  # for room on the disk, where an upload that came later is to make it
@@ -69,6 +71,17 @@ class SpoolBudget:
         with self._lock:
             self.memory_used -= memory
             self.disk_used -= disk
+
+
+def spool_budget(settings: Settings) -> SpoolBudget:
+    """Return what a process's uploads may hold, as configured."""
+    spool = settings.server.spool
+    return SpoolBudget(
+        memory_per_upload=spool.memory_per_upload,
+        memory_total=spool.memory_total,
+        disk_total=spool.disk_total,
+        directory=spool.directory,
+    )
 
 
 class Spool:

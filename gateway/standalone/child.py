@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from gateway.app import spool_budget
 from gateway.drain import Drain
 from gateway.hosting import Host
+from gateway.intake.spool import spool_budget
 from gateway.logs import event
 from gateway.metrics import LocalMetrics
 from gateway.serve import Listener

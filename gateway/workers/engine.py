@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from config.faults import BadConfiguration
-from gateway.app import spool_budget
 from gateway.hosting import Host
+from gateway.intake.spool import spool_budget
 from gateway.logs import HTTP, event
 from gateway.state import begin_tracing
 from gateway.workers.child import begin_log, first_settings, main, opened

@@ -128,6 +128,7 @@ class RemoteModel:
         self.queued = None  # known where it runs
         self.waiting = 0  # jobs of this process that are queued or running there
         self.is_in_doubt = False  # it could not be had just now: what it can do may have changed
+        self.is_away = False  # nor did it answer when it was asked, and not for being busy
         self._others, self._others_at = 0, -math.inf
         self._name = name
         self._engine = engine
@@ -157,13 +158,13 @@ class RemoteModel:
         except Away as away:
             self._is_away(away)
             return
-        self.capabilities, self.is_in_doubt = told.capabilities, False
+        self.capabilities, self.is_in_doubt, self.is_away = told.capabilities, False, False
         self.missing = ModelMissing(told.missing) if told.missing is not None else None
         self._tried.set()
 
     def _is_away(self, away: Away) -> None:
         """Keep what it can do, once that is known: whether it answers is for each call to find out."""
-        self.is_in_doubt = True
+        self.is_in_doubt, self.is_away = True, not away.is_loading
         if away.is_certain:
             self.capabilities = None
         if self.capabilities is None:

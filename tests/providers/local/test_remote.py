@@ -389,10 +389,10 @@ async def test_what_a_model_elsewhere_can_do_is_kept_while_it_is_away() -> None:
     """Whether it answers is for each call to find out. What it says itself counts at once."""
     can = Capabilities(languages=frozenset({"en"}))
     async with asked(answered(Model(capabilities=can))) as (model, guarded):
-        assert (model.capabilities, model.missing, model.is_in_doubt) == (can, None, False)
+        assert (model.capabilities, model.missing, model.is_in_doubt, model.is_away) == (can, None, False, False)
         guarded.answer = web.Response(status=503)
         await model.load()
-        assert (model.capabilities, model.missing, model.is_in_doubt) == (can, None, True)
+        assert (model.capabilities, model.missing, model.is_in_doubt, model.is_away) == (can, None, True, True)
         guarded.answer = web.Response(status=404)
         await model.load()
         assert (model.ready, model.is_in_doubt) == (False, True)
