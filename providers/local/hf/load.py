@@ -1,0 +1,99 @@
+"""A local model by its name, loaded by transformers: which engine runs it follows from what the checkpoint is."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import transformers
+
+from providers.local.hf.checkpoint import Checkpoint, LoadOptions, device_of, dtype_of, placed
+from providers.local.hf.ctranslate2_file import WEIGHTS
+from providers.local.hf.from_ctranslate2 import checkpoint_of
+from providers.local.hf.whisper import Whisper
+from providers.local.models import EMBEDDED, ModelMissing, installed, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from providers.local.engine import Engine
+
+_PATHS: Final = ("/", "./", "../", "~")
+
+
+class _Kind(NamedTuple):
+    """How checkpoints of one model type are loaded and run."""
+
+    model: str  # class of transformers
+    engine: str  # module and class, called with a Checkpoint and the LoadOptions
+
+
+KINDS: Final[Mapping[str, _Kind]] = {
+    "whisper": _Kind("WhisperForConditionalGeneration", "providers.local.hf.whisper:Whisper"),
+}
+"""By `model_type` in config.json."""
+
+
+def load(native_model: str, options: LoadOptions) -> Engine:
+    """Return the model, ready to hear. Blocking: a model of the Hub may be downloaded. Raises ModelMissing.
+
+    native_model: an embedded model, the path of a folder, or a Hub id with a revision after @ where one is wanted. A
+    folder may hold a transformers checkpoint or a CTranslate2 Whisper model.
+    """
+    if native_model == EMBEDDED or native_model in installed():
+        return Whisper(checkpoint_of(Path(locate(native_model)), native_model, options), options)
+    if not native_model.startswith(_PATHS):
+        return _loaded(*_named(native_model), native_model, options)
+    folder = Path(native_model).expanduser()
+    if (folder / WEIGHTS).is_file():
+        return Whisper(checkpoint_of(folder, native_model, options), options)
+    if not (folder / "config.json").is_file():
+        raise ModelMissing(f"{folder} holds neither config.json nor {WEIGHTS}: name the folder of a model")
+    return _loaded(str(folder), None, native_model, options)
+
+
+def _named(native_model: str) -> tuple[str, str | None]:
+    """Return Hub id and revision. A size of Whisper's alone is OpenAI's own."""
+    name, _, revision = native_model.partition("@")
+    return name if "/" in name else f"openai/whisper-{name}", revision or None
+
+
+def _loaded(source: str, revision: str | None, name: str, options: LoadOptions) -> Engine:
+    """Return the engine for a checkpoint of transformers. Raises ModelMissing."""
+    device = device_of(options)
+    try:
+        config = transformers.AutoConfig.from_pretrained(source, revision=revision)
+    except Exception as error:  # the Hub's client and transformers raise a dozen unrelated classes here
+        raise _missing(name, error) from error
+    kind = KINDS.get(config.model_type)
+    if kind is None:
+        raise ModelMissing(f"{name!r} is a model of type {config.model_type}: of those that can be run here, none is")
+    try:
+        model = getattr(transformers, kind.model).from_pretrained(
+            source, revision=revision, dtype=dtype_of(options, device)
+        )
+        checkpoint = Checkpoint(
+            name=name,
+            model=placed(model, options),
+            tokenizer=transformers.AutoTokenizer.from_pretrained(source, revision=revision),
+            features=transformers.AutoFeatureExtractor.from_pretrained(source, revision=revision),
+        )
+    except ModelMissing:
+        raise
+    except Exception as error:  # as above
+        raise _missing(name, error) from error
+    return _engine(kind)(checkpoint, options)  # type: ignore[no-any-return] # found by its name
+
+
+def _engine(kind: _Kind) -> Any:  # noqa: ANN401 - a class, found by its name
+    module, _, name = kind.engine.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _missing(name: str, error: Exception) -> ModelMissing:
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return ModelMissing(
+        f"the local model {name!r} cannot be loaded: give the path of a transformers checkpoint, or a Hugging Face id "
+        f"that this machine can download or has in its cache, while HF_HUB_OFFLINE is not set ({said[0][:200]})"
+    )
