@@ -57,7 +57,7 @@ class IbmWatsonOptions(ProviderOptions):
     speech_detector_sensitivity: float | None = Field(default=None, ge=0, le=1)
     background_audio_suppression: float | None = Field(default=None, ge=0, le=1)
     character_insertion_bias: float | None = Field(default=None, ge=-1, le=1)
-    language_customization_id: str | None = Field(default=None, pattern=r"^[\w-]{1,100}$")
+    language_customization_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z-]{1,100}$")
     customization_weight: float | None = Field(default=None, ge=0, le=1)
 
 

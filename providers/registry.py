@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
@@ -69,6 +70,11 @@ class _Providers(Mapping[str, "Provider"]):
 
 
 PROVIDERS: Final[Mapping[str, Provider]] = _Providers()
+
+
+def is_loaded(name: str) -> bool:
+    """Tell whether a provider is imported already."""
+    return f"providers.{_identifier(name)}" in sys.modules
 
 
 def emulator_of(name: str) -> Callable[[Emulation], web.Application]:

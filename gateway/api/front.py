@@ -10,26 +10,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from aiohttp import web
 from msgspec.structs import replace
-from pydantic import ValidationError
 
 from config.auth import AuthMode
 from config.catalog import Catalog
+from gateway.api import options
 from gateway.api.auth import CALLER
 from gateway.api.terms import asking, is_dry_run
 from gateway.dispatch.answers import CREDENTIALS_REJECTED
 from gateway.dispatch.explain import explained
 from gateway.intake.measure import measure
 from gateway.observe import Observed
-from gateway.problems import Problem, forbidden, invalid_parameter, unauthorized
+from gateway.problems import Problem, forbidden, unauthorized
 from gateway.stages import Stage, timed
 from gateway.stores.usage import ABANDONED
-from providers.registry import PROVIDERS
 from providers.types import TranscriptionJob
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
-
-    from pydantic import BaseModel
 
     from config.settings import Settings
     from gateway.api.admission import Admission, Limiting
@@ -164,6 +161,8 @@ class Endpoint:
             with timed(Stage.PROBE):
                 audio = await measure(upload, service.demuxer, max_duration_s=service.settings.server.max_duration)
             observed.audio_s = audio.duration_s
+            if asked.parameters.provider_options:
+                await options.load(asked.parameters.provider_options)
             job = _job(asked, audio)
             if dry_run:
                 return _planned(service.dispatcher, job, route)
@@ -243,25 +242,8 @@ def _job(asked: Asked, audio: Audio) -> TranscriptionJob:
         timestamps=wants.timestamps,
         generation=wants.generation,
         diarize=wants.diarize,
-        provider_options=_checked_options(wants.provider_options),
+        provider_options=options.checked(wants.provider_options),
     )
-
-
-def _checked_options(given: Mapping[str, Any]) -> Mapping[str, BaseModel]:
-    """Check each provider's options against its allow-list. Raises Problem 422."""
-    checked: dict[str, BaseModel] = {}
-    for name, options in given.items():
-        provider = PROVIDERS.get(name)
-        if provider is None:
-            raise invalid_parameter(f"provider_options.{name}", "(object)", f"one of {', '.join(sorted(PROVIDERS))}")
-        try:
-            checked[name] = provider.options.model_validate(options)
-        except ValidationError as error:
-            fault = error.errors(include_input=False)[0]
-            where = ".".join(("provider_options", name, *map(str, fault["loc"][:1])))
-            allowed = ", ".join(provider.options.model_fields) or "nothing"
-            raise invalid_parameter(where, "(value)", f"{fault['msg']} (options are: {allowed})") from error
-    return checked
 
 
 def _headers(asked: Asked, answer: Answer) -> dict[str, str]:

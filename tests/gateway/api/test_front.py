@@ -126,16 +126,20 @@ async def test_options_of_another_are_named(url: str, session: aiohttp.ClientSes
         (
             {"deepinfra": {"webhook": "https://a"}},
             "provider_options.deepinfra.webhook",
-            "options are: chunk_length_s, version",
+            "deepinfra has no such option; it has chunk_length_s, version",
         ),
         (
             {"deepinfra": {"chunk_length_s": 31}},
             "provider_options.deepinfra.chunk_length_s",
-            "less than or equal to 30",
+            "deepinfra takes a whole number from 1 to 30 here",
         ),
-        ({"deepinfra": {"chunk_length_s": "20"}}, "provider_options.deepinfra.chunk_length_s", "valid integer"),
-        ({"hf-inference": {"x": 1}}, "provider_options.hf-inference.x", "options are: nothing"),
-        ({"together": {"min_speakers": 3, "max_speakers": 2}}, "provider_options.together", "min_speakers is more"),
+        ({"deepinfra": {"chunk_length_s": "20"}}, "provider_options.deepinfra.chunk_length_s", "a whole number"),
+        ({"hf-inference": {"x": 1}}, "provider_options.hf-inference.x", "no such option; it has none"),
+        (
+            {"together": {"min_speakers": 3, "max_speakers": 2}},
+            "provider_options.together",
+            "together: min_speakers is more",
+        ),
     ],
 )
 async def test_options_are_an_allow_list(

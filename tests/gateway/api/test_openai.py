@@ -12,13 +12,19 @@ import pytest
 from blake3 import blake3
 from openai.types.audio import Transcription, TranscriptionDiarized, TranscriptionVerbose, TranslationVerbose
 
+from config.catalog import load_catalog
 from config.settings import OnUnsupported, Route, Target
+from gateway.abilities import listed
 from providers.registry import PROVIDERS
+from providers.types import Task
 from tests.conftest import KEY, encoded, sample, tone
+from tests.driving import at
 from tests.serving import emulated_account, routed, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from providers.types import Capabilities
 
     Emulate = Callable[..., Awaitable[str]]
     Start = Callable[..., Awaitable[openai.AsyncOpenAI]]
@@ -85,6 +91,7 @@ ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("ibm-watson", "en-US_Multimedia", {}, WORDS),
     ("ibm-watson", "large", {"language": "en-GB"}, WORDS),
     ("sarvam", "saaras:v4", {}, SEGMENTS),
+    ("kserve", "whisper", {"language": "en"}, SEGMENTS),
     ("google-stt", "chirp_2", {}, WORDS),
     ("google-stt", "chirp_3", {}, SEGMENTS),
 ]
@@ -173,32 +180,31 @@ async def check_refused(sdk: openai.AsyncOpenAI, **asked: Any) -> None:
     assert (caught.value.code, caught.value.param) == ("unsupported-parameter", "response_format")
 
 
-TRANSLATORS = {
-    "cloudflare": "@cf/openai/whisper-large-v3-turbo",
-    "soniox": "stt-async-v5",
-    "speechmatics": "enhanced",
-    "gladia": "solaria-1",
-    "openai": "whisper-1",
-    "google-stt": "chirp_2",
-    "sarvam": "saaras:v4",
-    "fal-ai": "fal-ai/whisper",
-    "replicate": "vaibhavs10/incredibly-fast-whisper:{version}",
-    "deepinfra": "openai/whisper-large-v3",
-    "together": "openai/whisper-large-v3",
-    "groq": "whisper-large-v3",
-    "azure-speech": "llm-speech",
-    "fireworks": "whisper-v3",
-    "azure-openai": "whisper:my-whisper",
-    "hf-inference": "openai/whisper-large-v3",
-    "openai-compatible": "any",
-    "assemblyai": "universal-3-5-pro",
-}
+def can(adapter: str, native: str, options: dict[str, str]) -> Capabilities:
+    to = at(adapter, native.format(version=VERSION), **options)
+    return PROVIDERS[adapter].capabilities(to)
 
 
-@pytest.mark.parametrize("adapter", sorted(TRANSLATORS))
-async def test_translations(start: Start, adapter: str) -> None:
+TRANSLATORS = [
+    (adapter, native, options)
+    for adapter, native, options, times in ABILITIES
+    if times and Task.TRANSLATE in can(adapter, native, options).tasks
+]
+
+
+def test_every_provider_that_translates_is_tried() -> None:
+    """One with a model that does, in the catalog, has such a model in the table."""
+    translating = {
+        each.provider for each in listed(load_catalog()) if Task.TRANSLATE in each.can.tasks and each.can.timestamps
+    }
+
+    assert {adapter for adapter, *_ in TRANSLATORS} == translating
+
+
+@pytest.mark.parametrize(("adapter", "native", "options"), TRANSLATORS)
+async def test_translations(start: Start, adapter: str, native: str, options: dict[str, str]) -> None:
     """With times; of those who give none, their own tests tell."""
-    sdk = await start(adapter, TRANSLATORS[adapter])
+    sdk = await start(adapter, native, **options)
 
     plain = await sdk.audio.translations.create(file=("a.wav", AUDIO), model="m")
     timed = await sdk.audio.translations.create(file=("a.wav", AUDIO), model="m", response_format="verbose_json")
@@ -233,6 +239,12 @@ SPEAKERS: list[tuple[str, str, dict[str, str]]] = [
     ("aws-transcribe", "standard", {}),
     ("ibm-watson", "en-US_Multimedia", {}),
 ]
+
+
+def test_every_provider_that_tells_speakers_apart_is_tried() -> None:
+    telling = {each.provider for each in listed(load_catalog()) if each.can.diarize}
+
+    assert {adapter for adapter, *_ in SPEAKERS} >= telling
 
 
 @pytest.mark.parametrize(("adapter", "native", "options"), SPEAKERS)
