@@ -58,6 +58,11 @@ _OTHERWISE: Final = dict(zip(_THREE_LETTERS, (code for code in NAMES if len(code
     "zsm": "ms",
     "swh": "sw",
     "npi": "ne",
+    "azj": "az",
+    "khk": "mn",
+    "pbt": "ps",
+    "uzn": "uz",
+    "zlm": "ms",
 }
 
 

@@ -83,7 +83,8 @@ class Engine(Protocol):
 
 def hears_languages(engine: Engine) -> bool:
     """Tell whether there is a choice, so that the first who speaks decides it for the rest of the recording."""
-    return engine.capabilities.languages is None or len(engine.capabilities.languages) > 1
+    can = engine.capabilities
+    return can.language_hint and (can.languages is None or len(can.languages) > 1)
 
 
 def silence(piece: Piece) -> Transcript:

@@ -29,6 +29,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     attention: str = AUTO  # eager, sdpa, flash_attention_2; auto: as transformers chooses for the model
     compile: bool = False  # faster after a slow first call of each shape
     max_rows: int | None = None  # of a batch; None: as fits the device
+    language: str | None = None  # ISO-639-1; where a model cannot tell: the one it hears, or of jobs that name none
+    non_commercial: bool = False  # the use is none, so weights that may be used for no other may be loaded
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

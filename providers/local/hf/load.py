@@ -11,6 +11,7 @@ import transformers
 from providers.local.hf.checkpoint import Checkpoint, LoadOptions, device_of, dtype_of, placed
 from providers.local.hf.ctranslate2_file import WEIGHTS
 from providers.local.hf.from_ctranslate2 import checkpoint_of
+from providers.local.hf.licences import check_licence
 from providers.local.hf.whisper import Whisper
 from providers.local.models import EMBEDDED, ModelMissing, installed, locate
 
@@ -29,8 +30,23 @@ class _Kind(NamedTuple):
     engine: str  # module and class, called with a Checkpoint and the LoadOptions
 
 
+_CTC: Final = _Kind("AutoModelForCTC", "providers.local.hf.ctc:Ctc")
+_SEAMLESS: Final = "providers.local.hf.seamless:Seamless"
 KINDS: Final[Mapping[str, _Kind]] = {
     "whisper": _Kind("WhisperForConditionalGeneration", "providers.local.hf.whisper:Whisper"),
+    "seamless_m4t": _Kind("SeamlessM4TForSpeechToText", _SEAMLESS),
+    "seamless_m4t_v2": _Kind("SeamlessM4Tv2ForSpeechToText", _SEAMLESS),
+    "moonshine": _Kind("MoonshineForConditionalGeneration", "providers.local.hf.moonshine:Moonshine"),
+    "data2vec-audio": _CTC,
+    "hubert": _CTC,
+    "parakeet_ctc": _CTC,
+    "sew": _CTC,
+    "unispeech": _CTC,
+    "unispeech-sat": _CTC,
+    "wav2vec2": _CTC,
+    "wav2vec2-bert": _CTC,
+    "wav2vec2-conformer": _CTC,
+    "wavlm": _CTC,
 }
 """By `model_type` in config.json."""
 
@@ -43,6 +59,7 @@ def load(native_model: str, options: LoadOptions) -> Engine:
     """
     if native_model == EMBEDDED or native_model in installed():
         return Whisper(checkpoint_of(Path(locate(native_model)), native_model, options), options)
+    check_licence(native_model, options)
     if not native_model.startswith(_PATHS):
         return _loaded(*_named(native_model), native_model, options)
     folder = Path(native_model).expanduser()

@@ -1,0 +1,195 @@
+"""Checkpoints of a few thousand weights drawn by lot, saved as a user's would be: all hear gibberish, always alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from sentencepiece import SentencePieceTrainer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    Data2VecAudioConfig,
+    Data2VecAudioForCTC,
+    GenerationConfig,
+    HubertConfig,
+    HubertForCTC,
+    MoonshineConfig,
+    MoonshineForConditionalGeneration,
+    ParakeetCTCConfig,
+    ParakeetFeatureExtractor,
+    ParakeetForCTC,
+    ParakeetTokenizer,
+    PreTrainedTokenizerFast,
+    SeamlessM4TFeatureExtractor,
+    SeamlessM4TTokenizer,
+    SeamlessM4Tv2Config,
+    SeamlessM4Tv2ForSpeechToText,
+    SEWConfig,
+    SEWForCTC,
+    UniSpeechConfig,
+    UniSpeechForCTC,
+    UniSpeechSatConfig,
+    UniSpeechSatForCTC,
+    Wav2Vec2BertConfig,
+    Wav2Vec2BertForCTC,
+    Wav2Vec2Config,
+    Wav2Vec2ConformerConfig,
+    Wav2Vec2ConformerForCTC,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
+    WavLMConfig,
+    WavLMForCTC,
+)
+
+TEXT: Final = "the quick brown fox jumps over the lazy dog and we are sure that one war is enough " * 4
+_TOKENS: Final = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAOINSHRDLU'"]
+_ON_FRAMES: Final = {
+    "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForCTC),
+    "hubert": (HubertConfig, HubertForCTC),
+    "wavlm": (WavLMConfig, WavLMForCTC),
+    "data2vec-audio": (Data2VecAudioConfig, Data2VecAudioForCTC),
+    "unispeech": (UniSpeechConfig, UniSpeechForCTC),
+    "unispeech-sat": (UniSpeechSatConfig, UniSpeechSatForCTC),
+    "wav2vec2-conformer": (Wav2Vec2ConformerConfig, Wav2Vec2ConformerForCTC),
+}
+_COMES_TO_AN_END: Final = 5  # a seed; most tiny models never say the token that ends a text
+_SIZE: Final = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+_SPELLING: Final = {**_SIZE, "vocab_size": len(_TOKENS), "initializer_range": 0.5, "pad_token_id": 0}
+
+
+def on_frames(folder: Path, kind: str, norm: str, *, lower: bool = False) -> Path:
+    """Save a model of raw samples. kind: its model type. norm: "layer" hears with a mask, "group" without."""
+    config, model = _ON_FRAMES[kind]
+    layered = norm == "layer"
+    tiny = config(
+        conv_dim=[16] * 7,
+        num_conv_pos_embeddings=5 if kind == "data2vec-audio" else 16,
+        num_conv_pos_embedding_groups=2,
+        feat_extract_norm=norm,
+        do_stable_layer_norm=layered,
+        conv_bias=layered,
+        **_SPELLING,
+    )
+    features = Wav2Vec2FeatureExtractor(return_attention_mask=layered)
+    return _saved(folder, model, tiny, _letters(folder, lower=lower), features)
+
+
+def sew(folder: Path) -> Path:
+    """Save a model that squeezes its frames."""
+    tiny = SEWConfig(feat_extract_norm="layer", **_SPELLING)
+    return _saved(folder, SEWForCTC, tiny, _letters(folder), Wav2Vec2FeatureExtractor(return_attention_mask=True))
+
+
+def on_features(folder: Path) -> Path:
+    """Save a wav2vec2-bert: it hears mel features, as SeamlessM4T does."""
+    tiny = Wav2Vec2BertConfig(output_hidden_size=32, **_SPELLING)
+    return _saved(folder, Wav2Vec2BertForCTC, tiny, _letters(folder), SeamlessM4TFeatureExtractor())
+
+
+def _letters(folder: Path, *, lower: bool = False) -> Wav2Vec2CTCTokenizer:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: at for at, token in enumerate(_TOKENS)}))
+    return Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), do_lower_case=lower)
+
+
+def parakeet(folder: Path) -> Path:
+    """Save a FastConformer over a vocabulary of word pieces."""
+    tokenizer = ParakeetTokenizer(tokenizer_object=_pieces("<unk>"), unk_token="<unk>", pad_token="<pad>")
+    encoder = {**_SIZE, "subsampling_conv_channels": 8, "initializer_range": 0.3}
+    tiny = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)
+    return _saved(folder, ParakeetForCTC, tiny, tokenizer, ParakeetFeatureExtractor())
+
+
+def seamless(folder: Path) -> Path:
+    """Save a SeamlessM4T v2 that writes English, French and Chinese."""
+    trained = json.loads(_pieces("<pad>", "<unk>", "<s>", "</s>").to_str())["model"]
+    merges = [tuple(pair) for pair in trained["merges"]]
+    languages = ["eng", "fra", "cmn", "cmn_Hant", "gle", "ceb"]
+    special = [f"__{language}__" for language in languages]
+    tokenizer = SeamlessM4TTokenizer(
+        vocab=trained["vocab"], merges=merges, additional_special_tokens=special, src_lang="eng", tgt_lang="fra"
+    )
+    tiny = SeamlessM4Tv2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        encoder_layers=1,
+        encoder_ffn_dim=32,
+        encoder_attention_heads=2,
+        decoder_layers=2,
+        decoder_ffn_dim=32,
+        decoder_attention_heads=2,
+        speech_encoder_layers=2,
+        speech_encoder_attention_heads=2,
+        speech_encoder_intermediate_size=32,
+        initializer_range=0.7,
+        scale_embedding=False,  # with it every token would be followed by itself
+    )
+    codes = {each: tokenizer.convert_tokens_to_ids(f"__{each}__") for each in languages}
+    generation = GenerationConfig(
+        decoder_start_token_id=3, eos_token_id=3, pad_token_id=0, max_new_tokens=256, text_decoder_lang_to_code_id=codes
+    )
+    features = SeamlessM4TFeatureExtractor()
+    return _saved(folder, SeamlessM4Tv2ForSpeechToText, tiny, tokenizer, features, generation, seed=_COMES_TO_AN_END)
+
+
+def as_published(folder: Path) -> Path:
+    """Put SentencePiece's own file in place of a saved vocabulary, as SeamlessM4T has it on the Hub."""
+    (folder / "tokenizer.json").unlink()
+    with (folder / "sentencepiece.bpe.model").open("wb") as written:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter([TEXT]), model_writer=written, vocab_size=79, model_type="bpe", minloglevel=2
+        )
+    return folder
+
+
+def moonshine(folder: Path) -> Path:
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=_pieces("<unk>", "<s>", "</s>"), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+    tiny = MoonshineConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=32,
+        encoder_num_hidden_layers=2,
+        decoder_num_hidden_layers=2,
+        encoder_num_attention_heads=2,
+        decoder_num_attention_heads=2,
+        max_position_embeddings=194,  # as the published ones
+        initializer_range=0.5,
+    )
+    return _saved(folder, MoonshineForConditionalGeneration, tiny, tokenizer, Wav2Vec2FeatureExtractor())
+
+
+def _pieces(*special: str) -> Tokenizer:
+    """Train a vocabulary of word pieces on a few words."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.train_from_iterator(
+        [TEXT], trainers.BpeTrainer(vocab_size=80, special_tokens=list(special), show_progress=False)
+    )
+    return tokenizer
+
+
+def _saved(
+    folder: Path,
+    model: Any,
+    config: Any,
+    tokenizer: Any,
+    features: Any,
+    generation: GenerationConfig | None = None,
+    *,
+    seed: int = 0,
+) -> Path:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = model(config)
+    if generation:
+        drawn.generation_config = generation
+    drawn.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    features.save_pretrained(folder)
+    return folder
