@@ -63,7 +63,7 @@ class Batcher:
         self._engine, self._on_batch = engine, on_batch
         self._most, self._max_wait_s, self._max_audio_s = self.limit, max_wait_s, max_audio_s
         self._lanes = Lanes()
-        self._heard_now: list[Batch] = []
+        self.heard_now: list[Batch] = []  # by the workers
         self._fitted = 0
         self._loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(engine.workers, thread_name_prefix="asr-local")
@@ -74,7 +74,7 @@ class Batcher:
     @property
     def utterances_heard(self) -> int:
         """Of how many utterances pieces are at the workers now."""
-        return len({each.lane for batch in self._heard_now for each in batch.waiting})
+        return len({each.lane for batch in self.heard_now for each in batch.waiting})
 
     def submit(self, piece: Piece, lane: Hashable) -> asyncio.Future[Transcript]:
         """Let a piece wait. Cancel the future, and it is not heard any more.
@@ -118,7 +118,7 @@ class Batcher:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        while len(self._heard_now) < self._engine.workers and (batch := self._ready()):
+        while len(self.heard_now) < self._engine.workers and (batch := self._ready()):
             self._lanes.take(batch, self._loop.time())
             self._send(batch)
         self._moved.set()
@@ -136,7 +136,7 @@ class Batcher:
 
     def _send(self, batch: Batch) -> None:
         batch.waiting.sort(key=lambda each: each.piece.duration_s)
-        self._heard_now.append(batch)
+        self.heard_now.append(batch)
         try:
             working = self._loop.run_in_executor(
                 self._executor, self._work, batch.waiting, self._loop.time() - batch.since_s
@@ -165,7 +165,7 @@ class Batcher:
         return said
 
     def _ended(self, batch: Batch, outcome: _Outcome) -> None:
-        self._heard_now.remove(batch)
+        self.heard_now.remove(batch)
         if outcome.error is not None:
             self._failed(batch, outcome.error)
         else:

@@ -44,7 +44,8 @@ class Listener:
             max_audio_s=max(MAX_AUDIO_S, 2 * WINDOW_S * engine.workers * min(max_batch, engine.max_rows)),
             on_batch=on_batch,
         )
-        self._ahead = 2 * self.batcher.limit  # pieces of one utterance: while some are heard, the next are read
+        # Pieces of one utterance: while every worker hears some of them, the next are read.
+        self._ahead = (engine.workers + 1) * self.batcher.limit
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="asr-read")
         self._turn = asyncio.Semaphore(READERS)
 

@@ -181,6 +181,18 @@ async def test_utterances_of_others_are_heard_between_the_pieces_of_a_long_one()
     assert long.result().text.count("long") == 50
 
 
+async def test_a_long_utterance_has_all_the_workers() -> None:
+    """And the next piece is read while they are busy."""
+    engine = English(rows=1, passes=0)
+    engine.workers = 3
+    to = listener(engine)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(to.hear(job("one two three four five six")))
+        await until(lambda: len(to.batcher.heard_now) == 3 and len(engine.read) == 4)
+        engine.passes.release(100)
+    assert task.result().text == "one two three four five six"
+
+
 class Refusing(Spoken):
     def check(self, job: TranscriptionJob) -> None:
         raise JobUnsupported("local", f"not {job.model}")
