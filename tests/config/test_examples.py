@@ -27,7 +27,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_are_some() -> None:
-    of_your_own = ["local-gpu", "nim", "self-hosted", "speaches", "triton", "vllm"]
+    of_your_own = ["engines", "local-gpu", "nim", "self-hosted", "speaches", "triton", "vllm"]
     assert sorted([*of_your_own, "clouds", "failover", "public", "reliable"]) == IDS
 
 

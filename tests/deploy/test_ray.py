@@ -9,6 +9,7 @@ import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -36,25 +37,26 @@ async def ray_serve() -> AsyncIterator[tuple[str, int]]:
     """Serve on a free port; give the URL, and the process that everything of Ray's is below of."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.deploy.ray_server", str(port)),
-        cwd=ROOT,
-        env={**os.environ, **ALONE},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        assert SERVES in (await process.stdout.readline()).decode()
-        yield f"http://127.0.0.1:{port}", process.pid
-    finally:
-        started = list(below(process.pid))
-        process.stdin.close()
-        await process.wait()
-        while any(map(is_alive, started)):  # noqa: ASYNC110 - they are no children of ours
-            await asyncio.sleep(0.05)
+    with TemporaryDirectory(prefix="ray-") as folder:  # pytest's own is too long for a socket in it
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.deploy.ray_server", str(port)),
+            cwd=ROOT,
+            env={**os.environ, **ALONE, "RAY_TMPDIR": folder},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert SERVES in (await process.stdout.readline()).decode()
+            yield f"http://127.0.0.1:{port}", process.pid
+        finally:
+            started = list(below(process.pid))
+            process.stdin.close()
+            await process.wait()
+            while any(map(is_alive, started)):  # noqa: ASYNC110 - they are no children of ours
+                await asyncio.sleep(0.05)
 
 
 def below(pid: int) -> Iterator[int]:

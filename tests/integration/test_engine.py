@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
@@ -74,6 +75,7 @@ async def known(gateway: Gateway, *names: str) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.timeout(300)  # a model that hears a dozen clips on a machine that does other things too
 async def test_an_engine_that_is_killed_under_load_loses_no_request() -> None:
     """One engine and nobody to stand in: what it was at is sent again, to its child's successor, and more comes."""
     async with (

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from gateway.workers.spawn import Pauses
+from providers.local.remote import EngineElsewhere, RemoteModel
+from providers.transport import new_session
+from providers.types import Account, Moment, TranscriptionJob
+from tests.conftest import sample_audio
 from tests.engine import ENGINE_KEY, engine_program
 from tests.program import PROGRAM
 
@@ -54,6 +59,29 @@ async def test_it_ends_with_what_it_began_and_takes_nobody_more() -> None:
         with pytest.raises(OSError, match="Connect call failed"):
             await asyncio.open_connection("127.0.0.1", engine.port)
         assert "draining" in {line["event"] for line in engine.lines}
+
+
+async def test_what_it_is_at_is_answered_before_it_ends() -> None:
+    """SIGTERM while it hears: who asked gets the transcript, on a connection that ends with it."""
+    account = Account(name="gpu", adapter="engine", base_urls={})
+    async with engine_program(*MODEL) as engine, new_session() as session:
+        model = RemoteModel("tiny.en", EngineElsewhere(session, replace(account, base_urls={"api": engine.url})))
+        until = Moment(asyncio.get_running_loop().time() + 60)
+        job = TranscriptionJob(model="m", audio=sample_audio("two_cities.flac"))
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(model.transcribe(job, model._to, until))
+            while not await running(session, engine.url):  # noqa: ASYNC110 - seen from outside
+                await asyncio.sleep(0.01)
+            engine.process.send_signal(signal.SIGTERM)
+        assert "best of times" in asked.result().text
+        assert await engine.process.wait() == 0
+
+
+async def running(session: aiohttp.ClientSession, url: str) -> int:
+    """Return how many jobs the engine is at."""
+    async with session.get(f"{url}/health") as reply:
+        jobs: int = (await reply.json())["models"]["tiny.en"]["running"]
+        return jobs
 
 
 async def test_a_child_whose_parent_is_gone_ends_too() -> None:
