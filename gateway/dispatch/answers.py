@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -147,9 +148,17 @@ def overloaded(what: str, retry_after_s: float = 1.0) -> Problem:
     )
 
 
-def abandoned() -> Problem:
+@dataclass(slots=True, kw_only=True, eq=False)
+class Abandoned(Problem):
+    """Nobody waited any more, and what went on has brought no answer."""
+
+    paid: Answer | None = None  # what was heard and paid for all the same, with holes: to be booked, never told
+
+
+def abandoned(paid: Answer | None = None) -> Abandoned:
     """Say that nobody else was asked, to whoever comes just then: they ask anew."""
-    return Problem(status=502, type=ABANDONED, message="all who waited had left when the call they paid for failed")
+    message = "all who waited had left when the call they paid for failed"
+    return Abandoned(status=502, type=ABANDONED, message=message, paid=paid)
 
 
 def not_cached() -> Problem:

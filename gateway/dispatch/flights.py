@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached
+from gateway.dispatch.answers import ABANDONED, DEADLINE, Abandoned, Answer, Cached
 from gateway.problems import Problem
 from gateway.stages import Stage, timed
 
@@ -137,6 +137,8 @@ class Flights:
                 flight.book(answer)
             await errand.keep(answer)
         except Exception as error:  # noqa: BLE001 - it goes to whoever waits
+            if flight.book is not None and isinstance(error, Abandoned) and error.paid is not None:
+                flight.book(error.paid)
             self._failed(flight, error)
         finally:
             flight.landing.cancel()  # which changes nothing where it has landed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import DEADLINE, Answer, Paid
+from gateway.dispatch.answers import DEADLINE, Abandoned, Answer, Paid, abandoned
 from gateway.problems import Problem, bad_audio, spool_full
 from providers.audio.content import MemoryContent
 from providers.audio.part_limit import PartLimit
@@ -59,27 +59,52 @@ async def in_parts(
     parts: Sequence[Audio],
     parallel: int,
     ask: Callable[[TranscriptionJob], Awaitable[Answer]],
+    is_abandoned: Callable[[], bool],
 ) -> Answer:
-    """Ask for each part, so many at once; return what was heard in all. Raises the Problem of one that fails."""
-    places, failed = asyncio.Semaphore(parallel), list[Problem]()
+    """Ask for each part, so many at once; return what was heard in all. Raises the Problem of one that fails.
 
-    async def asked(number: int, part: Audio) -> Answer:
+    Where everybody leaves, a part that is paid for goes on, and takes no harm of others that are called off. Those are
+    asked for again once it has ended, where somebody waits by then; else it is Abandoned.
+    """
+    heard: dict[int, Answer] = {}
+    while missing := [number for number in range(len(parts)) if number not in heard]:
+        heard |= await _asked(job, parts, missing, parallel, ask)
+        if len(heard) < len(parts) and is_abandoned():
+            paid = sorted(heard)
+            raise abandoned(_joined([heard[n] for n in paid], [parts[n] for n in paid]) if paid else None)
+    return _joined([heard[number] for number in range(len(parts))], parts)
+
+
+async def _asked(
+    job: TranscriptionJob,
+    parts: Sequence[Audio],
+    numbers: Sequence[int],
+    parallel: int,
+    ask: Callable[[TranscriptionJob], Awaitable[Answer]],
+) -> dict[int, Answer]:
+    """Return the answers by number, without those that nobody waited for. Raises Problem."""
+    places, failed, heard = asyncio.Semaphore(parallel), list[Problem](), dict[int, Answer]()
+
+    async def asked(number: int) -> None:
         async with places:
             if failed:  # nothing is begun, and paid, that nobody needs any more
                 raise failed[0]
             try:
-                return await ask(replace(job, audio=part))
+                heard[number] = await ask(replace(job, audio=parts[number]))
+            except Abandoned:
+                return
             except Problem as problem:
-                problem.message = f"part {number} of {len(parts)}: {problem.message}"
+                problem.message = f"part {number + 1} of {len(parts)}: {problem.message}"
                 failed.append(problem)
                 raise
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(asked(number, part)) for number, part in enumerate(parts, 1)]
+            for number in numbers:
+                group.create_task(asked(number))
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
-    return _joined([task.result() for task in tasks], parts)
+    return heard
 
 
 async def cut(

@@ -129,7 +129,13 @@ class Dispatcher:
         to = foreseen.plan.candidates[0].capabilities
         with ExitStack() as files:
             parts = await cut(job, self.means.transcoder, to, foreseen.limit, terms.deadline, files)
-            return await in_parts(job, parts, route.long_audio.parallel, lambda part: self._whole(part, route, terms))
+            return await in_parts(
+                job,
+                parts,
+                route.long_audio.parallel,
+                lambda part: self._whole(part, route, terms),
+                lambda: terms.underway.is_abandoned,
+            )
 
     def deadline_of(self, audio: Audio) -> Moment:
         """Allow for the audio's length; for the longest it can be where nothing tells."""

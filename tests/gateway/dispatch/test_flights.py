@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.dispatch.answers import Answer, Cached, abandoned
 from gateway.dispatch.flights import Errand, Flights
 from gateway.dispatch.means import Terms
 from gateway.drain import Drain
 from gateway.problems import Problem
-from providers.types import Moment, Transcript
+from providers.types import Moment, Price, Transcript
 from tests.gateway.dispatch.conftest import deployment
 
 if TYPE_CHECKING:
@@ -112,6 +113,32 @@ async def test_who_joins_what_fails_because_all_had_left_asks_anew() -> None:
         await asyncio.sleep(0)
         job.outcome = None
         assert ((await joining).cached, job.calls) == (Cached.MISS, 2)
+
+
+async def test_what_was_paid_before_all_had_left_is_booked_where_no_answer_comes_of_it() -> None:
+    booked: asyncio.Queue[Answer] = asyncio.Queue()
+    go_on, sunk = asyncio.Event(), asyncio.Event()
+    dear = replace(deployment("a/dear"), price=Price(usd_per_minute=0.1))
+
+    async def call(bound: Terms) -> Answer:
+        async with bound.underway.call(dear, own_key=False) as progress:
+            progress.sunk()
+            sunk.set()
+            await go_on.wait()
+        raise abandoned(ANSWER)
+
+    job = Job()
+    errand = Errand(key="k", call=call, keep=job.errand().keep, hold=job.errand().hold, book=booked.put_nowait)
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        leaving = group.create_task(flights.answer(errand, terms()))
+        await sunk.wait()
+        leaving.cancel()
+        await asyncio.sleep(0)
+        assert (flights.is_aloft("k"), booked.empty()) == (True, True)
+        go_on.set()
+        assert await booked.get() is ANSWER
+
+    assert (booked.empty(), job.kept) == (True, 0)
 
 
 async def test_a_fault_of_ours_does_not_end_other_flights() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from config.long_audio import LongAudio
 from config.reliability import Deadline
+from gateway.dispatch.answers import Abandoned, Answer
 from gateway.dispatch.charge import charges_of, total
 from gateway.dispatch.parts import SHORTEST_S, part_limit
 from gateway.dispatch.plan import Candidate
@@ -28,8 +29,9 @@ from tests.conftest import encoded, tone
 from tests.gateway.dispatch.conftest import World, deployment, job, reliability, route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 
+    from gateway.dispatch.means import Terms
     from gateway.dispatch.routes import Route
     from providers.exchange import Progress
     from providers.types import Audio, Deployment, Moment, TranscriptionJob
@@ -176,6 +178,77 @@ class TestAsked:
         charge = total(each for _, each in charges_of(answer, 100.0))
         assert charge.billed_s == pytest.approx(60.0 * len(answer.parts))
         assert charge.cost_usd == pytest.approx(0.6 * len(answer.parts))
+
+
+class Paying(Takers):
+    """The first part is paid for when it is there; all wait until they may go on."""
+
+    two: asyncio.Event  # are out
+    go_on: asyncio.Event
+
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
+        if not self.asked:
+            progress.sunk()
+        self.asked.append((to.name, 0.0))
+        if len(self.asked) == 2:
+            self.two.set()
+        await self.go_on.wait()
+        self.asked.pop()
+        return await super().transcribe(job, to, deadline, progress)
+
+
+class TestAbandoned:
+    """All leave, and one part of two that are out is paid for already."""
+
+    @asynccontextmanager
+    async def left(self) -> AsyncIterator[tuple[Paying, Terms, asyncio.Task[Answer | Problem]]]:
+        """Yield when all have left, and whatever is called off has ended."""
+        fleet = Paying({"a/x": TAKES_30_S})
+        fleet.two, fleet.go_on = asyncio.Event(), asyncio.Event()
+        way = replace(route("a/x"), long_audio=LongAudio(parallel=2))
+        way = replace(
+            way, deployments=tuple(replace(each, price=Price(usd_per_minute=0.6)) for each in way.deployments)
+        )
+        with dispatching(fleet) as dispatcher:
+            wanted = job(long_audio())
+            terms = dispatcher.terms(wanted, way, None)
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(outcome(dispatcher.run(wanted, way, terms)))
+                await fleet.two.wait()
+                assert terms.underway.abandon()
+                for _ in range(30):
+                    await asyncio.sleep(0)
+                yield fleet, terms, task
+
+    async def test_that_one_goes_on_and_is_told_with_what_it_cost(self) -> None:
+        async with self.left() as (fleet, _, task):
+            assert (len(fleet.asked), task.done()) == (2, False)
+            fleet.go_on.set()
+
+        problem = task.result()
+        assert isinstance(problem, Abandoned)
+        assert problem.paid is not None
+        assert [part.length_s for part in problem.paid.parts] == [pytest.approx(fleet.asked[-1][1])]
+        assert len(fleet.asked) == 2  # nothing more was begun
+
+    async def test_who_comes_meanwhile_has_the_rest_asked_for(self) -> None:
+        async with self.left() as (fleet, terms, task):
+            terms.underway.take_up()
+            fleet.go_on.set()
+
+        answer = task.result()
+        assert isinstance(answer, Answer)
+        assert len(fleet.asked) == len(answer.parts) + 1  # one was called off, and asked for again
+        assert answer.transcript.duration_s == pytest.approx(100.0)
+
+
+async def outcome(work: Awaitable[Answer]) -> Answer | Problem:
+    try:
+        return await work
+    except Problem as problem:
+        return problem
 
 
 class TestRefused:
