@@ -20,7 +20,9 @@ from tests.contract.test_word_errors import SPOKEN, errors, words
 from tests.golden import tiny
 
 SHORT = "sb_spk2_snt1.flac"  # two seconds
-FEW = 12  # tokens
+FEW = 10  # tokens
+# One recording in many containers, of which decoding is tested elsewhere.
+SAME_AGAIN = {f"slushy.{form}" for form in ("m4a", "mp3", "ogg", "opus", "wav", "webm")}
 
 
 @cache
@@ -51,17 +53,11 @@ def test_hears_what_was_said() -> None:
     assert (found.segments, found.words) == ((), ())
 
 
-def test_no_word_of_the_bundled_english_is_heard_wrong() -> None:
-    """Each recording once, of the longer ones each window, all in one batch."""
-    said = {str(each.id): str(each.values[1]) for each in SPOKEN if "slushy" not in str(each.id)}
-    said["slushy.flac"] = next(str(each.values[1]) for each in SPOKEN if each.id == "slushy.flac")
-    pieces = [
-        (name, each) for name in said for each in tiny().pieces(TranscriptionJob(model="m", audio=sample_audio(name)))
-    ]
-    texts = [each.text for each in tiny().hear([each for _, each in pieces], lambda: False)]
-    found = {name: " ".join(text for (of, _), text in zip(pieces, texts, strict=True) if of == name) for name in said}
+@pytest.mark.parametrize(("name", "text"), [each for each in SPOKEN if each.id not in SAME_AGAIN])
+def test_no_word_of_the_bundled_english_is_heard_wrong(name: str, text: str) -> None:
+    found = heard(tiny(), TranscriptionJob(model="m", audio=sample_audio(name)))
 
-    assert {name: errors(words(text), words(found[name])) for name, text in said.items()} == dict.fromkeys(said, 0)
+    assert errors(words(text), words(found.text)) == 0, found.text
 
 
 @pytest.mark.parametrize(
@@ -76,8 +72,8 @@ def test_no_word_of_the_bundled_english_is_heard_wrong() -> None:
         ({"eta_cutoff": 0.2, "temperature": 2.0}, {"temperature": 2.0}),
         ({"max_length": 6}, {}),
         ({"max_new_tokens": 6}, {}),
-        ({"min_length": 14}, {}),
-        ({"min_new_tokens": 12}, {}),
+        ({"min_length": 12}, {}),
+        ({"min_new_tokens": 10}, {}),
     ],
     ids="-".join,
 )
@@ -156,9 +152,7 @@ def test_times_go_forward_and_stay_inside_the_audio() -> None:
     assert country.start_s == pytest.approx(6.0, abs=0.3)
 
 
-@pytest.mark.parametrize(
-    "asked", [{"penalty_alpha": 0.6}, {"num_beams": 2, "num_beam_groups": 2}, {"temperature": 0.2}]
-)
+@pytest.mark.parametrize("asked", [{"penalty_alpha": 0.6}, {"num_beams": 2, "num_beam_groups": 2}])
 def test_words_have_times_after_every_search(asked: dict[str, float]) -> None:
     found = hear(timestamps=Timestamps.WORD, **asked)
     assert " ".join(word.text for word in found.words) == found.text
