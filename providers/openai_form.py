@@ -22,7 +22,7 @@ from providers.languages import code_of
 from providers.refusals import by_reply
 from providers.retry_after import spent_for_s
 from providers.spans import Speaker, segment, word
-from providers.types import Capabilities, Container, Task, Timestamps, Transcript
+from providers.types import NO_GENERATION, Capabilities, Container, Task, Timestamps, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,16 +54,17 @@ def one_call(
     name: str,
     capabilities: Callable[[Deployment], Capabilities],
     *,
+    build: Callable[[TranscriptionJob, Deployment], HttpRequest] | None = None,
     parse: Callable[[HttpReply], Transcript] | None = None,
     classify: Callable[[HttpReply], ProviderError] | None = None,
 ) -> Translate:
-    """Make the exchange of a service that takes the form as it is. parse, classify: where it differs there."""
+    """Make the exchange of a service that takes the form as it is. build, parse, classify: where it differs there."""
 
     def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
         return request(name, job, to, capabilities(to))
 
     call = provider.one_call(
-        build_request, parse or partial(parse_reply, name), classify or partial(classify_error, name)
+        build or build_request, parse or partial(parse_reply, name), classify or partial(classify_error, name)
     )
     return within_limits(name, call)
 
@@ -96,12 +97,19 @@ def request(name: str, job: TranscriptionJob, to: Deployment, can: Capabilities)
 
 
 def honoured(job: TranscriptionJob, can: Capabilities) -> TranscriptionJob:
-    """Return the job without the prompt and the times its model has no field for: asking would be a 400."""
+    """Return the job without what its model has no field for: asking would be a 400."""
     return replace(
         job,
+        language=job.language if can.language_hint else None,
+        generation=job.generation if can.generation else NO_GENERATION,
         prompt=job.prompt if can.prompt else None,
         timestamps=job.timestamps if job.timestamps in can.timestamps else Timestamps.NONE,
     )
+
+
+def timed(job: TranscriptionJob) -> TranscriptionJob:
+    """Return the job with times at least of segments, without which a service tells no speakers."""
+    return replace(job, timestamps=Timestamps.SEGMENT) if job.timestamps is Timestamps.NONE else job
 
 
 def fields(
@@ -203,7 +211,7 @@ class Reply(BaseModel):
     text: str
     language: str | None = None  # "en" or "english"
     languages: list[_Language] | None = None  # gpt-transcribe
-    duration: Seconds = None
+    duration: Seconds = Field(default=None, validation_alias=AliasChoices("duration", "seconds"))  # OVHcloud's
     segments: list[ReplySegment] | None = None
     words: list[ReplyWord] | None = None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from providers.emulators.ear import Emulation
     from providers.provider import Provider
 
-_NAMES: Final = (
+_OF_THEIR_OWN: Final = (
     "assemblyai",
     "aws-transcribe",
     "azure-openai",
@@ -49,6 +50,11 @@ _NAMES: Final = (
 )
 """acme-speech is ACME_SPEECH in providers/acme_speech.py, its emulator in providers/emulators/acme_speech.py."""
 
+_OF_TABLES: Final = dict.fromkeys(("lemonfox", "ovhcloud", "sambanova", "scaleway", "telnyx", "venice"), "openai_hosts")
+"""Rows of a module's table, each `provider(name)` there; its emulator's functions take the name as well."""
+
+_NAMES: Final = tuple(sorted((*_OF_THEIR_OWN, *_OF_TABLES)))
+
 
 class _Providers(Mapping[str, "Provider"]):
     """The providers by name; asking whether there is one, or for their names, imports none of them."""
@@ -56,8 +62,10 @@ class _Providers(Mapping[str, "Provider"]):
     def __getitem__(self, name: str) -> Provider:
         if name not in _NAMES:
             raise KeyError(name)
-        module = import_module(f"providers.{_identifier(name)}")
-        return cast("Provider", getattr(module, _identifier(name).upper()))
+        module = import_module(f"providers.{module_of(name)}")
+        if name in _OF_TABLES:
+            return cast("Provider", module.provider(name))
+        return cast("Provider", getattr(module, module_of(name).upper()))
 
     def __iter__(self) -> Iterator[str]:
         return iter(_NAMES)
@@ -74,17 +82,17 @@ PROVIDERS: Final[Mapping[str, Provider]] = _Providers()
 
 def is_loaded(name: str) -> bool:
     """Tell whether a provider is imported already."""
-    return f"providers.{_identifier(name)}" in sys.modules
+    return f"providers.{module_of(name)}" in sys.modules
 
 
 def emulator_of(name: str) -> Callable[[Emulation], web.Application]:
-    """Return what builds the provider's emulator: `build_app` of the module that bears its name."""
-    return cast("Callable[[Emulation], web.Application]", _emulator(name).build_app)
+    """Return what builds the provider's emulator: `build_app` of its module."""
+    return cast("Callable[[Emulation], web.Application]", _of_emulator(name, "build_app"))
 
 
 def emulated_urls(name: str, root: str) -> Mapping[str, str]:
     """Return an account's base URLs where the provider's emulator runs at root: its `base_urls`, or root for all."""
-    own = getattr(_emulator(name), "base_urls", None)
+    own = _of_emulator(name, "base_urls")
     return own(root) if own else dict.fromkeys(("api", *PROVIDERS[name].base_urls), root)
 
 
@@ -93,9 +101,15 @@ def emulated_options(name: str) -> Mapping[str, str]:
     return cast("Mapping[str, str]", getattr(_emulator(name), "OPTIONS", {}))
 
 
+def module_of(name: str) -> str:
+    """Return the module that has the provider: of its own name, unless it is a row of another's table."""
+    return _OF_TABLES.get(name) or name.replace("-", "_")
+
+
+def _of_emulator(name: str, function: str) -> Any:  # noqa: ANN401 - what a module has, or None
+    found = getattr(_emulator(name), function, None)
+    return partial(found, name=name) if found and name in _OF_TABLES else found
+
+
 def _emulator(name: str) -> ModuleType:
-    return import_module(f"providers.emulators.{_identifier(name)}")
-
-
-def _identifier(name: str) -> str:
-    return name.replace("-", "_")
+    return import_module(f"providers.emulators.{module_of(name)}")

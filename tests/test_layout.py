@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.registry import PROVIDERS, emulator_of
+from providers.registry import PROVIDERS, emulator_of, module_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
 def test_a_provider_is_in_all_its_places(name: str) -> None:
     """The places that CONTRIBUTING.md names."""
-    module = name.replace("-", "_")
+    module = module_of(name)
     for place in (
         f"providers/{module}.py",
         f"providers/emulators/{module}.py",
@@ -30,7 +30,7 @@ def test_a_provider_is_in_all_its_places(name: str) -> None:
 
 def test_a_module_names_its_source_of_a_foreign_format() -> None:
     for name in PROVIDERS:
-        text = (ROOT / f"providers/{name.replace('-', '_')}.py").read_text()
+        text = (ROOT / f"providers/{module_of(name)}.py").read_text()
         assert "Source: " in text.split('"""')[1], name
 
 

@@ -28,6 +28,7 @@ from providers import (
     groq,
     mistral,
     openai,
+    openai_hosts,
     openrouter,
     replicate,
     revai,
@@ -67,6 +68,7 @@ KNOWN = {
     "fireworks": set(fireworks.MODELS),
     "mistral": set(mistral.MODELS),
     "azure-openai": set(azure_openai.MODELS),
+    **{name: set(models) for name, models in openai_hosts.MODELS.items()},
     LOCAL: set(available_models()),
 }
 # US dollars for a minute of audio, as the makers' pages say (2026-11).
@@ -114,6 +116,9 @@ LIST = {
     ("openrouter", "openai/whisper-large-v3-turbo"): 0.000667,
     ("openrouter", "openai/whisper-1"): 0.006,
     ("azure-speech", "fast"): 0.011,
+    ("lemonfox", "whisper-1"): 0.00278,
+    ("venice", "openai/whisper-large-v3"): 0.006,
+    ("venice", "nvidia/parakeet-tdt-0.6b-v3"): 0.006,
     ("mistral", "voxtral-mini-transcribe-3-0"): 0.0035,
     ("mistral", "voxtral-small-transcribe-3-0"): 0.004,
     ("mistral", "voxtral-mini-2602"): 0.003,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gzip
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from pydantic import SecretStr
 from providers import errors
 from providers.audio.content import MemoryContent
 from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait
-from providers.registry import PROVIDERS, emulated_options
+from providers.registry import PROVIDERS, emulated_options, emulated_urls, module_of
 from providers.transport import HttpProvider, new_session
 from providers.types import Account, Deployment, Moment, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import KEY, sample, sample_audio
@@ -36,7 +35,26 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 REQUIRED = ("words", "silence", "400", "401", "429", "500", "cut_off")
 NAMES = sorted(PROVIDERS)
 
-CASES = [(name, path) for name in NAMES for path in sorted((FIXTURES / name).glob("*.json"))]
+
+def recordings(name: str) -> dict[str, Path]:
+    """Return a provider's replies by name: its own, and those that all rows of its module's table have in common."""
+    folders = (FIXTURES / module_of(name), FIXTURES / name)
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
+
+
+def recorded(name: str, path: Path) -> dict[str, Any]:
+    """Read a recording. One in common names no model: it is of that of the provider's own words."""
+    case: dict[str, Any] = json.loads(path.read_text())
+    return {"native_model": native_model(name), **case}
+
+
+def native_model(name: str) -> str:
+    """Return the model that a provider was heard to write words with."""
+    words = json.loads((FIXTURES / name / "words.json").read_text())
+    return str(words["native_model"])
+
+
+CASES = [(name, path) for name in NAMES for path in recordings(name).values()]
 
 
 def account(provider: Provider, url: str = "https://provider.example") -> Account:
@@ -88,12 +106,12 @@ def converse(provider: Provider, case: dict[str, Any], sent: list[HttpRequest] |
 
 @pytest.mark.parametrize("name", NAMES)
 def test_has_a_recording_of_everything_that_happens(name: str) -> None:
-    assert {path.stem for path in (FIXTURES / name).glob("*.json")} >= set(REQUIRED)
+    assert recordings(name).keys() >= set(REQUIRED)
 
 
 @pytest.mark.parametrize(("name", "path"), CASES, ids=lambda value: getattr(value, "stem", value))
 def test_recorded_reply_is_read_as_expected(name: str, path: Path) -> None:
-    case = json.loads(path.read_text())
+    case = recorded(name, path)
     assert case["source"], "a recording says where it comes from"
     expected = case["expect"]
     if "error" in expected:
@@ -116,7 +134,7 @@ def test_recorded_reply_is_read_as_expected(name: str, path: Path) -> None:
 @pytest.mark.parametrize(("name", "path"), CASES, ids=lambda value: getattr(value, "stem", value))
 def test_one_request_of_each_transcription_is_billed(name: str, path: Path) -> None:
     """Once that one is sent, hanging up saves nothing: whoever calls it off must know which it is."""
-    case, sent = json.loads(path.read_text()), list[HttpRequest]()
+    case, sent = recorded(name, path), list[HttpRequest]()
     with contextlib.suppress(errors.ProviderError):
         converse(PROVIDERS[name], case, sent)
         assert [each.method for each in sent if each.bills] == ["POST"]
@@ -143,7 +161,7 @@ READ = [(name, path) for name, path in CASES if "text" in json.loads(path.read_t
 @pytest.mark.parametrize(("name", "path"), READ, ids=lambda value: getattr(value, "stem", value))
 def test_no_reply_on_the_way_is_believed_for_its_200(name: str, path: Path, no_answer: str) -> None:
     """An upload's, a ticket's, a status, the result: each in turn is replaced by something else."""
-    case = json.loads(path.read_text())
+    case = recorded(name, path)
     for number in range(len(case["replies"])):
         replies = [*case["replies"][:number], {"status": 200, "text": NO_ANSWERS[no_answer]}]
         with pytest.raises(errors.MalformedReply):
@@ -187,7 +205,7 @@ async def test_what_is_no_whole_reply_is_malformed(name: str, no_reply: str) -> 
 
 async def heard_at(provider: Provider, url: str) -> Transcript:
     """Call one who answers at any path; replies are taken up to a million bytes."""
-    native = json.loads((FIXTURES / provider.name / "words.json").read_text())["native_model"]
+    native = native_model(provider.name)
     job = TranscriptionJob(model="m", audio=sample_audio("slushy.mp3"))
     async with new_session() as session:
         client = HttpProvider(provider, session, max_reply_bytes=1_000_000)
@@ -216,7 +234,7 @@ async def heard_at(provider: Provider, url: str) -> Transcript:
 def test_any_first_reply_is_a_transcript_or_an_error_dispatch_knows(name: str, body: bytes) -> None:
     """However broken a 200 is, nothing but ProviderError comes out."""
     case = {
-        "native_model": json.loads((FIXTURES / name / "words.json").read_text())["native_model"],
+        "native_model": native_model(name),
         "replies": [{"status": 200, "text": body.decode("latin-1")}],
     }
     # StopIteration: the first reply was believed and a second request was made.
@@ -253,21 +271,12 @@ async def test_bytes_that_are_no_audio_are_refused_by_the_service(
         await through_emulator(PROVIDERS[name], await emulate(name), audio=b"RIFF\x10\0\0\0WAVEnothing of the kind")
 
 
-def emulated_urls(provider: Provider, root: str) -> dict[str, str]:
-    """Return where an account finds the emulator: its module says so where that is not the root for everything."""
-    module = import_module(f"providers.emulators.{provider.name.replace('-', '_')}")
-    if hasattr(module, "base_urls"):
-        urls: dict[str, str] = module.base_urls(root)
-        return urls
-    return dict.fromkeys(("api", *provider.base_urls), root)
-
-
 async def through_emulator(provider: Provider, url: str, *, key: str = KEY, audio: bytes | None = None) -> Transcript:
     from providers.emulators.ear import as_audio  # noqa: PLC0415
 
-    native = json.loads((FIXTURES / provider.name / "words.json").read_text())["native_model"]
+    native = native_model(provider.name)
     options = emulated_options(provider.name)
-    urls = emulated_urls(provider, url)
+    urls = emulated_urls(provider.name, url)
     there = Account(name="a", adapter=provider.name, base_urls=urls, api_key=SecretStr(key), options=options)
     job = TranscriptionJob(model="m", audio=as_audio(audio if audio is not None else sample("slushy.wav")))
     async with new_session() as session:
