@@ -24,6 +24,7 @@ from config.document import read_yaml, with_variables
 from config.faults import BadConfiguration, in_words, nearest
 from config.fetch import Fetch
 from config.limits import UNLIMITED, GatewayLimits, Limits, LimitStore
+from config.local import LocalSettings
 from config.long_audio import AS_USUAL, LongAudio
 from config.price import Price
 from config.reliability import Deadline, HedgeAfter, Reliability, Strategy
@@ -84,8 +85,8 @@ class Server(Section):
 BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")]  # no @: a credential has a key of its own
 
 
-class AccountSettings(Section):
-    """One account at a provider, or the models on this machine."""
+class ProviderSettings(Section):
+    """One account at a provider."""
 
     adapter: str  # a provider of the README's table, local, or engine: local models on another machine
     api_key: SecretStr | None = None  # better as ${NAME} than as it is
@@ -95,14 +96,9 @@ class AccountSettings(Section):
     base_urls: dict[str, BaseUrl] = {}  # noqa: RUF012 - pydantic copies it
     # What one adapter needs more, by its own names.
     options: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # adapter: local
-    compute_type: str = "default"  # adapter: local; a CTranslate2 type such as int8 or float16
-    max_batch: int = Field(16, ge=1, le=1024)  # adapter: local; rows heard together, by engines that can
-    max_wait: SecondsOrNone = 0.02  # adapter: local; for others to come, where a batch has room
-    max_queue: int | None = Field(None, ge=1, le=100_000)  # adapter: local; jobs waiting or heard; None: by what fits
 
     @model_validator(mode="after")
-    def _one_key(self) -> AccountSettings:
+    def _one_key(self) -> ProviderSettings:
         if self.api_key and self.api_key_file:
             raise ValueError("api_key and api_key_file exclude each other")
         return self
@@ -113,6 +109,10 @@ class AccountSettings(Section):
         if secret and not re.fullmatch("[!-~]*", secret.get_secret_value()):
             raise BadConfiguration("api_key: a key is printable ASCII without spaces; this one is not")
         return secret
+
+
+class AccountSettings(LocalSettings, ProviderSettings):
+    """One account at a provider, or the models on this machine."""
 
 
 def _read_secret(file: Path) -> SecretStr:

@@ -30,7 +30,7 @@ from gateway.dispatch.health import HealthBook
 from gateway.dispatch.means import Means
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
-from gateway.engines import load_here
+from gateway.engines import LocalModels
 from gateway.fleet import Fleet, build_elsewhere, build_local, build_routes, may_be_away, queues
 from gateway.intake.fetch import Fetcher
 from gateway.intake.fetch import new_session as new_fetching_session
@@ -114,7 +114,7 @@ class Gateway:
         self._leaving = Errands()  # what is still to be done for those that are over
         self._is_alone = asyncio.Event()
         self._is_alone.set()
-        self._make_local = make_local or partial(load_here, on_batch=self.metrics.local.batch)
+        self._make_local = make_local or LocalModels(on_batch=self.metrics.local.batch)
         self.controls = ops.Controls(
             reload=self.reloader.reload,
             status=self.own_status,

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from config.auth import AuthMode
 from config.faults import BadConfiguration
+from config.local import LocalSettings
 from config.settings import AccountSettings, Route, Settings, Target
 from gateway.dispatch.routes import WILDCARD
 from providers.local.models import EMBEDDED, MULTILINGUAL, installed
@@ -125,7 +126,7 @@ def _is_set(account: AccountSettings, name: str) -> bool:
 
 
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}")  # it stands in an address
-_OF_LOCAL = frozenset({"device", "compute_type", "max_batch", "max_wait", "max_queue"})
+_OF_LOCAL = frozenset(LocalSettings.model_fields)
 _OF_ENGINES = frozenset({"api_key", "api_key_file", "base_url"})
 _OF_PROVIDERS = frozenset({"api_key", "api_key_file", "base_url", "base_urls", "options"})
 

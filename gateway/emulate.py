@@ -16,6 +16,7 @@ from config.settings import AccountSettings
 from gateway.engines import load_engine
 from providers.emulators.ear import DigestEar, Emulation, LocalEar
 from providers.local.models import EMBEDDED, ModelMissing
+from providers.local.names import FASTER_WHISPER
 from providers.local.provider import NAME as LOCAL
 from providers.registry import emulated_options, emulated_urls, emulator_of
 
@@ -71,6 +72,6 @@ async def _asked_to_stop() -> None:
 def _local_ear() -> Ear:
     """Hear with the embedded model. Raises ClickException where it is not installed."""
     try:
-        return LocalEar(load_engine(AccountSettings(adapter=LOCAL), EMBEDDED))
+        return LocalEar(load_engine(AccountSettings(adapter=LOCAL), FASTER_WHISPER, EMBEDDED))
     except ModelMissing as error:
         raise click.ClickException(f"{error}; or use --digest, which needs no model") from error

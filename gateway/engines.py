@@ -3,39 +3,114 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
+from config.local import EngineName, When
+from providers.local.either import EitherModel
+from providers.local.models import ModelMissing
+from providers.local.names import FASTER_WHISPER, TRANSFORMERS, assumed, known_as, weights_bytes
 from providers.local.provider import LocalModel
+from providers.local.shelf import Shelf, ShelvedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from config.settings import AccountSettings
+    from gateway.fleet import LocalBackend
     from providers.local.engine import Engine
     from providers.types import Deployment
 
-
-def load_here(
-    deployment: Deployment, account: AccountSettings, *, on_batch: Callable[[str, int, float], None]
-) -> LocalModel:
-    """Return a local model in this process, not yet loaded."""
-    return LocalModel(
-        deployment.native_model,
-        partial(load_engine, account),
-        made_for=account,
-        max_batch=account.max_batch,
-        max_wait_s=account.max_wait,
-        max_queue=account.max_queue,
-        on_batch=on_batch,
-    )
+_LIBRARIES: Final = {FASTER_WHISPER: "faster_whisper", TRANSFORMERS: "transformers"}
 
 
-def load_engine(account: AccountSettings, native_model: str) -> Engine:
+class LocalModels:
+    """Makes local models of this process, not yet loaded; those of one account share its memory."""
+
+    def __init__(self, *, on_batch: Callable[[str, int, float], None]) -> None:
+        """on_batch: as LocalModel tells it."""
+        self._on_batch = on_batch
+        self._shelves: dict[str, tuple[AccountSettings, Shelf]] = {}
+
+    def __call__(self, deployment: Deployment, account: AccountSettings) -> LocalBackend:
+        """Return the deployment's model, in every engine that may be asked for it."""
+        shelf = self._shelf(deployment.account.name, account)
+        halves = [
+            self._shelved(deployment.native_model, engine, account, shelf, at_start=not later)
+            for later, engine in enumerate(engines_for(deployment.native_model, account.engine))
+        ]
+        return halves[0] if len(halves) == 1 else EitherModel(*halves, made_for=account)
+
+    def _shelf(self, name: str, account: AccountSettings) -> Shelf:
+        """Return the account's own: another one where its settings have changed."""
+        known, shelf = self._shelves.get(name, (None, None))
+        if shelf is None or known != account:
+            shelf = Shelf(account.memory_budget)
+            self._shelves[name] = account, shelf
+        return shelf
+
+    def _shelved(
+        self, native_model: str, engine: str, account: AccountSettings, shelf: Shelf, *, at_start: bool
+    ) -> ShelvedModel:
+        made = partial(
+            LocalModel,
+            native_model,
+            partial(load_engine, account, engine),
+            max_batch=account.max_batch,
+            max_wait_s=account.max_wait,
+            max_queue=account.max_queue,
+            on_batch=self._on_batch,
+        )
+        return ShelvedModel(
+            native_model,
+            made,
+            shelf,
+            assumed=None if at_start and account.load is When.START else assumed(native_model),
+            expected_bytes=weights_bytes(native_model),
+            made_for=account,
+        )
+
+
+def engines_for(native_model: str, wanted: EngineName = EngineName.AUTO) -> tuple[str, ...]:
+    """Return the engines that may be asked for a model, the quicker first: what is installed, else the likeliest."""
+    if wanted is not EngineName.AUTO:
+        return (wanted.value,)
+    able = tuple(known_as(native_model))
+    return tuple(engine for engine in able if find_spec(_LIBRARIES[engine])) or able[:1]
+
+
+def load_engine(account: AccountSettings, engine: str, native_model: str) -> Engine:
     """Load a local model. Raises ModelMissing, also where the engine is not installed."""
-    from providers.local.models import ModelMissing  # noqa: PLC0415 - an optional extra
-
+    name = known_as(native_model).get(engine, native_model)
     try:
-        from providers.local.faster_whisper import FasterWhisper  # noqa: PLC0415 - an optional extra
+        return _LOADERS[engine](name, account)
     except ImportError as error:
-        raise ModelMissing('local models need an extra: pip install "asr-gateway[local]", or [demo]') from error
-    return FasterWhisper(native_model, device=account.device, compute_type=account.compute_type)
+        extra = "local" if engine == FASTER_WHISPER else "transformers"
+        raise ModelMissing(f'{native_model} needs an extra: pip install "asr-gateway[{extra}]"') from error
+
+
+def _faster_whisper(name: str, account: AccountSettings) -> Engine:
+    from providers.local.faster_whisper import FasterWhisper  # noqa: PLC0415 - an optional extra
+
+    return FasterWhisper(name, device=account.device, compute_type=account.compute_type)
+
+
+def _transformers(name: str, account: AccountSettings) -> Engine:
+    from providers.local.hf.checkpoint import LoadOptions  # noqa: PLC0415 - an optional extra
+    from providers.local.hf.load import load  # noqa: PLC0415
+
+    options = LoadOptions(
+        device=account.device,
+        dtype=account.dtype.value,
+        attention=account.attention,
+        compile=account.compile,
+        language=account.language,
+        non_commercial=account.non_commercial,
+    )
+    return load(name, options)
+
+
+_LOADERS: Final[Mapping[str, Callable[[str, AccountSettings], Engine]]] = {
+    FASTER_WHISPER: _faster_whisper,
+    TRANSFORMERS: _transformers,
+}

@@ -40,8 +40,9 @@ class LocalBackend(Backend, Protocol):
     """A model on a machine of ours, in this process or another."""
 
     made_for: object  # what it was loaded by besides its name
-    missing: ModelMissing | None
 
+    @property
+    def missing(self) -> ModelMissing | None: ...
     @property
     def ready(self) -> bool: ...
     @property
@@ -212,8 +213,13 @@ def _account(name: str, settings: AccountSettings) -> Account:
         urls = dict.fromkeys(urls, own) if "api" in urls else {**urls, "api": own}
     urls |= {key: url.rstrip("/") for key, url in settings.base_urls.items()}
     # What a local model hears depends on how it counts: the options tell such accounts apart, as in a cache's key.
-    options = {"compute_type": settings.compute_type} if settings.adapter == LOCAL else settings.options
+    options = _of_local(settings) if settings.adapter == LOCAL else settings.options
     return Account(name=name, adapter=settings.adapter, base_urls=urls, api_key=settings.secret(), options=options)
+
+
+def _of_local(settings: AccountSettings) -> dict[str, str]:
+    heard_by = {"engine": settings.engine, "compute_type": settings.compute_type, "dtype": settings.dtype}
+    return heard_by | ({"language": settings.language} if settings.language else {})
 
 
 def _filled(url: str, options: Mapping[str, str]) -> str:

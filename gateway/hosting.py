@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from config.catalog import load_catalog
-from gateway.engines import load_here
+from gateway.engines import LocalModels
 from gateway.fleet import build_local, build_routes, queues
 from gateway.hearing import READ_BYTES, Hearing
 from gateway.metrics import LocalMetrics
@@ -49,6 +48,7 @@ class Host:
         self._hearing = Hearing(self._held, budget, max_bytes)
         self.metrics = metrics or LocalMetrics(CollectorRegistry(), CollectorRegistry())
         self.metrics.watch(lambda: queues(self.models.values()))
+        self._make = LocalModels(on_batch=self.metrics.batch)
 
     @property
     def jobs(self) -> int:
@@ -94,8 +94,7 @@ class Host:
         return app
 
     def _built(self, settings: Settings) -> Mapping[str, LocalBackend]:
-        make = partial(load_here, on_batch=self.metrics.batch)
-        built = build_local(build_routes(settings, load_catalog()), settings, make, self.models)
+        built = build_local(build_routes(settings, load_catalog()), settings, self._make, self.models)
         return {self._known_as(name): model for name, model in built.items()}
 
     async def _held(self, name: str) -> LocalBackend | None:

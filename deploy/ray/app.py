@@ -15,7 +15,7 @@ from ray import serve
 from starlette.responses import JSONResponse, Response
 
 from config.settings import AccountSettings, Settings
-from gateway.engines import load_here
+from gateway.engines import LocalModels
 from gateway.hearing import Hearing, lets_in
 from gateway.intake.spool import spool_budget
 from providers.local.provider import NAME
@@ -78,9 +78,10 @@ class Engine:
         arguments = Arguments.model_validate(told)
         settings, account = Settings(server=arguments.server), AccountSettings(adapter=NAME, **arguments.account)
         key = os.environ.get(_KEY_VARIABLE)
+        make = LocalModels(on_batch=lambda *_: None)
 
         async def load(name: str) -> Held:
-            return await _loaded(name, account)
+            return await _loaded(name, account, make)
 
         self._names = arguments.models
         self._key = SecretStr(key) if key else None
@@ -127,10 +128,10 @@ def build(told: dict[str, Any]) -> serve.Application:
     return serve.deployment(Engine).bind(Arguments.model_validate(told).model_dump())
 
 
-async def _loaded(name: str, account: AccountSettings) -> Held:
+async def _loaded(name: str, account: AccountSettings, make: LocalModels) -> Held:
     """Load a model. Raises NotLoaded."""
     deployment = Deployment(account=Account(name=NAME, adapter=NAME, base_urls={}), native_model=name)
-    model = load_here(deployment, account, on_batch=lambda *_: None)
+    model = make(deployment, account)
     await model.load()
     if not model.ready:
         raise NotLoaded(model)

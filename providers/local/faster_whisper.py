@@ -48,9 +48,14 @@ class FasterWhisper:
     max_rows = 1
 
     def __init__(self, native_model: str, *, device: str = "auto", compute_type: str = "default") -> None:
-        """Load the model. Raises ModelMissing."""
+        """Load the model. Raises ModelMissing.
+
+        native_model: as `locate` takes it, of a Hub id perhaps with @revision. device: auto, cpu, cuda or cuda:1; what
+        CTranslate2 does not run on counts as cpu.
+        """
         self.native_model = native_model
-        on_gpu = device == "cuda" or (device == "auto" and ctranslate2.get_cuda_device_count() > 0)
+        kind, _, index = device.partition(":")
+        on_gpu = kind == "cuda" or (kind == "auto" and ctranslate2.get_cuda_device_count() > 0)
         # On a CPU several one-thread workers do twice what one worker with several threads does.
         self.workers = 1 if on_gpu else max(1, os.cpu_count() or 1)
         try:
@@ -58,6 +63,7 @@ class FasterWhisper:
             self._model = WhisperModel(
                 str(folder),
                 device="cuda" if on_gpu else "cpu",
+                device_index=int(index or 0),
                 compute_type=_best_type(folder, on_gpu=on_gpu) if compute_type == "default" else compute_type,
                 cpu_threads=1,
                 num_workers=self.workers,
@@ -182,7 +188,10 @@ def _within(start_s: float, end_s: float, whole_s: float) -> tuple[float, float]
 def _folder(native_model: str) -> Path:
     """Return where the files are, downloaded from the Hub if need be. Raises as its client, and ModelMissing."""
     location = locate(native_model)
-    return Path(location if Path(location).is_dir() else download_model(location))
+    if Path(location).is_dir():
+        return Path(location)
+    hub_id, _, revision = location.partition("@")
+    return Path(download_model(hub_id, revision=revision or None))
 
 
 def _best_type(folder: Path, *, on_gpu: bool) -> str:

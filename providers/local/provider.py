@@ -94,6 +94,11 @@ class LocalModel:
     def capabilities(self) -> Capabilities | None:
         return self._listener.engine.capabilities if self._listener else None
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes; 0 while it is not loaded."""
+        return self._listener.engine.size_bytes if self._listener else 0
+
     async def load(self) -> None:
         """Load in a thread, once. A model that is missing is remembered, not raised: others may serve."""
         async with self._loading:
