@@ -24,9 +24,9 @@ def stitched(heard: Sequence[tuple[float, Transcript]]) -> Transcript:
     """
     transcripts = [transcript for _, transcript in heard]
     language = _most_spoken(transcripts)
-    between = "" if language in UNSPACED else " "
+    texts = [text for each in transcripts if (text := each.text.strip())]
     return Transcript(
-        text=between.join(text for each in transcripts if (text := each.text.strip())),
+        text=_joined(texts) if language in UNSPACED else " ".join(texts),
         segments=tuple(_segments(heard)),
         words=tuple(_words(heard)),
         language=language,
@@ -34,6 +34,15 @@ def stitched(heard: Sequence[tuple[float, Transcript]]) -> Transcript:
         model_version=next((each.model_version for each in transcripts if each.model_version), None),
         request_id=next((each.request_id for each in transcripts if each.request_id), None),
     )
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Join what is written without spaces; but a translation, whose language is the one that was spoken, has them."""
+    whole = ""
+    for text in texts:
+        has_spaces = whole[-1:].isascii() and text[0].isascii()
+        whole += f" {text}" if whole and has_spaces else text
+    return whole
 
 
 def _most_spoken(transcripts: Sequence[Transcript]) -> str | None:

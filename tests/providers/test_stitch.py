@@ -44,9 +44,15 @@ def test_silence_between_adds_no_space() -> None:
 
 def test_the_language_is_that_of_most_text_and_says_how_parts_are_joined() -> None:
     assert stitched([(0.0, heard("hm", "en")), (10.0, heard("今日は良い天気", "ja"))]).text == "hm今日は良い天気"
+    assert stitched([(0.0, heard("今日は", "ja")), (10.0, heard("はい", "ja"))]).text == "今日ははい"
     assert stitched([(0.0, heard("hello there", "en")), (10.0, heard("はい", "ja"))]).language == "en"
     assert stitched([(0.0, heard("one")), (10.0, heard("two", "en"))]).language == "en"
     assert stitched([(0.0, heard("one"))]).language is None
+
+
+def test_a_translation_is_joined_as_english_though_another_language_was_spoken() -> None:
+    whole = stitched([(0.0, heard("It is fine.", "ja")), (10.0, heard("Yes.", "ja")), (20.0, heard("No", "ja"))])
+    assert (whole.text, whole.language) == ("It is fine. Yes. No", "ja")
 
 
 def test_an_end_that_a_model_left_open_stays_open() -> None:
