@@ -16,8 +16,10 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
+from providers.emulators.door import STATE, Refused, guard, json_object
 from providers.emulators.ear import container_of
-from providers.emulators.jobs import STATE, Refused, Run, Runs, guard, json_object, turns
+from providers.emulators.jobs import Run, Runs
+from providers.emulators.turns import turns
 from providers.types import Container
 
 if TYPE_CHECKING:

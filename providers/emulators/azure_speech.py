@@ -15,7 +15,8 @@ from uuid import uuid4
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
-from providers.emulators.jobs import Refused, guard, turns
+from providers.emulators.door import Refused, guard
+from providers.emulators.turns import turns
 from providers.languages import code_of
 from providers.locales import locale_of
 

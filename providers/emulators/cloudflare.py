@@ -13,8 +13,9 @@ import pybase64
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
-from providers.emulators.jobs import Refused, Turn, guard, json_object, turns
+from providers.emulators.door import Refused, guard, json_object
 from providers.emulators.openai_form import vtt
+from providers.emulators.turns import Turn, turns
 
 if TYPE_CHECKING:
     from providers.emulators.ear import Emulation

@@ -16,7 +16,8 @@ from uuid import uuid4
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
-from providers.emulators.jobs import Refused, Turn, guard, json_object, turns
+from providers.emulators.door import Refused, guard, json_object
+from providers.emulators.turns import Turn, turns
 
 if TYPE_CHECKING:
     from multidict import MultiMapping

@@ -14,8 +14,9 @@ from uuid import uuid4
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
-from providers.emulators.jobs import STATE, Refused, Turn, guard, turns
+from providers.emulators.door import STATE, Refused, guard
 from providers.emulators.openai_form import Form, read_form
+from providers.emulators.turns import Turn, turns
 
 if TYPE_CHECKING:
     from providers.emulators.ear import Emulation

@@ -13,14 +13,14 @@ from aiohttp import web
 
 from providers.emulators import form_service, openai_form
 from providers.emulators.form_service import Refused
-from providers.emulators.jobs import turns
+from providers.emulators.turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from providers.emulators.ear import Emulation
-    from providers.emulators.jobs import Turn
     from providers.emulators.openai_form import Form
+    from providers.emulators.turns import Turn
     from providers.types import Transcript, Word
 
 _MAX_BYTES = 100 * 1024 * 1024  # of 1 GB possible

@@ -18,8 +18,9 @@ from uuid import uuid4
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
+from providers.emulators.door import STATE, Refused, guard, json_object
 from providers.emulators.google_form import answer, in_snake_case, nested, offset
-from providers.emulators.jobs import STATE, Refused, guard, json_object, turns
+from providers.emulators.turns import turns
 from providers.languages import NAMES
 
 if TYPE_CHECKING:

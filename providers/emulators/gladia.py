@@ -14,8 +14,10 @@ from uuid import uuid4
 from aiohttp import web
 
 from providers.audio.headers import duration_s
+from providers.emulators.door import STATE, Refused, guard, json_object
 from providers.emulators.ear import as_audio
-from providers.emulators.jobs import STATE, Refused, Run, Runs, Turn, guard, json_object, turns
+from providers.emulators.jobs import Run, Runs
+from providers.emulators.turns import Turn, turns
 from providers.languages import NAMES
 
 if TYPE_CHECKING:

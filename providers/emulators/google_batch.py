@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from providers.emulators.door import Refused
 from providers.emulators.google_form import nested
-from providers.emulators.jobs import Refused, Run, Runs
+from providers.emulators.jobs import Run, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from providers.emulators.jobs import Refused
+from providers.emulators.door import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

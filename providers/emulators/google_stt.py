@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
+from providers.emulators.door import STATE, Refused, guard, json_object
 from providers.emulators.google_batch import Bucket, Operations
 from providers.emulators.google_form import answer, in_snake_case, nested, offset
-from providers.emulators.jobs import STATE, Refused, guard, json_object, turns
+from providers.emulators.turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from providers.emulators.ear import Emulation
-    from providers.emulators.jobs import Turn
+    from providers.emulators.turns import Turn
     from providers.types import Transcript, Word
 
 _MAX_BYTES = 10 * 1024 * 1024

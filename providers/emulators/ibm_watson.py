@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
-from providers.emulators.jobs import STATE, Refused, guard, turns
+from providers.emulators.door import STATE, Refused, guard
+from providers.emulators.turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from multidict import MultiMapping
 
     from providers.emulators.ear import Emulation
-    from providers.emulators.jobs import Turn
+    from providers.emulators.turns import Turn
     from providers.types import Transcript
 
 OPTIONS: Final = {"region": "eu-de", "instance": "00000000-0000-4000-8000-000000000000"}

@@ -1,4 +1,4 @@
-"""What emulated services of jobs share: a door, runs that take their time, and what is said in turn."""
+"""The jobs of an emulated service: runs that take their time, and what became of them."""
 
 from __future__ import annotations
 
@@ -8,62 +8,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from aiohttp import web
-
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from providers.emulators.ear import Emulation
-    from providers.types import Transcript, Word
-
-STATE: Final = "/emulator/state"
-"""The route, without a key, that tells what became of jobs and files."""
-
-
-class Refused(Exception):
-    """A request that ends in an error reply."""
-
-    def __init__(self, status: int, said: str, **more: object) -> None:
-        """more: what one service's form of errors has besides."""
-        super().__init__(said)
-        self.status = status
-        self.said = said
-        self.more = more
-
-
-def guard(
-    let_in: Callable[[web.Request], None], answer: Callable[[Refused], web.Response]
-) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """Return a middleware that asks for the credential first, and gives every refusal the service's form."""
-
-    @web.middleware
-    async def middleware(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        try:
-            if request.path != STATE:
-                let_in(request)
-            return await handler(request)
-        except Refused as refused:
-            return answer(refused)
-        except web.HTTPException as error:
-            return answer(Refused(error.status, error.reason))
-
-    return middleware
-
-
-async def json_object(request: web.Request) -> dict[str, Any]:
-    """Read a body. Raises Refused."""
-    try:
-        body = await request.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Refused(400, "The body is no JSON object")
-    return body
-
+    from providers.types import Transcript
 
 _WAITING_SHARE: Final = 0.3  # of a run's time it waits for a machine
 
@@ -175,29 +126,3 @@ def _became(run: Run) -> str:
     if not run.is_over:
         return "running"
     return "failed" if run.fault else "done"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """A segment as services give it: with an end, its words, and whoever is made out to have said it."""
-
-    text: str
-    start_s: float
-    end_s: float
-    words: tuple[Word, ...]
-    number: int  # from 0
-    speaker: int  # from 0; speakers take turns
-
-
-def turns(heard: Transcript, speakers: int = 1) -> Iterator[Turn]:
-    """Yield the segments, each with the words that begin in it."""
-    for number, each in enumerate(heard.segments):
-        end_s = each.end_s if each.end_s is not None else heard.duration_s or each.start_s
-        yield Turn(
-            text=each.text.strip(),
-            start_s=each.start_s,
-            end_s=end_s,
-            words=tuple(word for word in heard.words if each.start_s <= word.start_s < end_s),
-            number=number,
-            speaker=number % max(1, speakers),
-        )

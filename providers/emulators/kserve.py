@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
-from providers.emulators.jobs import Refused, guard
+from providers.emulators.door import Refused, guard
 from providers.emulators.openai_form import end_s
 from providers.languages import NAMES
 

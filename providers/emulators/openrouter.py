@@ -17,7 +17,7 @@ from aiohttp import web
 
 from providers.emulators import form_service, openai_form
 from providers.emulators.form_service import Refused
-from providers.emulators.jobs import turns
+from providers.emulators.turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

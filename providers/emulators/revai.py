@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from providers.emulators.jobs import STATE, Refused, Run, Runs, Turn, guard, json_object, turns
+from providers.emulators.door import STATE, Refused, guard, json_object
+from providers.emulators.jobs import Run, Runs
+from providers.emulators.turns import Turn, turns
 from providers.languages import NAMES
 
 if TYPE_CHECKING:

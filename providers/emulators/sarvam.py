@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
-from providers.emulators.jobs import Refused, guard, turns
+from providers.emulators.door import Refused, guard
 from providers.emulators.openai_form import read_form
+from providers.emulators.turns import turns
 
 if TYPE_CHECKING:
     from providers.emulators.ear import Emulation

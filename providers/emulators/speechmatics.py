@@ -14,7 +14,9 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from providers.emulators.jobs import STATE, Refused, Run, Runs, Turn, guard, turns
+from providers.emulators.door import STATE, Refused, guard
+from providers.emulators.jobs import Run, Runs
+from providers.emulators.turns import Turn, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
