@@ -40,6 +40,7 @@ from gateway.intake.speech import SpeechDetector
 from gateway.intake.spool import spool_budget
 from gateway.intake.transcoder import Transcoder
 from gateway.intake.upload import Intake
+from gateway.logs import model_load
 from gateway.metrics import Exposition, Metrics, exposed, shown_now
 from gateway.observe import exemplar
 from gateway.reload import Reloader
@@ -114,7 +115,7 @@ class Gateway:
         self._leaving = Errands()  # what is still to be done for those that are over
         self._is_alone = asyncio.Event()
         self._is_alone.set()
-        self._make_local = make_local or LocalModels(on_batch=self.metrics.local.batch)
+        self._make_local = make_local or LocalModels(on_batch=self.metrics.local.batch, on_load=model_load)
         self.controls = ops.Controls(
             reload=self.reloader.reload,
             status=self.own_status,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from config.local import EngineName, When
 from providers.local.either import EitherModel
@@ -24,12 +25,28 @@ if TYPE_CHECKING:
 _LIBRARIES: Final = {FASTER_WHISPER: "faster_whisper", TRANSFORMERS: "transformers"}
 
 
+class Loaded(NamedTuple):
+    """What loading a model took."""
+
+    seconds: float
+    size_bytes: int  # of memory
+
+
 class LocalModels:
     """Makes local models of this process, not yet loaded; those of one account share its memory."""
 
-    def __init__(self, *, on_batch: Callable[[str, int, float], None]) -> None:
-        """on_batch: as LocalModel tells it."""
+    def __init__(
+        self,
+        *,
+        on_batch: Callable[[str, int, float], None],
+        on_load: Callable[[str, str, Loaded | None], None] = lambda *_: None,
+    ) -> None:
+        """on_batch: as LocalModel tells it.
+
+        on_load: told a model and its engine when loading begins, with None, and when it ends; in the thread that does.
+        """
         self._on_batch = on_batch
+        self._on_load = on_load
         self._shelves: dict[str, tuple[AccountSettings, Shelf]] = {}
 
     def __call__(self, deployment: Deployment, account: AccountSettings) -> LocalBackend:
@@ -55,7 +72,7 @@ class LocalModels:
         made = partial(
             LocalModel,
             native_model,
-            partial(load_engine, account, engine),
+            partial(self._load, account, engine),
             max_batch=account.max_batch,
             max_wait_s=account.max_wait,
             max_queue=account.max_queue,
@@ -69,6 +86,14 @@ class LocalModels:
             expected_bytes=weights_bytes(native_model),
             made_for=account,
         )
+
+    def _load(self, account: AccountSettings, engine: str, native_model: str) -> Engine:
+        """Load a local model and tell of it. Raises ModelMissing."""
+        self._on_load(native_model, engine, None)
+        began_s = time.monotonic()
+        loaded = load_engine(account, engine, native_model)
+        self._on_load(native_model, engine, Loaded(time.monotonic() - began_s, loaded.size_bytes))
+        return loaded
 
 
 def engines_for(native_model: str, wanted: EngineName = EngineName.AUTO) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from config.catalog import load_catalog
 from gateway.engines import LocalModels
 from gateway.fleet import build_local, build_routes, queues
 from gateway.hearing import READ_BYTES, Hearing
+from gateway.logs import model_load
 from gateway.metrics import LocalMetrics
 from providers.local.wire import JOBS
 
@@ -48,7 +49,7 @@ class Host:
         self._hearing = Hearing(self._held, budget, max_bytes)
         self.metrics = metrics or LocalMetrics(CollectorRegistry(), CollectorRegistry())
         self.metrics.watch(lambda: queues(self.models.values()))
-        self._make = LocalModels(on_batch=self.metrics.batch)
+        self._make = LocalModels(on_batch=self.metrics.batch, on_load=model_load)
 
     @property
     def jobs(self) -> int:

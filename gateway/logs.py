@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gateway.dispatch.answers import Attempt
+    from gateway.engines import Loaded
     from gateway.observe import Observed
 
 LOG = logging.getLogger("asr_gateway")
@@ -167,6 +168,14 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
     """Log an event."""
     if LOG.isEnabledFor(level):  # and not `log`: it looks for the line of code that called, which nobody is told
         LOG.handle(_made(name, level, fields))
+
+
+def model_load(model: str, engine: str, loaded: Loaded | None) -> None:
+    """Log that a local model begins to be loaded, which may be a long download, or that it is. From any thread."""
+    if loaded is None:
+        event("model_loading", model=model, engine=engine)
+    else:
+        event("model_loaded", model=model, engine=engine, seconds=round(loaded.seconds, 3), bytes=loaded.size_bytes)
 
 
 def request_done(observed: Observed, status: str, seconds: float, path: str) -> None:

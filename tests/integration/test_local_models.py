@@ -60,6 +60,13 @@ async def test_what_the_quick_engine_does_not_honour_the_other_does(tmp_path: Pa
         short = await ask(gateway, EMBEDDED, max_length=12)
     assert (plain[0], plain[1].lower().replace(",", "").startswith(SAID)) == (200, True)
     assert (grouped[0], grouped[1].lower().replace(",", "").startswith(SAID)) == (200, True)
+    loads = [(each["event"], each["engine"]) for each in gateway.lines if each["event"].startswith("model_load")]
+    assert loads == [
+        ("model_loading", "faster-whisper"),
+        ("model_loaded", "faster-whisper"),
+        ("model_loading", "transformers"),
+        ("model_loaded", "transformers"),
+    ]
     assert (short[0], len(short[1]) < len(plain[1]) * 0.6) == (200, True)
 
 
