@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from providers.types import Capabilities
 
 HEADINGS = ("provider", "model there", "parameters honoured", "times", "besides", "takes at most")
+_HASH = re.compile(r":[0-9a-f]{32,}$")
 _ALL = frozenset(GENERATION_NAMES)
 
 
@@ -29,8 +31,8 @@ class Listed:
 
     @property
     def name(self) -> str:
-        """What people call it: of "owner/name:version" the name alone, as nobody reads a hash."""
-        return self.native_model.partition(":")[0] or "any"
+        """What people call it: of "owner/name:hash" the name alone, as nobody reads a hash."""
+        return _HASH.sub("", self.native_model) or "any"
 
     def in_words(self) -> tuple[str, str, str, str]:
         """Return what stands under the last four headings."""

@@ -208,7 +208,7 @@ class _Language(BaseModel):
 class Reply(BaseModel):
     """A 200 of json, verbose_json or diarized_json: only the fields we read, and null in any of them but text."""
 
-    text: str
+    text: str = Field(validation_alias=AliasChoices("text", "transcript"))  # OVHcloud has been seen to say transcript
     language: str | None = None  # "en" or "english"
     languages: list[_Language] | None = None  # gpt-transcribe
     duration: Seconds = Field(default=None, validation_alias=AliasChoices("duration", "seconds"))  # OVHcloud's

@@ -54,7 +54,7 @@ _TEXT: Final = replace(openai_form.PLAIN, max_bytes=_MEGABYTES_25)
 _SEGMENTS: Final = frozenset({Timestamps.SEGMENT})
 _WORDS: Final = frozenset({Timestamps.SEGMENT, Timestamps.WORD})
 
-_SAMBANOVA: Final = replace(_TEXT, generation=frozenset(), tasks=frozenset(Task))
+_SAMBANOVA: Final = replace(_TEXT, generation=frozenset(), tasks=frozenset(Task), translation_hint=False)
 _LEMONFOX: Final = replace(
     openai_form.PLAIN,
     generation=frozenset(),

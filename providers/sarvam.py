@@ -51,7 +51,8 @@ _CODES: Final = "hi bn kn ml mr or pa ta te en gu as ur ne kok ks sd sa sat mni 
 _V3: Final = Capabilities(
     timestamps=frozenset({Timestamps.SEGMENT}),
     tasks=frozenset(Task),
-    languages=frozenset({*_CODES, *(f"{code}-IN" for code in _CODES), "od-IN"}),
+    # As callers write them: of codes that Whisper does not know the front hands on the lower case.
+    languages=frozenset(f"{code}{place}" for code in (*_CODES, "od") for place in ("", "-IN", "-in")),
     options=frozenset({"mode"}),
     containers=frozenset(
         {

@@ -45,7 +45,8 @@ def _refused(provider: str, options: type[BaseModel], error: ValidationError) ->
     known: Schema = document.get("properties", {})
     option = str(fault["loc"][0]) if fault["loc"] else None
     if option is None:
-        param, said = f"provider_options.{provider}", f"{provider}: {fault['msg'].removeprefix(_PREFIX)}"
+        why = "its options are an object" if fault["type"] == "model_type" else fault["msg"].removeprefix(_PREFIX)
+        param, said = f"provider_options.{provider}", f"{provider}: {why}"
     elif option in known:
         expected = described(known[option], document.get("$defs", {}))
         param, said = f"provider_options.{provider}.{option}", f"{provider} takes {expected} here"

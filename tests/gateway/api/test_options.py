@@ -29,7 +29,7 @@ from providers.registry import PROVIDERS
         ({"aws-transcribe": {"max_speaker_labels": 1}}, "aws-transcribe takes a whole number from 2 to 30 here"),
         ({"aws-transcribe": {"vocabulary_name": "a b"}}, "a text like ^[0-9A-Za-z._-]{1,200}$ here"),
         ({"openai": {"chunking_strategy": 7}}, "openai takes auto or an object with "),
-        ({"deepgram": []}, "provider_options.deepgram: deepgram: "),
+        ({"deepgram": []}, "provider_options.deepgram: deepgram: its options are an object"),
         ({"deepgram": {"callback": "https://a.example"}}, "callback: deepgram has no such option; it has keyterm, "),
     ],
 )
