@@ -28,7 +28,7 @@ class When(StrEnum):
 class Dtype(StrEnum):
     """What a model of transformers counts in."""
 
-    AUTO = "auto"  # float32 on a CPU, else float16, or bfloat16 where the model was made in it
+    AUTO = "auto"  # float32 on a CPU, bfloat16 on a GPU that counts in it, else float16
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"

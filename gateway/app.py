@@ -31,7 +31,7 @@ from gateway.dispatch.means import Means
 from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.engines import LocalModels
-from gateway.fleet import Fleet, build_elsewhere, build_local, build_routes, may_be_away, queues
+from gateway.fleet import Fleet, build_elsewhere, build_local, build_routes, close_others, may_be_away, queues
 from gateway.intake.fetch import Fetcher
 from gateway.intake.fetch import new_session as new_fetching_session
 from gateway.intake.receive import BodyLimits
@@ -185,6 +185,7 @@ class Gateway:
         await fleet.load()
         missing = [str(model.missing) for name, model in fleet.local.items() if self._is_new(name, model)]
         if missing:
+            await asyncio.to_thread(close_others, fleet.local, self.fleet.local)
             raise BadConfiguration("; ".join(missing))
         self.service.on_idle = self._let_go
         self._earlier.append((self.service, self.fleet))

@@ -36,7 +36,9 @@ KEY_VARIABLE = "ASR_GATEWAY_ENGINE_KEY"
 @click.option("--port", type=click.IntRange(0, 65_535), default=8100, show_default=True, help="0 picks a free port.")
 @click.option("--socket", "path", type=click.Path(path_type=Path), help="A Unix socket to listen on besides.")
 @click.option("--key-file", type=click.Path(path_type=Path), help="Holds what callers must send as a bearer token.")
-@click.option("--key", envvar=KEY_VARIABLE, help="What callers of an engine must send; better in the variable.", show_envvar=True)
+@click.option(
+    "--key", envvar=KEY_VARIABLE, help="What callers of an engine must send; better in the variable.", show_envvar=True
+)
 def engine(
     models: tuple[str, ...],
     config_file: Path | None,

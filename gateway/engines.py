@@ -6,6 +6,7 @@ import time
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from config.local import EngineName, When
 from providers.local.either import EitherModel
@@ -47,7 +48,7 @@ class LocalModels:
         """
         self._on_batch = on_batch
         self._on_load = on_load
-        self._shelves: dict[str, tuple[AccountSettings, Shelf]] = {}
+        self._shelves: WeakValueDictionary[tuple[str, str], Shelf] = WeakValueDictionary()
 
     def __call__(self, deployment: Deployment, account: AccountSettings) -> LocalBackend:
         """Return the deployment's model, in every engine that may be asked for it."""
@@ -59,11 +60,11 @@ class LocalModels:
         return halves[0] if len(halves) == 1 else EitherModel(*halves, made_for=account)
 
     def _shelf(self, name: str, account: AccountSettings) -> Shelf:
-        """Return the account's own: another one where its settings have changed."""
-        known, shelf = self._shelves.get(name, (None, None))
-        if shelf is None or known != account:
-            shelf = Shelf(account.memory_budget)
-            self._shelves[name] = account, shelf
+        """Return the account's own, for as long as there is one of its models; another where its settings changed."""
+        key = name, account.model_dump_json()  # a reload that is refused must leave the one before
+        shelf = self._shelves.get(key)
+        if shelf is None:
+            shelf = self._shelves[key] = Shelf(account.memory_budget)
         return shelf
 
     def _shelved(

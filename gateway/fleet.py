@@ -61,6 +61,13 @@ def queues(models: Iterable[LocalBackend]) -> Iterator[tuple[str, int]]:
     yield from (each.queued for each in dict.fromkeys(models) if each.queued is not None)
 
 
+def close_others(models: Mapping[str, LocalBackend], kept: Mapping[str, LocalBackend]) -> None:
+    """Close those that were made for a configuration that is not taken up. Blocking."""
+    for model in dict.fromkeys(models.values()):
+        if model not in kept.values():
+            model.close()
+
+
 class Fleet:
     """What dispatch asks for backends and abilities."""
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from config.catalog import load_catalog
 from gateway.engines import LocalModels
-from gateway.fleet import build_local, build_routes, queues
+from gateway.fleet import build_local, build_routes, close_others, queues
 from gateway.hearing import READ_BYTES, Hearing
 from gateway.logs import model_load
 from gateway.metrics import LocalMetrics
@@ -69,6 +69,7 @@ class Host:
         before, wanted = self.models, self._built(settings)
         new = [model for name, model in wanted.items() if before.get(name) is not model or not model.ready]
         if missing := await _missing_of(new):
+            await asyncio.to_thread(close_others, wanted, before)
             return missing
         self._wanted = wanted
         self.models = {**before, **wanted}

@@ -94,6 +94,25 @@ NO_GENERATION: Final = GenerationParameters()
 """What most jobs ask for."""
 
 
+NEUTRAL: Final[Mapping[str, tuple[float | bool, ...]]] = {
+    "temperature": (0,),
+    "do_sample": (False,),
+    "num_beams": (1,),
+    "num_beam_groups": (1,),
+    "use_cache": (True,),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "top_k": (0,),
+    "top_p": (1,),
+    "typical_p": (1,),
+    "epsilon_cutoff": (0,),
+    "eta_cutoff": (0,),
+    "penalty_alpha": (0,),
+    "early_stopping": (False,),
+}
+"""Values that ask for what every decoder does anyway: honoured by doing nothing."""
+
+
 class Audio(msgspec.Struct, frozen=True, kw_only=True):
     """One utterance as it was uploaded, readable again for every attempt."""
 
@@ -176,6 +195,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int | None = None
     max_duration_s: float | None = None
     retires_on: date | None = None  # announced by the provider; unsupported from that day
+
+    def honours(self, name: str, value: float | bool | str) -> bool:  # noqa: FBT001 - a value as it was given
+        """Tell of a generation parameter that was given."""
+        return name in self.generation or value in NEUTRAL.get(name, ())
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from gateway.dispatch.answers import Answer, Attempt, Kind, Paid, abandoned, overloaded, problem_of
 from gateway.dispatch.call import Call, current
 from gateway.dispatch.copies import Copies
-from gateway.dispatch.plan import times_for
+from gateway.dispatch.plan import times_for, without
 from gateway.dispatch.race import first_answer
 from gateway.dispatch.routes import is_paid
 from gateway.dispatch.turns import Turn, Turns
@@ -306,9 +306,10 @@ class Attempts:
         can = candidate.capabilities
         audio = await self._copies.taken_by(can, candidate.deployment.account.adapter, until)
         times = times_for(self._job, can) or self._job.timestamps
-        if audio is self._job.audio and times is self._job.timestamps:
-            return self._job
-        return replace(self._job, audio=audio, timestamps=times)
+        job = without(self._job, candidate.ignored) if candidate.ignored else self._job
+        if audio is job.audio and times is job.timestamps:
+            return job
+        return replace(job, audio=audio, timestamps=times)
 
     def _jitter_s(self, tries: int) -> float:
         retries = self._means.reliability.retries

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from config.settings import OnUnsupported
 from gateway.dispatch.answers import TOO_LARGE
 from gateway.problems import Problem
 from providers.provider import unread_options
-from providers.types import Task, Timestamps
+from providers.types import GENERATION_NAMES, Task, Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,24 +19,6 @@ if TYPE_CHECKING:
 
     from gateway.dispatch.routes import Route
     from providers.types import Capabilities, Deployment, TranscriptionJob
-
-# Values that ask for what every decoder does anyway: honoured by doing nothing.
-_NEUTRAL = {
-    "temperature": (0,),
-    "do_sample": (False,),
-    "num_beams": (1,),
-    "num_beam_groups": (1,),
-    "use_cache": (True,),
-    "min_length": (0,),
-    "min_new_tokens": (0,),
-    "top_k": (0,),
-    "top_p": (1,),
-    "typical_p": (1,),
-    "epsilon_cutoff": (0,),
-    "eta_cutoff": (0,),
-    "penalty_alpha": (0,),
-    "early_stopping": (False,),
-}
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,16 +129,23 @@ def _too_much(job: TranscriptionJob, can: Capabilities) -> tuple[str, str] | Non
 
 
 def _unhonoured(job: TranscriptionJob, adapter: str, can: Capabilities) -> Sequence[str]:
-    names = [
-        name
-        for name, value in job.generation.given()
-        if name not in can.generation and value not in _NEUTRAL.get(name, ())
-    ]
+    names = [name for name, value in job.generation.given() if not can.honours(name, value)]
     if job.prompt and not can.prompt:
         names.append("prompt")
     if job.language and not _takes_the_hint(job, can):
         names.append("language")
     return names + [f"provider_options.{adapter}.{name}" for name in unread_options(job, adapter, can)]
+
+
+def without(job: TranscriptionJob, ignored: Sequence[str]) -> TranscriptionJob:
+    """Return the job without what a candidate leaves undone: what is sent there, it has to honour or to refuse."""
+    generation = dict.fromkeys((name for name in ignored if name in GENERATION_NAMES), None)
+    return replace(
+        job,
+        generation=replace(job.generation, **generation),
+        prompt=None if "prompt" in ignored else job.prompt,
+        language=None if "language" in ignored else job.language,
+    )
 
 
 def _takes_the_hint(job: TranscriptionJob, can: Capabilities) -> bool:

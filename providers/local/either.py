@@ -109,9 +109,7 @@ class EitherModel:
 
     def _is_for_quick(self, job: TranscriptionJob) -> bool:
         can = self._quick.capabilities
-        if not self._quick.ready or can is None:
-            return False
-        return not self._thorough.ready or all(name in can.generation for name, _ in job.generation.given())
+        return can is not None and all(can.honours(name, value) for name, value in job.generation.given())
 
 
 def _joined(one: Capabilities, other: Capabilities) -> Capabilities:

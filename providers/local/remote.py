@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from providers.errors import MalformedReply, ProviderUnavailable
+from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable
 from providers.local.models import ModelMissing
 from providers.local.provider import NAME
 from providers.local.wire import ENGINE, JOBS, MODEL, Model, bearer, decoded
@@ -183,7 +183,7 @@ class RemoteModel:
         self.waiting += 1
         try:
             return await self._provider.transcribe(job, self._to, deadline)
-        except ProviderUnavailable:
+        except (ProviderUnavailable, JobUnsupported):  # it is away, or can less than it once was thought to
             self.is_in_doubt = True
             raise
         finally:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from providers.errors import ProviderUnavailable
+from providers.errors import JobUnsupported, ProviderUnavailable
 from providers.local.models import ModelMissing
 from providers.local.provider import NAME
+from providers.types import Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +117,7 @@ class ShelvedModel:
         self._takers = _Count()  # who wait until it is loaded
         self._loading: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
+        self._is_closed = False
 
     @property
     def capabilities(self) -> Capabilities | None:
@@ -136,8 +138,11 @@ class ShelvedModel:
         return self._held.model.queued if self._held else (self.name, self.waiting)
 
     async def load(self) -> None:
-        """Load it now, unless it is for when it is asked for. One that is missing is remembered, not raised."""
-        if self._at_start:
+        """Load it now, unless it is for when it is asked for. One that is missing is remembered, not raised.
+
+        One that was missing is tried again: its files may have come meanwhile.
+        """
+        if self._at_start or self.missing:
             await self.wake()
 
     async def wait_loaded(self) -> None:
@@ -154,6 +159,8 @@ class ShelvedModel:
             held = self._held or await self._had(deadline)
             self._shelf.used(self)
             with held.users:
+                if unmet := _unmet(job, held.model.capabilities):  # it was only assumed to
+                    raise JobUnsupported(NAME, unmet)
                 return await held.model.transcribe(job, to, deadline, progress)
         finally:
             self.waiting -= 1
@@ -183,7 +190,7 @@ class ShelvedModel:
 
     def close(self) -> None:
         """Let running work end; drop what waits. Blocking."""
-        self.missing = ModelMissing("the local model is shut down")
+        self._is_closed, self.missing = True, ModelMissing("the local model is shut down")
         self._tried.set()
         self._shelf.forget(self)
         if self._loading:
@@ -194,6 +201,8 @@ class ShelvedModel:
 
     async def wake(self) -> None:
         """Return when loading it was tried, whoever asked for that first; it goes on when they leave."""
+        if self._held is not None or self._is_closed:
+            return
         if self._loading is None:
             self._loading = asyncio.create_task(self._load())  # noqa: TID251 - owned here, until `close`
         await asyncio.wait((self._loading,))
@@ -216,6 +225,7 @@ class ShelvedModel:
     async def _load(self) -> None:
         try:
             await self._shelf.load(self)
+            self.missing = None
         except ModelMissing as error:
             self.missing = error
         except Exception as error:  # noqa: BLE001 - whatever the libraries below raise: who asks again would wait for ever
@@ -225,3 +235,18 @@ class ShelvedModel:
         finally:
             self._loading = None
             self._tried.set()
+
+
+def _unmet(job: TranscriptionJob, can: Capabilities | None) -> str | None:
+    """Say what a loaded model cannot do of a job, if anything."""
+    if can is None:
+        return None
+    if left := [name for name, value in job.generation.given() if not can.honours(name, value)]:
+        return f"does not honour {', '.join(left)}"
+    if job.task not in can.tasks:
+        return f"does not {job.task}"
+    if job.timestamps is not Timestamps.NONE and job.timestamps not in can.timestamps:
+        return f"gives no {job.timestamps} times"
+    if can.languages is not None and job.language and job.language not in can.languages:
+        return f"does not know {job.language!r}"
+    return "takes no prompt" if job.prompt and not can.prompt else None

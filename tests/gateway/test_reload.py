@@ -14,9 +14,10 @@ import aiohttp
 import pytest
 import yaml
 
+from config.faults import BadConfiguration
 from config.settings import AccountSettings, Settings
 from gateway.app import Gateway
-from providers.local.models import locate
+from providers.local.models import ModelMissing, locate
 from providers.local.provider import LocalModel
 from providers.types import Transcript, TranscriptionJob
 from tests import faulty as upstreams
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from gateway.fleet import LocalBackend
     from providers.local.engine import Piece
+    from providers.types import Deployment
 
     Emulate = Callable[..., Awaitable[str]]
 
@@ -230,6 +232,36 @@ async def test_a_local_model_that_goes_is_closed_beside_the_requests() -> None:
     assert not engine.go_on.is_set()
     engine.go_on.set()
     await gateway.close()
+
+
+async def test_what_was_loaded_for_a_reload_that_is_refused_is_let_go_of() -> None:
+    """Else each try would leave a model in memory."""
+    loaded: list[Counted] = []
+
+    def make(to: Deployment, account: object) -> LocalModel:
+        def load(name: str) -> Counted:
+            if name == "/nowhere":
+                raise ModelMissing("no such files")
+            loaded.append(Counted())
+            return loaded[-1]
+
+        return LocalModel(to.native_model, load, made_for=account)
+
+    gateway = Gateway(_locally(("here", "tiny.en")), make_local=make)
+    await gateway.fleet.load()
+    with pytest.raises(BadConfiguration, match="no such files"):
+        await gateway.adopt(_locally(("here", "tiny.en"), ("there", "tiny.en"), ("there", "/nowhere")))
+    assert [each.closed for each in loaded] == [False, True]
+    await gateway.close()
+
+
+class Counted(Echo):
+    """An engine that tells whether it was closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
 
 async def _closed(model: LocalBackend) -> None:

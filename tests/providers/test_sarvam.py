@@ -47,7 +47,15 @@ def test_only_its_languages_are_planned_for() -> None:
     known = SARVAM.capabilities(at("sarvam", "saaras:v3")).languages
 
     assert known is not None
-    assert {"hi", "ta-IN", "od-IN", "or", "kok-IN", "od-in", "kok-in"} <= known  # some in lower case, as the front hands them on
+    assert {
+        "hi",
+        "ta-IN",
+        "od-IN",
+        "or",
+        "kok-IN",
+        "od-in",
+        "kok-in",
+    } <= known  # some in lower case, as the front hands them on
     assert "de" not in known
 
 

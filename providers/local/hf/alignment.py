@@ -41,6 +41,9 @@ def words(
     texts: tokens of text alone.
     """
     model, end = checkpoint.model, checkpoint.model.generation_config.eos_token_id
+    # One that repeats itself to the last position has none left for its end.
+    most = model.config.max_target_positions - len(prompts[0]) - 1
+    texts = [text[:most] for text in texts]
     longest = max(map(len, texts))
     whole = [[*prompt, *text, *[end] * (longest + 1 - len(text))] for prompt, text in zip(prompts, texts, strict=True)]
     with _attention_shown(model):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from config.settings import OnUnsupported
-from gateway.dispatch.plan import Plan, plan, times_for
+from gateway.dispatch.plan import Plan, plan, times_for, without
 from gateway.problems import Problem
 from providers.types import Capabilities, Container, GenerationParameters, Task, Timestamps
 from tests.conftest import sample_audio
@@ -165,6 +165,15 @@ def test_whoever_honours_all_goes_first() -> None:
         ("a/0", ("temperature", "top_k", "prompt")),
         ("a/3", ("temperature", "top_k", "prompt")),
     ]
+
+
+def test_what_is_ignored_is_not_sent() -> None:
+    """So that who is sent something may refuse it."""
+    asked = job(prompt="names", language="de", generation=GenerationParameters(top_k=5, num_beams=2))
+
+    beams = GenerationParameters(num_beams=2)
+    assert without(asked, ("top_k", "prompt")) == replace(asked, prompt=None, generation=beams)
+    assert without(asked, ("language", "provider_options.openai.x")) == replace(asked, language=None)
 
 
 def test_the_impossible_is_not_ignored() -> None:

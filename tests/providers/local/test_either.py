@@ -75,6 +75,7 @@ async def ask(model: EitherModel, generation: GenerationParameters | None = None
     [
         (GenerationParameters(), "quick"),
         (GenerationParameters(num_beams=2, temperature=0.0), "quick"),
+        (GenerationParameters(top_k=0, top_p=1.0, use_cache=True), "quick"),  # what every decoder does anyway
         (GenerationParameters(top_k=5), "thorough"),
         (GenerationParameters(num_beams=3), "thorough"),  # more than the quick one can
     ],
@@ -120,6 +121,8 @@ async def test_where_there_is_no_thorough_one_the_quick_one_is_asked_for_all_onc
         await ask(model, GenerationParameters(top_k=5))
     assert model.capabilities == QUICK
     assert await ask(model) == "quick"
+    with pytest.raises(JobUnsupported, match="no such files"):
+        await ask(model, GenerationParameters(top_k=5))  # planned before that was known
     model.close()
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from providers.emulators.ear import as_audio
-from providers.errors import ProviderUnavailable
+from providers.errors import JobUnsupported, ProviderUnavailable
 from providers.local.engine import Piece
 from providers.local.models import ModelMissing
+from providers.local.names import assumed
 from providers.local.provider import LocalModel
 from providers.local.shelf import Shelf, ShelvedModel
-from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+from providers.types import (
+    Account,
+    Capabilities,
+    Deployment,
+    GenerationParameters,
+    Moment,
+    Task,
+    Timestamps,
+    Transcript,
+    TranscriptionJob,
+)
 from tests.engines import Echo
 
 if TYPE_CHECKING:
@@ -232,6 +243,60 @@ async def test_a_library_that_fails_is_no_end_without_a_word() -> None:
     with pytest.raises(ProviderUnavailable, match="'a' cannot be loaded: OSError: the disk is on fire"):
         await ask(model)
     assert not model.ready
+    model.close()
+
+
+async def test_loading_what_is_loaded_does_nothing() -> None:
+    """As a reload asks of models that stay."""
+    case = Case(15)
+    model = case.model("a", 10, assumed=None)
+    for _ in range(3):
+        await model.load()
+        await model.wake()
+    assert (case.loaded, model.ready) == (["a"], True)
+    case.close()
+
+
+async def test_one_that_was_missing_is_tried_again_when_it_is_to_be_loaded() -> None:
+    there: list[Weighty] = []
+
+    def load(_: str) -> Weighty:
+        if not there:
+            raise ModelMissing("no such files")
+        return there[0]
+
+    for told in (ANY, None):
+        there.clear()
+        model = ShelvedModel("a", lambda: LocalModel("a", load), Shelf(), assumed=told)
+        await model.load()
+        await model.wake()
+        assert (model.ready, str(model.missing)) == (False, "no such files")
+        there.append(Weighty(1))
+        await model.load()
+        assert (model.ready, model.missing, await ask(model)) == (True, None, "a")
+        model.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"generation": GenerationParameters(top_k=5, do_sample=True)}, "does not honour top_k, do_sample"),
+        ({"task": Task.TRANSLATE}, "does not translate"),
+        ({"timestamps": Timestamps.WORD}, "gives no word times"),
+        ({"language": "fr"}, "does not know 'fr'"),
+        ({"prompt": "names"}, "takes no prompt"),
+    ],
+)
+async def test_what_it_was_only_assumed_to_do_is_refused(asked: dict[str, Any], says: str) -> None:
+    engine = Weighty(1)
+    engine.capabilities = Capabilities(languages=frozenset({"en"}))
+    model = ShelvedModel("a", lambda: LocalModel("a", lambda _: engine), Shelf(), assumed=assumed("a"))
+    job = TranscriptionJob(model="a", audio=as_audio(b""), **asked)
+    with pytest.raises(JobUnsupported, match=says):
+        await model.transcribe(job, TO, Moment(asyncio.get_running_loop().time() + 30))
+    neutral = GenerationParameters(top_k=0, top_p=1.0, use_cache=True)
+    job = TranscriptionJob(model="a", audio=as_audio(b""), language="en", generation=neutral)
+    assert (await model.transcribe(job, TO, Moment(asyncio.get_running_loop().time() + 30))).text == "a"
     model.close()
 
 
