@@ -120,7 +120,7 @@ def _upload(job: TranscriptionJob, address: str) -> Exchange[None]:
     yield Over()
     if "etag" not in succeeded(reply, classify_error).headers:
         raise MalformedReply(NAME, "an upload that was stored nowhere")
-    yield Afterwards(deletion)
+    yield Afterwards(deletion, _is_passing)
 
 
 def _call(to: Deployment, operation: str, fields: Mapping[str, object]) -> HttpRequest:

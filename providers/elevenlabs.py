@@ -20,7 +20,6 @@ from providers.errors import MalformedReply, QuotaExhausted
 from providers.exchange import Afterwards, HttpRequest
 from providers.languages import code_of
 from providers.openai_form import repeated, text_of
-from providers.polling import TRANSIENT
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.refusals import by_reply
 from providers.sentences import as_asked
@@ -112,7 +111,7 @@ def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     is_kept = options_for(job, NAME, capabilities(to)).get("enable_logging", True)
     if is_kept and _CAN_BE_NAMED.fullmatch(heard.transcription_id or ""):
         transcripts = f"{to.account.base_urls['api']}/v1/speech-to-text/transcripts"
-        yield Afterwards(HttpRequest(method="DELETE", url=f"{transcripts}/{heard.transcription_id}"), TRANSIENT)
+        yield Afterwards(HttpRequest(method="DELETE", url=f"{transcripts}/{heard.transcription_id}"))
     return as_asked(told(heard), job)
 
 

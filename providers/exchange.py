@@ -7,14 +7,13 @@ credential, so a test drives it by hand.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from providers.errors import AttemptTimedOut, ProviderError, ProviderUnavailable
+from providers.errors import AttemptTimedOut, ProviderError, ProviderUnavailable, ReplyCutOff
 from providers.types import Moment
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses that say nothing of what was asked about, only that it could not be done now."""
 CLEANUP_S = 5.0  # how long each request may take that is sent when the exchange is over
 
 
@@ -94,11 +95,11 @@ class Afterwards(msgspec.Struct, frozen=True):
     """Ask that this be sent when the exchange is over, however it ends: uploaded audio is deleted so."""
 
     request: HttpRequest
-    not_yet: NotYet = frozenset()
+    not_yet: NotYet = TRANSIENT
 
 
 NotYet: TypeAlias = "frozenset[int] | Callable[[HttpReply], bool]"
-"""Statuses with which a job that still runs is kept, or what tells such a reply: it is asked again later."""
+"""Statuses that say that it is not done yet, or what tells such a reply: it is asked again later. None: once is all."""
 
 
 Step: TypeAlias = HttpRequest | Wait | IfAbandoned | Over | Afterwards
@@ -211,8 +212,8 @@ class _Granter(msgspec.Struct, eq=False):
 async def _clean_up(left: list[Afterwards], send: Send, clock: Callable[[], float], errands: Errands) -> None:
     """Send what must still be sent. A failure here costs the provider storage, never the caller an answer.
 
-    What comes too early is sent again, for as long as a job may take that nobody waits for any more; once more at the
-    last where all is being closed.
+    What comes too early, or was not answered, is sent again, for as long as a job may take that nobody waits for any
+    more; once more at the last where all is being closed.
     """
     for pause_s in _NOT_YET_S:
         left = [each for each in left if await _is_too_early(each, send, clock)]
@@ -225,7 +226,10 @@ _NOT_YET_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, *(15.0,) * 59)  # a quarter of an 
 
 
 async def _is_too_early(each: Afterwards, send: Send, clock: Callable[[], float]) -> bool:
-    with contextlib.suppress(ProviderError):
+    try:
         reply = await send(each.request, Moment(clock() + CLEANUP_S))
-        return each.not_yet(reply) if callable(each.not_yet) else reply.status in each.not_yet
-    return False
+    except (ProviderUnavailable, AttemptTimedOut, ReplyCutOff):
+        return bool(each.not_yet)  # nobody said that it is gone
+    except ProviderError:
+        return False
+    return each.not_yet(reply) if callable(each.not_yet) else reply.status in each.not_yet

@@ -29,10 +29,10 @@ from providers.errors import (
     ProviderUnavailable,
     QuotaExhausted,
 )
-from providers.exchange import Base64, HttpRequest, IfAbandoned, Over
+from providers.exchange import TRANSIENT, Base64, HttpRequest, IfAbandoned, Over
 from providers.fal_endpoints import LABELS, FalOptions, chunk_level, endpoint_of
 from providers.languages import code_of
-from providers.polling import TRANSIENT, Url, ask, parse, pauses, submit, until_over
+from providers.polling import Url, ask, parse, pauses, submit, until_over
 from providers.provider import Provider, options_for, succeeded
 from providers.refusals import by_reply
 from providers.spans import segment, word

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 
 from providers.bodies import json_body
 from providers.errors import MalformedReply
-from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over
-from providers.polling import TRANSIENT, ask, is_transient, parse, pauses, submit, until_over
+from providers.exchange import TRANSIENT, Afterwards, HttpReply, HttpRequest, IfAbandoned, Over
+from providers.polling import ask, is_transient, parse, pauses, submit, until_over
 from providers.provider import succeeded
 
 if TYPE_CHECKING:

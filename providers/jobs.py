@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
-from providers.exchange import Afterwards, HttpRequest, IfAbandoned, Over
-from providers.polling import TRANSIENT, ask, is_transient, parse, pauses, submit, until_over
+from providers.exchange import TRANSIENT, Afterwards, HttpRequest, IfAbandoned, Over
+from providers.polling import ask, is_transient, parse, pauses, submit, until_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable

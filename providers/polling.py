@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from pydantic import BaseModel, Field, ValidationError
 
 from providers.errors import FateUnknown, MalformedReply, ProviderUnavailable, ReplyCutOff, Temporary
-from providers.exchange import Wait
+from providers.exchange import TRANSIENT, Wait
 from providers.provider import succeeded
 from providers.retry_after import retry_after_s
 
@@ -79,10 +79,6 @@ def until_over(read: Callable[[], Exchange[S]], between: Iterator[float]) -> Exc
         state = yield from read()
         if state.is_over:
             return state
-
-
-TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses that say nothing of the job, only that it could not be read now."""
 
 
 def is_transient(reply: HttpReply) -> bool:

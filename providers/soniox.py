@@ -19,7 +19,7 @@ from providers.errors import JobUnsupported, ProviderUnavailable, RateLimited
 from providers.exchange import Afterwards, HttpRequest
 from providers.jobs import Job, Jobs, Made
 from providers.languages import code_of
-from providers.polling import TRANSIENT, parse
+from providers.polling import parse
 from providers.provider import Provider, ProviderOptions, check_times, options_for, succeeded
 from providers.refusals import by_reply
 from providers.retry_after import retry_after_s
@@ -95,7 +95,7 @@ def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
 def _upload(audio: Audio, files: str) -> Exchange[str]:
     """Upload the audio, ask for its deletion, return its id."""
     made = parse(NAME, Made, succeeded((yield multipart(files, (), audio)), classify_error))
-    yield Afterwards(HttpRequest(method="DELETE", url=f"{files}/{made.id}"), TRANSIENT)
+    yield Afterwards(HttpRequest(method="DELETE", url=f"{files}/{made.id}"))
     return made.id
 
 

@@ -92,6 +92,9 @@ def test_what_is_made_is_deleted_in_the_order_in_which_it_can_be() -> None:
     assert steps[0].request == of_object.request
     assert (of_object.request.method, of_object.request.url) == ("DELETE", f"{BUCKET}/{name}")
     assert of_job.request.headers["x-amz-target"] == "Transcribe.DeleteTranscriptionJob"
+    assert callable(of_object.not_yet)
+    assert [of_object.not_yet(answer(status)) for status in (503, 429, 204, 403)] == [True, True, False, False]
+    assert of_object.not_yet(HttpReply(status=400, body=b"<Error><Code>SlowDown</Code></Error>"))
     assert callable(of_job.not_yet)
     for kind, said, is_kept in DELETIONS:
         assert of_job.not_yet(answer(400, __type=f"com.amazonaws.transcribe#{kind}", Message=said)) == is_kept

@@ -11,7 +11,14 @@ import pytest
 
 from providers.audio.content import MemoryContent
 from providers.errands import Errands
-from providers.errors import AttemptTimedOut, MalformedReply, ProviderError, ProviderUnavailable
+from providers.errors import (
+    AttemptTimedOut,
+    CredentialsRejected,
+    MalformedReply,
+    ProviderError,
+    ProviderUnavailable,
+    ReplyCutOff,
+)
 from providers.exchange import (
     CLEANUP_S,
     Afterwards,
@@ -419,20 +426,89 @@ async def test_a_process_that_closes_waits_for_nothing_that_is_kept() -> None:
     assert network.sent == ["delete", "cancel"]
 
 
-async def test_what_is_kept_for_ever_is_given_up_after_a_quarter_of_an_hour() -> None:
-    paused = list[float]()
+class Quick(Errands):
+    """Waits for nothing, and notes for how long."""
 
-    class Quick(Errands):
-        async def pause(self, seconds: float) -> None:
-            paused.append(seconds)
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused: list[float] = []
 
-    network = Network({"delete": refusing(1000)}, errands=Quick())
+    async def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
+
+
+@pytest.mark.parametrize("answer", [refusing(1000), failing(ProviderUnavailable("p"))], ids=["kept", "not answered"])
+async def test_what_is_kept_for_ever_is_given_up_after_a_quarter_of_an_hour(
+    answer: Callable[[], Awaitable[HttpReply]],
+) -> None:
+    errands = Quick()
+    network = Network({"delete": answer}, errands=errands)
     assert await network.run_only(kept()) == "done"
-    await asyncio.gather(*network.errands._tasks)
+    await asyncio.gather(*errands._tasks)
 
-    assert network.sent.count("delete") == len(paused)
-    assert paused == sorted(paused)
-    assert sum(paused) == pytest.approx(900, abs=1)
+    assert network.sent.count("delete") == len(errands.paused)
+    assert network.sent.count("cancel") == 1
+    assert errands.paused == sorted(errands.paused)
+    assert sum(errands.paused) == pytest.approx(900, abs=1)
+
+
+def at_first(first: int | ProviderError) -> Callable[[], Awaitable[HttpReply]]:
+    left = [first]
+
+    async def answer() -> HttpReply:
+        told = left.pop() if left else 204
+        if isinstance(told, ProviderError):
+            raise told
+        return HttpReply(status=told)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        (429, 2),
+        (503, 2),
+        (ProviderUnavailable("p"), 2),
+        (AttemptTimedOut("p"), 2),
+        (ReplyCutOff("p"), 2),
+        (MalformedReply("p"), 1),
+        (CredentialsRejected("p"), 1),
+        (404, 1),
+    ],
+    ids=["429", "503", "no connection", "timeout", "cut off", "malformed", "refused", "404"],
+)
+@pytest.mark.parametrize("step", [Afterwards(DELETE), IfAbandoned(DELETE)], ids=lambda step: type(step).__name__)
+async def test_what_nobody_said_is_gone_is_deleted_again(
+    step: Afterwards | IfAbandoned, first: int | ProviderError, times: int
+) -> None:
+    """An upload would stay where it is. What is refused for good is not asked for again."""
+
+    def exchange() -> Exchange[str]:
+        yield step
+        yield get("start")
+        return "done"
+
+    errands = Quick()
+    network = Network({"delete": at_first(first), "start": failing(MalformedReply("p"))}, errands=errands)
+    with pytest.raises(MalformedReply):
+        await network.run_only(exchange())
+    await asyncio.gather(*errands._tasks)
+
+    assert network.sent == ["start", *["delete"] * times]
+
+
+async def test_where_once_is_all_it_is_not_sent_again() -> None:
+    def exchange() -> Exchange[str]:
+        yield Afterwards(DELETE, frozenset())
+        return "done"
+
+    errands = Quick()
+    network = Network({"delete": failing(ProviderUnavailable("p"))}, errands=errands)
+    await network.run_only(exchange())
+    await asyncio.gather(*errands._tasks)
+
+    assert network.sent == ["delete"]
 
 
 async def test_another_refusal_is_final() -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from providers import gemini
 from providers.audio.content import MemoryContent
-from providers.exchange import Afterwards, Base64, HttpReply, HttpRequest, Wait
+from providers.exchange import TRANSIENT, Afterwards, Base64, HttpReply, HttpRequest, Wait
 from providers.gemini import GEMINI, GeminiOptions
 from providers.provider import unread_options
 from providers.types import Container, GenerationParameters, Task, Timestamps, TranscriptionJob
@@ -189,4 +189,5 @@ def test_large_audio_is_uploaded_first_and_deleted_afterwards() -> None:
     ]
     (later,) = [each for each in steps if isinstance(each, Afterwards)]
     assert (later.request.method, later.request.url) == ("DELETE", f"{API}/files/f1")
+    assert later.not_yet == TRANSIENT
     assert steps.index(later) < next(number for number, each in enumerate(steps) if isinstance(each, Wait))

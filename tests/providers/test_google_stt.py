@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from providers.audio.content import MemoryContent
 from providers.errors import CredentialsRejected, JobUnsupported, MalformedReply, ProviderUnavailable
-from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait
+from providers.exchange import TRANSIENT, Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait
 from providers.google_stt import GOOGLE_STT, GoogleSttOptions
 from providers.provider import unread_options
 from providers.types import Account, Deployment, Task, Timestamps, TranscriptionJob
@@ -201,6 +201,7 @@ def test_what_is_made_is_deleted_in_the_order_in_which_it_can_be() -> None:
         f"{BASE}/operations/7:cancel",
         f"{BASE}/operations/7",
     ]
+    assert [each.not_yet for each in told if isinstance(each, Afterwards)] == [TRANSIENT, TRANSIENT | {400, 409}]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from providers.errors import FateUnknown, JobUnsupported, MalformedReply
-from providers.exchange import Afterwards, HttpRequest, IfAbandoned, Over, Wait
+from providers.exchange import TRANSIENT, Afterwards, HttpRequest, IfAbandoned, Over, Wait
 from providers.jobs import Job, Jobs
-from providers.polling import TRANSIENT
 from providers.refusals import by_reply
 from tests.driving import answer, asked, steps_of
 

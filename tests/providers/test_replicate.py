@@ -23,7 +23,7 @@ from providers.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from providers.exchange import Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait, run
+from providers.exchange import TRANSIENT, Afterwards, HttpReply, HttpRequest, IfAbandoned, Over, Wait, run
 from providers.provider import unread_options
 from providers.replicate import REPLICATE, ReplicateOptions, build_inputs, classify_error
 from providers.types import (
@@ -183,7 +183,7 @@ def test_a_large_file_is_uploaded_named_by_its_url_and_deleted_afterwards() -> N
     assert b'name="content"; filename="audio.mp3"\r\nContent-Type: audio/mpeg' in upload.body[0]
 
     deletion = exchange.send(answer(201, id="f/1", urls={"get": f"{API}/files/f1"}))
-    assert deletion == Afterwards(HttpRequest(method="DELETE", url=f"{API}/files/f%2F1"))
+    assert deletion == Afterwards(HttpRequest(method="DELETE", url=f"{API}/files/f%2F1"), TRANSIENT)
     create = asked(exchange.send(None))
     assert document(create) == {"version": WHISPER, "input": {"audio": f"{API}/files/f1"}}
     assert create.told

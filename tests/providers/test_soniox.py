@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from providers.errors import JobUnsupported, ProviderUnavailable, RateLimited
-from providers.exchange import Afterwards
-from providers.polling import TRANSIENT
+from providers.exchange import TRANSIENT, Afterwards
 from providers.soniox import SONIOX, SonioxOptions, build_fields, classify_error
 from providers.types import Task, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import sample_audio
