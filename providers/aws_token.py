@@ -25,6 +25,7 @@ from botocore.exceptions import (
     MetadataRetrievalError,
     ProfileNotFound,
 )
+from botocore.httpsession import URLLib3Session
 from pydantic import SecretStr
 
 from providers.aws_signature import joined
@@ -84,6 +85,7 @@ def _fetched(options: Mapping[str, str], adapter: str) -> Token:
     session = botocore.session.Session(profile=options.get("profile"))
     session.set_config_variable("region", options["region"])  # roles are asked for where the audio goes
     session.set_default_client_config(_SHORT)
+    _ask_directly(session)
     found: Any = session.get_credentials()
     if found is None:
         raise CredentialsRejected(adapter, "no credentials of AWS are to be found")
@@ -93,6 +95,15 @@ def _fetched(options: Mapping[str, str], adapter: str) -> Token:
     ends_at: datetime | None = getattr(found, "_expiry_time", None)  # said nowhere else
     lasts_s = (ends_at - datetime.now(UTC)).total_seconds() if ends_at else None
     return Token(secret=SecretStr(joined(now.access_key, now.secret_key, now.token)), lasts_s=lasts_s)
+
+
+def _ask_directly(session: botocore.session.Session) -> None:
+    """Take the environment's proxies from the link that asks an instance's metadata: it alone reads no client's config.
+
+    What is a machine's own address here is another machine's at the proxy, and credentials in the clear on the way.
+    """
+    fetcher: Any = session.get_component("credential_provider").get_provider("iam-role")._role_fetcher  # noqa: SLF001
+    fetcher._session = URLLib3Session(timeout=fetcher._timeout)  # noqa: SLF001
 
 
 def _assumed(session: botocore.session.Session, found: Any, role: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401 - botocore has no types
