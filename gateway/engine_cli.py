@@ -92,6 +92,9 @@ def _serving(models: tuple[str, ...], config_file: Path | None, key: SecretStr |
 
 
 def _key(key: str | None, file: Path | None) -> SecretStr | None:
+    """Return what callers must send. Raises UsageError."""
+    if key is None:
+        key = os.environ.get(KEY_VARIABLE)  # click takes an empty variable for one that is not set
     if key is None and file is None:
         return None
     if key is not None and file is not None:

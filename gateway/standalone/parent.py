@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.logs import event
 from gateway.notify import STOPPING, notify
-from gateway.serve import cannot_listen
+from gateway.serve import CannotListen, cannot_listen
 from gateway.workers.process import ended, kill
 from gateway.workers.sockets import BACKLOG, listeners
 from gateway.workers.spawn import Pauses, spawned
@@ -136,12 +136,15 @@ def _listening(host: str, port: int, path: Path | None) -> Iterator[list[socket.
 
 @contextlib.contextmanager
 def _unix_socket(path: Path) -> Iterator[socket.socket]:
-    """Raise CannotListen, also where something that is no socket stands in the way."""
+    """Raise CannotListen, also where somebody listens there or something that is no socket stands in the way."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
+            if _is_listened_to(path):
+                raise CannotListen(f"{path}: another process listens there")
             if path.is_socket():
                 path.unlink()  # of one that ended without taking it along
             listener.bind(str(path))
+            ours = _identity(path)
             path.chmod(0o660)
             listener.listen(BACKLOG)
         except OSError as error:
@@ -149,4 +152,32 @@ def _unix_socket(path: Path) -> Iterator[socket.socket]:
         try:
             yield listener
         finally:
-            path.unlink(missing_ok=True)
+            listener.close()
+            _take_along(path, ours)
+
+
+def _is_listened_to(path: Path) -> bool:
+    """Tell whether somebody takes connections there. Raises OSError where that cannot be known."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(0)
+        try:
+            asking.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except BlockingIOError:  # its queue is full
+            return True
+    return True
+
+
+def _take_along(path: Path, ours: tuple[int, int]) -> None:
+    """Remove the socket, unless it is another's by now; a file system may give its number again, so that one asks."""
+    with contextlib.suppress(OSError):
+        if _identity(path) == ours and not _is_listened_to(path):
+            path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino

@@ -6,12 +6,15 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
 import pytest
 from msgspec.structs import replace
 
+from gateway.serve import CannotListen
+from gateway.standalone.parent import _unix_socket
 from gateway.workers.spawn import Pauses
 from providers.local.remote import EngineElsewhere, RemoteModel
 from providers.transport import new_session
@@ -122,6 +125,67 @@ async def test_a_port_that_is_taken_is_said() -> None:
         _, written = await process.communicate()
     assert process.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in written.decode()
+
+
+async def test_a_variable_that_is_empty_is_no_key() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(str(PROGRAM), "engine", *MODEL, "--port", "0"),
+        env={**os.environ, "ASR_GATEWAY_ENGINE_KEY": ""},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, written = await process.communicate()
+    assert process.returncode == 2
+    assert "the key is empty" in written.decode()
+
+
+def listening(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.bind(str(path))
+    made.listen(1)
+    return made
+
+
+def test_a_socket_that_somebody_listens_at_is_left_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with listening(path), pytest.raises(CannotListen, match="another process listens there"), _unix_socket(path):
+        pass
+    assert path.is_socket()
+
+
+def test_a_socket_whose_callers_queue_is_full_is_listened_at(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with listening(path), ExitStack() as callers:
+        for _ in range(2):
+            callers.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        with pytest.raises(CannotListen, match="another process listens there"), _unix_socket(path):
+            pass
+
+
+def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listening(path).close()
+    with _unix_socket(path), socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+    assert not path.exists()
+
+
+def test_a_socket_that_became_anothers_stays(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with _unix_socket(path) as ours:
+        ours.close()  # as it is while what is in flight ends: its number may be given to the next
+        path.unlink()
+        theirs = listening(path)
+    with theirs, socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+
+
+def test_what_is_no_socket_of_this_kind_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(CannotListen, match="wrong type"), _unix_socket(path):
+            pass
+        assert path.is_socket()
 
 
 def test_it_gives_up_never_and_waits_at_most_ten_seconds() -> None:
