@@ -7,6 +7,7 @@ import hmac
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.intake.spool import Spool
 from gateway.problems import Problem
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.fleet import LocalBackend
     from gateway.intake.spool import SpoolBudget
-    from providers.types import Transcript
+    from providers.types import TranscriptionJob
 
 READ_BYTES: Final = 256 * 1024
 NO_SUCH_MODEL: Final = 404
@@ -37,6 +38,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     body: bytes = b""
     outcome: str = "ok"  # in a word, for whoever traces
+    failed: bool = False  # the model was there and there was time: its device may be broken
 
 
 class Hearing:
@@ -66,7 +68,7 @@ class Hearing:
         """Return the transcript, or a refusal. headers: found whatever the case of their names."""
         spool = Spool(self._budget)
         try:
-            return Told(body=msgspec.json.encode(await self._heard(name, headers, body, spool)))
+            return await self._heard(name, headers, body, spool)
         except ProviderError as error:
             return _refused(refusal(error), error.outcome)
         except Problem as problem:  # there is no room for the audio
@@ -75,9 +77,7 @@ class Hearing:
         finally:
             spool.close()
 
-    async def _heard(
-        self, name: str, headers: Mapping[str, str], body: AsyncIterable[bytes], spool: Spool
-    ) -> Transcript:
+    async def _heard(self, name: str, headers: Mapping[str, str], body: AsyncIterable[bytes], spool: Spool) -> Told:
         """Raise ProviderError, Problem."""
         until = _until(headers)
         try:
@@ -90,7 +90,7 @@ class Hearing:
                 await model.wait_loaded()  # after a crash it is loaded again: who asked before waits
         except TimeoutError as error:
             raise ProviderUnavailable(NAME, "the audio has not come, or the model is still loading") from error
-        return await model.transcribe(job.read(content), _HERE, until, Progress())
+        return await _answered(model, job.read(content), until)
 
     async def _received(self, headers: Mapping[str, str], body: AsyncIterable[bytes], spool: Spool) -> Written:
         """Return the job that the body begins with; its audio is in the spool then."""
@@ -106,6 +106,15 @@ class Hearing:
             return msgspec.json.decode(head, type=Written)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise JobRejected(NAME, "the body does not begin with a job") from error
+
+
+async def _answered(model: LocalBackend, job: TranscriptionJob, until: Moment) -> Told:
+    """Return what the model says, or that it failed. Raises ProviderError for what is no fault of its."""
+    try:
+        return Told(body=msgspec.json.encode(await model.transcribe(job, _HERE, until, Progress())))
+    except ProviderUnavailable as error:
+        is_at_fault = model.ready and asyncio.get_running_loop().time() < until
+        return replace(_refused(refusal(error), error.outcome), failed=is_at_fault)
 
 
 def lets_in(key: SecretStr | None, authorization: str) -> bool:

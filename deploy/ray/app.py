@@ -6,8 +6,10 @@ contract is `providers.local.wire`, the batches are those of LocalModel. Ray pla
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -15,6 +17,7 @@ from ray import serve
 from starlette.responses import JSONResponse, Response
 
 from config.settings import AccountSettings, Settings
+from deploy.ray.loads import Loads
 from gateway.engines import LocalModels
 from gateway.hearing import Hearing, lets_in
 from gateway.intake.spool import spool_budget
@@ -22,13 +25,16 @@ from providers.local.provider import NAME
 from providers.types import Account, Deployment
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
 
     from gateway.fleet import LocalBackend
     from gateway.hearing import Told
 
+_LOG: Final = logging.getLogger("ray.serve")  # what Ray writes to the replica's own file
 _KEY_VARIABLE: Final = "ASR_GATEWAY_ENGINE_KEY"
-_FAILURES: Final = 3  # in a row, of a model that is loaded: its device is broken, and another replica may have another
+_FAILURES: Final = 3  # with no success between: the device is broken, and another replica may have another
 _LOOK_EVERY_S: Final = 0.1
 _GOES_WITHIN_S: Final = 120.0  # a model that makes room for another may finish what it has
 
@@ -74,18 +80,18 @@ class Engine:
     """One replica."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        """told: see Arguments."""
+        """told: see Arguments. Raises ValueError where the key is empty."""
         arguments = Arguments.model_validate(told)
         settings, account = Settings(server=arguments.server), AccountSettings(adapter=NAME, **arguments.account)
-        key = os.environ.get(_KEY_VARIABLE)
         make = LocalModels(on_batch=lambda *_: None)
 
         async def load(name: str) -> Held:
             return await _loaded(name, account, make)
 
         self._names = arguments.models
-        self._key = SecretStr(key) if key else None
-        self._load = serve.multiplexed(max_num_models_per_replica=arguments.models_per_replica)(load)
+        self._key = _key()
+        kept = serve.multiplexed(max_num_models_per_replica=arguments.models_per_replica)(load)
+        self._load: Loads[LocalBackend] = Loads(partial(_had, kept))
         self._hearing = Hearing(self._held, spool_budget(settings), settings.server.max_upload)
         self._failures = 0
 
@@ -99,7 +105,7 @@ class Engine:
         if asked == ("GET", "/model"):
             return _response(await self._hearing.model(name))
         if asked == ("POST", "/transcribe"):
-            return self._noted(name, await self._hearing.transcribe(name, request.headers, request.stream()))
+            return self._noted(await self._hearing.transcribe(name, request.headers, request.stream()))
         return Response(status_code=404)
 
     async def check_health(self) -> None:
@@ -109,23 +115,39 @@ class Engine:
 
     async def _held(self, name: str) -> LocalBackend | None:
         """Return a model that may be asked for, loaded if it can be. Ray keeps those asked for lately."""
-        if name not in self._names:
-            return None
-        try:
-            held: Held = await self._load(name)
-        except NotLoaded as error:
-            return error.model
-        return held.model
+        return await self._load(name) if name in self._names else None
 
-    def _noted(self, name: str, told: Told) -> Response:
-        is_failure = told.outcome == "unavailable" and name in self._names
-        self._failures = self._failures + 1 if is_failure else 0
+    def _noted(self, told: Told) -> Response:
+        if told.failed:
+            self._failures += 1
+        elif told.outcome == "ok":
+            self._failures = 0
         return _response(told)
 
 
 def build(told: dict[str, Any]) -> serve.Application:
     """Return the application of what serve.yaml says under `args`. How many replicas, and on what, it says besides."""
     return serve.deployment(Engine).bind(Arguments.model_validate(told).model_dump())
+
+
+def _key() -> SecretStr | None:
+    """Return what gateways must send. Raises ValueError where it is empty, BadConfiguration where it is no key."""
+    key = os.environ.get(_KEY_VARIABLE)
+    if key is None:
+        _LOG.warning("Whoever reaches the port may use these models: %s is not set.", _KEY_VARIABLE)
+        return None
+    secret = AccountSettings(adapter=NAME, api_key=SecretStr(key)).secret()
+    if not secret:
+        raise ValueError(f"{_KEY_VARIABLE} is empty: it would let in whoever sends none")
+    return secret
+
+
+async def _had(kept: Callable[[str], Awaitable[Held]], name: str) -> LocalBackend:
+    """Return a model, also one that is missing."""
+    try:
+        return (await kept(name)).model
+    except NotLoaded as error:
+        return error.model
 
 
 async def _loaded(name: str, account: AccountSettings, make: LocalModels) -> Held:

@@ -13,11 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import aiohttp
+import msgspec
 import pytest
 import yaml
 
 from config.settings import AccountSettings
-from tests.conftest import sample
+from providers.local.wire import JOB_BYTES, TIME_LEFT, Refusal, written
+from providers.local.wire import MODEL as MODEL_HEADER
+from providers.types import TranscriptionJob
+from tests.conftest import sample, sample_audio
 from tests.deploy.ray_server import FILE, REPLICAS, SAME, SERVES
 from tests.serving import routed, running
 
@@ -103,11 +107,33 @@ async def ask(session: aiohttp.ClientSession, url: str) -> tuple[int, int, str]:
         return reply.status, int(reply.headers["X-Gateway-Attempts"]), told.get("text", "") or str(told)
 
 
+async def impatient(session: aiohttp.ClientSession, cluster: str) -> str:
+    """Return how a job is refused whose caller waits for less than a model takes to load."""
+    job = TranscriptionJob(model=MODEL, audio=sample_audio(CLIP))
+    head = written(job)
+    headers = {JOB_BYTES: str(len(head)), TIME_LEFT: "0.1", MODEL_HEADER: "tiny.en"}
+    body = head + b"".join(map(bytes, job.audio.content.slices()))
+    async with session.post(f"{cluster}/transcribe?model=tiny.en", data=body, headers=headers) as reply:
+        return msgspec.json.decode(await reply.read(), type=Refusal).kind
+
+
 async def known(session: aiohttp.ClientSession, cluster: str, model: str) -> int:
     """Return the status of what is known of a model."""
     async with session.get(f"{cluster}/model", params={"model": model}) as reply:
         assert reply.status != 200 or (await reply.json())["capabilities"]["languages"] == ["en"]
         return reply.status
+
+
+@pytest.mark.timeout(180)
+async def test_a_model_is_loaded_though_nobody_waits_for_it() -> None:
+    """Nor is a replica replaced because those who ask it are in a hurry."""
+    async with ray_serve() as (cluster, pid), aiohttp.ClientSession() as session:
+        before = replicas(pid)
+        kinds = [await impatient(session, cluster) for _ in range(3)]
+        assert set(kinds) == {"ProviderUnavailable"}
+        while await impatient(session, cluster) != "AttemptTimedOut":
+            pass  # it is loaded once it begins to hear
+        assert replicas(pid) == before
 
 
 @pytest.mark.timeout(300)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from gateway.hearing import Hearing
+from gateway.hearing import Hearing, _answered
+from providers.errors import AttemptTimedOut, ProviderError, ProviderUnavailable, RateLimited
 from providers.local.wire import JOB_BYTES, TIME_LEFT, Refusal, written
-from providers.types import TranscriptionJob
+from providers.types import Moment, TranscriptionJob
 from tests.asking import MODEL
 from tests.conftest import sample_audio
 from tests.gateway.workers.test_engine import HEARD, Model, budget
@@ -95,6 +96,53 @@ async def test_a_body_that_stalls_is_left_when_nobody_waits_any_more() -> None:
 
     told = await hearing(Model()).transcribe("x", {**HEADERS, TIME_LEFT: "0.05"}, stalled())
     assert msgspec.json.decode(told.body, type=Refusal).kind == "ProviderUnavailable"
+
+
+class Gone(Model):
+    """One that is closed while it works."""
+
+    ready = False
+
+
+@pytest.mark.parametrize(
+    ("model", "left", "failed"),
+    [
+        (Model(ProviderUnavailable("local", "the local model failed")), "9.5", True),
+        (Model(ProviderUnavailable("local", "it is still loading")), "0", False),
+        (Gone(ProviderUnavailable("local", "shutting down")), "9.5", False),
+        (Model(), "9.5", False),
+    ],
+)
+async def test_a_model_failed_that_was_there_and_had_time(model: Model, left: str, *, failed: bool) -> None:
+    told = await _answered(model, JOB, Moment(asyncio.get_running_loop().time() + float(left)))
+    assert told.failed is failed
+
+
+@pytest.mark.parametrize("error", [AttemptTimedOut("local", "too long"), RateLimited("local", "the queue is full")])
+async def test_work_that_is_late_or_too_much_is_no_failure(error: ProviderError) -> None:
+    told = await hearing(Model(error)).transcribe("x", HEADERS, in_pieces(HEAD + AUDIO, 1000))
+    assert (told.status, told.outcome, told.failed) == (422, error.outcome, False)
+
+
+async def test_neither_a_late_body_nor_a_full_spool_nor_a_missing_model_is_a_failure() -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield HEAD
+        await asyncio.Event().wait()
+
+    small = Hearing(hearing(Model())._model_of, budget(memory_per_upload=1, disk_total=1))
+    told = [
+        await hearing(Model()).transcribe("x", {**HEADERS, TIME_LEFT: "0.05"}, stalled()),
+        await small.transcribe("x", HEADERS, in_pieces(HEAD + AUDIO, 1000)),
+        await hearing(Model()).transcribe("y", HEADERS, in_pieces(HEAD + AUDIO, 1000)),
+    ]
+    assert [(each.outcome, each.failed) for each in told] == [("unavailable", False)] * 3
+
+
+async def test_what_a_model_raises_is_told_as_its_failure() -> None:
+    broken = Model(ProviderUnavailable("local", "the local model failed"))
+    told = await hearing(broken).transcribe("x", HEADERS, in_pieces(HEAD + AUDIO, 1000))
+    assert (told.status, told.outcome, told.failed) == (422, "unavailable", True)
+    assert msgspec.json.decode(told.body, type=Refusal).reason == "the local model failed"
 
 
 async def test_a_model_that_is_not_held_may_be_held_elsewhere() -> None:

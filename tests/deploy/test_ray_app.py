@@ -1,0 +1,61 @@
+"""deploy/ray/app.py without a cluster: who is let in, and when a replica asks to be replaced."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from config.faults import BadConfiguration
+from gateway.hearing import Told
+
+TOLD: dict[str, Any] = {"models": ["tiny.en"]}
+FAILED = Told(status=422, outcome="unavailable", failed=True)
+IMPATIENT = Told(status=422, outcome="unavailable")
+
+
+@pytest.fixture
+def app() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray warns of its own code
+        return import_module("deploy.ray.app")
+
+
+@pytest.mark.parametrize(
+    "told", [[IMPATIENT] * 5, [FAILED, FAILED, Told(), FAILED, FAILED], [FAILED, FAILED, IMPATIENT]]
+)
+async def test_a_replica_stays_whose_models_did_not_fail(app: Any, told: list[Told]) -> None:
+    engine = app.Engine(TOLD)
+    for each in told:
+        engine._noted(each)
+    await engine.check_health()
+
+
+async def test_a_replica_is_given_up_whose_models_fail_one_after_another(app: Any) -> None:
+    engine = app.Engine(TOLD)
+    for each in (FAILED, FAILED, IMPATIENT, FAILED):
+        engine._noted(each)
+    with pytest.raises(RuntimeError, match="3 jobs failed"):
+        await engine.check_health()
+
+
+def test_no_key_is_said_at_the_start(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    app.Engine(TOLD)
+    assert "Whoever reaches the port may use these models" in caplog.text
+
+
+def test_a_key_is_taken_without_a_word(
+    app: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ASR_GATEWAY_ENGINE_KEY", "a-key")
+    assert app.Engine(TOLD)._key.get_secret_value() == "a-key"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("key", "error"), [("", ValueError), ("  ", BadConfiguration)])
+def test_an_empty_key_is_refused(app: Any, monkeypatch: pytest.MonkeyPatch, key: str, error: type[Exception]) -> None:
+    monkeypatch.setenv("ASR_GATEWAY_ENGINE_KEY", key)
+    with pytest.raises(error, match=r"(?i)key"):
+        app.Engine(TOLD)
