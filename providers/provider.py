@@ -50,6 +50,7 @@ class Provider:
     transcribe: Translate
     options: type[ProviderOptions] = ProviderOptions
     credential_hosts: frozenset[str] = field(default_factory=frozenset)  # besides those of the account's URLs
+    credential_domains: frozenset[str] = field(default_factory=frozenset)  # as is each host one label below them
     public_hosts: frozenset[str] = field(default_factory=frozenset)  # may be fetched from, without a credential
     key_required: bool = True
     account_options: frozenset[str] = frozenset()  # without which an account is none

@@ -235,10 +235,16 @@ def _with_credential(provider: Provider, account: Account, request: HttpRequest)
         place = _place(request.url, tuple(account.base_urls.values()))
     except ValueError as error:
         raise MalformedReply(provider.name, "the reply names a URL that is none") from error
-    declared = provider.public_hosts if request.anonymous else provider.credential_hosts
-    if not place.is_own and not (place.may_be_declared and place.url.host in declared):
+    if not place.is_own and not (place.may_be_declared and _is_declared(provider, place, anonymous=request.anonymous)):
         raise MalformedReply(provider.name, "the reply names a host this provider does not serve from")
     return place, request if request.anonymous else provider.authorize(request, account)
+
+
+def _is_declared(provider: Provider, place: _Place, *, anonymous: bool) -> bool:
+    host = place.url.host or ""
+    if anonymous:
+        return host in provider.public_hosts
+    return host in provider.credential_hosts or host.partition(".")[2] in provider.credential_domains
 
 
 class _Place(msgspec.Struct, frozen=True):

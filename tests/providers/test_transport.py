@@ -19,6 +19,7 @@ import aiohttp
 import pybase64
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from providers.audio.content import SLICE_BYTES, FileContent, MemoryContent
@@ -37,6 +38,7 @@ from providers.provider import Provider, succeeded
 from providers.transport import HttpProvider, new_session, piece_size, send
 from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
 from tests.conftest import sample_audio, serve
+from tests.media import LOOPBACK, Names
 
 if TYPE_CHECKING:
     from providers.exchange import Body
@@ -301,6 +303,35 @@ async def test_a_declared_host_gets_the_key_or_not_as_declared(
         with pytest.raises(MalformedReply, match="does not serve from"):
             await send(session, wrong, account(own), asked, soon())
     assert len(seen) == 2
+
+
+async def test_a_declared_domain_is_that_of_the_hosts_right_below_it(start: Start) -> None:
+    seen: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("authorization"))
+        return web.Response()
+
+    port = (await start(handler)).rpartition(":")[2]
+    below = provider(credential_domains=frozenset({"provider.example"}))
+    everywhere = Names(mine=[[LOOPBACK]], provider=[[LOOPBACK]], evil=[[LOOPBACK]])
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=everywhere)) as session:
+        asked = account("http://{model}.provider.example")
+        for host in (
+            "provider.example",
+            "mine.other.provider.example",
+            "evilprovider.example",
+            "provider.example.evil",
+        ):
+            wrong = HttpRequest(method="POST", url=f"http://{host}:{port}/", body=(b"audio",))
+            with pytest.raises(MalformedReply, match="does not serve from"):
+                await send(session, below, asked, wrong, soon())
+        request = HttpRequest(method="GET", url=f"http://mine.provider.example:{port}/")
+        with pytest.raises(MalformedReply, match="does not serve from"):
+            await send(session, below, asked, replace(request, anonymous=True), soon())
+        await send(session, below, asked, request, soon())
+
+    assert seen == [f"Bearer {KEY}"]
 
 
 async def test_anonymous_is_anonymous_at_home_too(
