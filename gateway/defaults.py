@@ -34,14 +34,15 @@ _HF = "hf-inference"
 def from_environment(settings: Settings, catalog: Catalog, environ: Mapping[str, str]) -> Settings:
     """Fill in accounts and models where the configuration names none.
 
-    A model name means that model: only the providers that have it are its targets.
+    A model name means that model: only the providers that have it are its targets. A key alone enables no provider
+    whose models are each account's own: nobody could say which.
     """
     if settings.providers or settings.models:
         return settings
     accounts = {
         name: AccountSettings(adapter=name, api_key=SecretStr(environ[provider.key_variable]))
         for name, provider in PROVIDERS.items()
-        if provider.key_variable and environ.get(provider.key_variable)
+        if provider.key_variable and environ.get(provider.key_variable) and catalog.native_models(name)
     }
     if not accounts:
         return demonstration(settings, catalog, installed())

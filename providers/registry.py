@@ -22,6 +22,7 @@ _OF_THEIR_OWN: Final = (
     "aws-transcribe",
     "azure-openai",
     "azure-speech",
+    "baseten",
     "cloudflare",
     "cohere",
     "deepgram",

@@ -134,7 +134,8 @@ Other variables that are read:
 | variable | meaning |
 |---|---|
 {variables}
-| {usual} | Providers' keys: where the file names no account and no model, each that is set enables its provider. |
+| {usual} | Providers' keys: where the file names no account and no model, each that is set enables its provider, \
+unless all its models are deployments of yours. |
 | `XDG_STATE_HOME` | Where the ledger's file is, unless `usage.path` says. |
 | `XDG_CACHE_HOME` | Where an embedded model that comes in parts is joined. |
 | `NOTIFY_SOCKET` | systemd's own: told when the gateway serves, and when it ends. |

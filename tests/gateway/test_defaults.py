@@ -35,6 +35,7 @@ def test_the_usual_variables() -> None:
         "revai": "REVAI_API_KEY",
         "sarvam": "SARVAM_API_KEY",
         "soniox": "SONIOX_API_KEY",
+        "baseten": "BASETEN_API_KEY",
         "deepgram": "DEEPGRAM_API_KEY",
         "speechmatics": "SPEECHMATICS_API_KEY",
         "gladia": "GLADIA_API_KEY",
@@ -60,7 +61,9 @@ def test_the_usual_variables() -> None:
     }
 
 
-@pytest.mark.parametrize(("adapter", "variable"), sorted(VARIABLES.items()))
+@pytest.mark.parametrize(
+    ("adapter", "variable"), [(name, key) for name, key in sorted(VARIABLES.items()) if CATALOG.native_models(name)]
+)
 def test_one_key_serves_what_that_provider_has(adapter: str, variable: str) -> None:
     settings = from_environment(Settings(), CATALOG, {variable: "key-1", "UNRELATED": "x"})
 
@@ -96,6 +99,13 @@ def test_a_hub_token_serves_any_name() -> None:
 
     assert routes.resolve("someone/wav2vec2").deployments[0].name == "hf-inference/someone/wav2vec2"
     assert "*" not in from_environment(Settings(), CATALOG, {"FAL_KEY": "f"}).models
+
+
+def test_a_key_alone_enables_no_provider_whose_models_are_ones_own() -> None:
+    alone = from_environment(Settings(), CATALOG, {"BASETEN_API_KEY": "b"})
+
+    assert alone == from_environment(Settings(), CATALOG, {})
+    assert set(from_environment(Settings(), CATALOG, {"BASETEN_API_KEY": "b", "FAL_KEY": "f"}).providers) == {"fal-ai"}
 
 
 def test_without_a_key_it_is_a_demonstration() -> None:

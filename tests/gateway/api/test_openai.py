@@ -98,6 +98,7 @@ ABILITIES: list[tuple[str, str, dict[str, str], frozenset[str]]] = [
     ("ibm-watson", "en-US_Multimedia", {}, WORDS),
     ("ibm-watson", "large", {"language": "en-GB"}, WORDS),
     ("sarvam", "saaras:v4", {}, SEGMENTS),
+    ("baseten", "abcd1234", {}, SEGMENTS),
     ("kserve", "whisper", {"language": "en"}, SEGMENTS),
     ("google-stt", "chirp_2", {}, WORDS),
     ("google-stt", "chirp_3", {}, SEGMENTS),
