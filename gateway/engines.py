@@ -40,11 +40,11 @@ class LocalModels:
         self,
         *,
         on_batch: Callable[[str, int, float], None],
-        on_load: Callable[[str, str, Loaded | None], None] = lambda *_: None,
+        on_load: Callable[[str, str, Loaded | ModelMissing | None], None] = lambda *_: None,
     ) -> None:
         """on_batch: as LocalModel tells it.
 
-        on_load: told a model and its engine when loading begins, with None, and when it ends; in the thread that does.
+        on_load: told a model and its engine when loading begins, with None, and how it ended; in the thread that does.
         """
         self._on_batch = on_batch
         self._on_load = on_load
@@ -92,7 +92,11 @@ class LocalModels:
         """Load a local model and tell of it. Raises ModelMissing."""
         self._on_load(native_model, engine, None)
         began_s = time.monotonic()
-        loaded = load_engine(account, engine, native_model)
+        try:
+            loaded = load_engine(account, engine, native_model)
+        except ModelMissing as missing:
+            self._on_load(native_model, engine, missing)
+            raise
         self._on_load(native_model, engine, Loaded(time.monotonic() - began_s, loaded.size_bytes))
         return loaded
 
@@ -112,7 +116,8 @@ def load_engine(account: AccountSettings, engine: str, native_model: str) -> Eng
         return _LOADERS[engine](name, account)
     except ImportError as error:
         extra = "local" if engine == FASTER_WHISPER else "transformers"
-        raise ModelMissing(f'{native_model} needs an extra: pip install "asr-gateway[{extra}]"') from error
+        demo = ", or [demo]" if engine == FASTER_WHISPER else ""
+        raise ModelMissing(f'local models need an extra: pip install "asr-gateway[{extra}]"{demo}') from error
 
 
 def _faster_whisper(name: str, account: AccountSettings) -> Engine:

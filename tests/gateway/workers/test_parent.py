@@ -346,7 +346,8 @@ async def test_an_engine_that_dies_is_started_again_and_its_requests_answered(
         os.kill(engine, signal.SIGKILL)
         await served.wait_for("engine_ended")
     assert {each.result().status for each in asked} == {200}
-    assert {each.result().attempts for each in asked} == {2}
+    attempts = {each.result().attempts for each in asked}
+    assert {2} <= attempts <= {1, 2}  # one that was just about to connect finds the next engine at once
     assert children(served, "engine") != [engine]
 
 
@@ -404,7 +405,7 @@ async def test_a_refused_reload_leaves_the_models_that_answer(local: tuple[Progr
     """One of the same name that cannot be loaded does not take its place."""
     served, client = local
     document = yaml.safe_load(served.file.read_text())
-    document["providers"]["local"]["compute_type"] = "int4711"
+    document["providers"]["local"] |= {"compute_type": "int4711", "engine": "faster-whisper"}
     served.file.write_text(yaml.safe_dump(document))
     assert (await reload(client))[0] == 422
     for _ in range(4):
