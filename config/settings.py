@@ -134,6 +134,8 @@ class Target(Section):
     audio_seconds_per_minute: int | None = Field(None, ge=1, le=1_000_000_000)  # likewise
     usd_per_minute: float | None = Field(None, ge=0)  # where the catalog does not know, or you pay another price
     price: Price | None = None  # the same, where a price has more parts
+    # Of its provider's own, by their names in provider_options: for jobs that do not say otherwise.
+    options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
 
     @model_validator(mode="after")
     def _one_price(self) -> Target:

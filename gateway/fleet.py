@@ -6,6 +6,8 @@ import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pydantic import ValidationError
+
 from config.faults import BadConfiguration
 from gateway.dispatch.means import Backend
 from gateway.dispatch.routes import NAME_HERE, WILDCARD, Route, Routes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from aiohttp import ClientSession
+    from pydantic import BaseModel
 
     from config.catalog import Catalog
     from config.catalog import Price as ListedPrice
@@ -266,10 +269,26 @@ def _deployment(name: str, target: Target, account: Account, catalog: Catalog) -
         max_concurrent=target.max_concurrent,
         requests_per_minute=target.requests_per_minute,
         audio_seconds_per_minute=target.audio_seconds_per_minute,
+        options=_options(name, target, account.adapter),
     )
     if fault := _fault(name, target, deployment, catalog):
         raise BadConfiguration(f"models.{name}: target {target.target} {fault}")
     return deployment
+
+
+def _options(name: str, target: Target, adapter: str) -> BaseModel | None:
+    """Read what a target's provider is told besides. Raises BadConfiguration."""
+    if not target.options:
+        return None
+    where = f"models.{name}: target {target.target}"
+    if adapter in HELD:
+        raise BadConfiguration(f"{where} has options, which mean nothing to the adapter {adapter}")
+    try:
+        return PROVIDERS[adapter].options.model_validate(target.options)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        at = ".".join(str(each) for each in ("options", *fault["loc"]))
+        raise BadConfiguration(f"{where}: {at}: {fault['msg']}") from None
 
 
 def _price(target: Target, listed: ListedPrice | None) -> Price | None:
@@ -310,4 +329,15 @@ def _fault(name: str, target: Target, deployment: Deployment, catalog: Catalog) 
             PROVIDERS[adapter].capabilities(deployment)
     except ValueError as error:
         return f"does not fit: {error}"
-    return None
+    return _unread(deployment)
+
+
+def _unread(deployment: Deployment) -> str | None:
+    """Say which of the options that a target is told its model does not read."""
+    if deployment.options is None:
+        return None
+    known = PROVIDERS[deployment.account.adapter].capabilities(deployment).options
+    unread = deployment.options.model_dump(exclude_unset=True, by_alias=True).keys() - known
+    if not unread:
+        return None
+    return f"has the option {min(unread)}, which the model does not read; it reads {', '.join(sorted(known)) or 'none'}"

@@ -226,6 +226,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     account: Account
     native_model: str
     price: Price | None = None  # None where it is not known, or billed by compute time
+    options: BaseModel | None = None  # of the provider's own, for jobs that do not say otherwise
     weight: float = 1.0  # its part of the jobs, where the route shares them out
     max_concurrent: int | None = None  # calls at once
     requests_per_minute: int | None = None  # as the provider allows; None: no end, or not known
@@ -234,6 +235,17 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return f"{self.account.name}/{self.native_model}"
+
+
+def with_usual_options(job: TranscriptionJob, to: Deployment) -> TranscriptionJob:
+    """Return the job with what the deployment is told besides, where the caller has not said otherwise."""
+    if to.options is None:
+        return job
+    adapter = to.account.adapter
+    given = job.provider_options.get(adapter)
+    said = {name: getattr(given, name) for name in given.model_fields_set} if given else {}
+    options = {**job.provider_options, adapter: to.options.model_copy(update=said)}
+    return msgspec.structs.replace(job, provider_options=options)
 
 
 def option_values(job: TranscriptionJob, adapter: str) -> dict[str, Any]:

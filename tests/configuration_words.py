@@ -25,6 +25,7 @@ _WORDS: dict[object, str] = {
     ByteSize: "size",
     SecretStr: "secret text",
     datetime: "moment",
+    Any: "value",
 }
 _READ_BY = {seconds: "duration", moment: "moment", _hedge_after: "`p50` to `p99`, duration or `off`"}
 _STEPS_S = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))

@@ -30,7 +30,7 @@ from gateway.policies.hedging import delay_s
 from gateway.stages import Stage, timed
 from providers.errors import MalformedReply, ProviderError
 from providers.exchange import Progress
-from providers.types import Moment, Timestamps
+from providers.types import Moment, Timestamps, with_usual_options
 
 if TYPE_CHECKING:
     from config.reliability import Allowance
@@ -307,6 +307,7 @@ class Attempts:
         audio = await self._copies.taken_by(can, candidate.deployment.account.adapter, until)
         times = times_for(self._job, can) or self._job.timestamps
         job = without(self._job, candidate.ignored) if candidate.ignored else self._job
+        job = with_usual_options(job, candidate.deployment)
         if audio is job.audio and times is job.timestamps:
             return job
         return replace(job, audio=audio, timestamps=times)

@@ -16,7 +16,7 @@ from providers.types import TranscriptionJob
 
 if TYPE_CHECKING:
     from gateway.dispatch.routes import Route
-    from providers.types import Account
+    from providers.types import Account, Deployment
 
 _SCHEMA: Final = 1  # of what is kept: another one finds none of the old
 # All but the audio, so that one that is new cannot be forgotten.
@@ -36,7 +36,7 @@ def key_of(job: TranscriptionJob, route: Route, scope: str, audio: str | None = 
         "audio": audio or job.audio.digest,
         "job": dict(zip(_FIELDS, _VALUES(job), strict=True)),
         "on_unsupported": route.on_unsupported,
-        "route": [(_account(each.account), each.native_model) for each in route.deployments],
+        "route": [_deployment(each) for each in route.deployments],
     }
     return blake3(msgspec.json.encode(form, order="sorted", enc_hook=_plain)).hexdigest()
 
@@ -44,6 +44,11 @@ def key_of(job: TranscriptionJob, route: Route, scope: str, audio: str | None = 
 def scope_of_token(token: str) -> str:
     """Return the scope of a caller who is known by a token alone, from which the token cannot be told."""
     return "token:" + blake3(token.encode(), derive_key_context=_OF_TOKENS).hexdigest()
+
+
+def _deployment(to: Deployment) -> tuple[object, ...]:
+    named = _account(to.account), to.native_model
+    return named if to.options is None else (*named, to.options)
 
 
 def _account(account: Account) -> tuple[object, ...]:

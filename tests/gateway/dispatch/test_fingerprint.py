@@ -86,6 +86,13 @@ def test_another_place_has_another_key(change: dict[str, dict[str, str]]) -> Non
     assert key_of(PLAIN, other, "me") != key_of(PLAIN, ROUTE, "me")
 
 
+def test_what_a_deployment_is_told_besides_has_its_part() -> None:
+    first, second = ROUTE.deployments
+    told = replace(first, options=FAL_AI.options.model_validate({"num_speakers": 2}))
+    keys = {key_of(PLAIN, replace(ROUTE, deployments=(each, second)), "s") for each in (first, told)}
+    assert len(keys) == 2
+
+
 def test_a_new_credential_opens_the_same_door() -> None:
     first = ROUTE.deployments[0]
     renewed = replace(first, account=replace(first.account, api_key=SecretStr("new")), weight=9.0)
