@@ -16,7 +16,8 @@ import pytest
 from tests.chaos.conftest import FULL, Report, Start
 from tests.chaos.load import MODEL, Client, Told, check
 from tests.chaos.upstream import answers, hangs, upstream
-from tests.program import OPERATOR, PROGRAM, configuration, program
+from tests.program import OPERATOR, configuration, program
+from tests.running import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -21,7 +21,8 @@ from providers.registry import emulated_urls
 from tests.conftest import sample
 from tests.deploy.dockerfile import DEPLOY
 from tests.deploy.unit import allowed_calls, options
-from tests.program import PROGRAM, configuration, program
+from tests.program import configuration, program
+from tests.running import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,8 +17,8 @@ from gateway.stores.redis import SharedStore
 from gateway.stores.usage_redis import RedisUsage
 from gateway.stores.usage_sqlite import SqliteUsage
 from tests.gateway.stores.usage_rows import NOON, batch, row
-from tests.program import PROGRAM
 from tests.redis_server import redis_server
+from tests.running import PROGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path

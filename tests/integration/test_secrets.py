@@ -25,7 +25,8 @@ from tests.asking import WAV, key
 from tests.collector import collector
 from tests.conftest import serve
 from tests.integration.test_hostile import raw
-from tests.program import PROGRAM, program
+from tests.program import program
+from tests.running import PROGRAM
 from tests.serving import emulated_account
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from providers.transport import new_session
 from providers.types import Account, Moment, TranscriptionJob
 from tests.conftest import sample_audio
 from tests.engine import ENGINE_KEY, engine_program
-from tests.program import PROGRAM
+from tests.running import PROGRAM
 
 MODEL = ("--model", "tiny.en")
 

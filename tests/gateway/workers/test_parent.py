@@ -17,7 +17,8 @@ import yaml
 from tests.chaos.load import MODEL, Client, check, gauges_at_rest, metrics
 from tests.chaos.upstream import answers, upstream
 from tests.conftest import sample
-from tests.program import OPERATOR, PROGRAM, Program, configuration, program
+from tests.program import OPERATOR, Program, configuration, program
+from tests.running import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
