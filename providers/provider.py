@@ -111,4 +111,6 @@ def check_times(job: TranscriptionJob, adapter: str) -> None:
 
 def unread_options(job: TranscriptionJob, adapter: str, can: Capabilities) -> list[str]:
     """Return the names of the caller's options for an adapter that the model does not read."""
+    if not job.provider_options:
+        return []
     return sorted(option_values(job, adapter).keys() - options_for(job, adapter, can).keys())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -63,10 +63,7 @@ class _Providers(Mapping[str, "Provider"]):
     def __getitem__(self, name: str) -> Provider:
         if name not in _NAMES:
             raise KeyError(name)
-        module = import_module(f"providers.{module_of(name)}")
-        if name in _OF_TABLES:
-            return cast("Provider", module.provider(name))
-        return cast("Provider", getattr(module, module_of(name).upper()))
+        return _provider(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(_NAMES)
@@ -76,6 +73,14 @@ class _Providers(Mapping[str, "Provider"]):
 
     def __contains__(self, name: object) -> bool:
         return name in _NAMES
+
+
+@cache  # each job asks for its own
+def _provider(name: str) -> Provider:
+    module = import_module(f"providers.{module_of(name)}")
+    if name in _OF_TABLES:
+        return cast("Provider", module.provider(name))
+    return cast("Provider", getattr(module, module_of(name).upper()))
 
 
 PROVIDERS: Final[Mapping[str, Provider]] = _Providers()

@@ -335,8 +335,10 @@ class Attempts:
 
 def check_times(heard: Transcript, job: TranscriptionJob, adapter: str) -> None:
     """Raise MalformedReply where a text came without the times asked for: to its reader it would look whole."""
+    if job.timestamps is Timestamps.NONE and not job.diarize:
+        return
     lacking = {
-        Timestamps.NONE: job.diarize and not (heard.segments or heard.words),
+        Timestamps.NONE: not (heard.segments or heard.words),
         Timestamps.SEGMENT: not (heard.segments or heard.words),
         Timestamps.WORD: not heard.words,
     }[job.timestamps]

@@ -152,21 +152,27 @@ def _probed(state: HalfOpen, now: float, outcome: Outcome, rules: Rules) -> Stat
 def _counted(state: Closed, now: float, outcome: Outcome, rules: Rules) -> Closed:
     failed = outcome is Outcome.FAILED
     index = math.floor(now / rules.window_s * _PARTS)
-    # Far behind is too old; far ahead was counted in tenths of another window, before the rules changed.
-    kept = tuple(each for each in state.buckets if abs(each.index - index) < _PARTS)
-    last = kept[-1] if kept and kept[-1].index >= index else Bucket(index=index)
+    kept = _of_the_window(state.buckets, index)
+    is_new = not kept or kept[-1].index < index
+    earlier, last = (kept, Bucket(index=index)) if is_new else (kept[:-1], kept[-1])
     counted = replace(
         last, calls=last.calls + 1, failed=last.failed + failed, slow=last.slow + (outcome is Outcome.SLOW)
     )
-    earlier = tuple(each for each in kept if each.index < last.index)
     return Closed(consecutive=state.consecutive + 1 if failed else 0, buckets=(*earlier, counted))
+
+
+def _of_the_window(buckets: tuple[Bucket, ...], index: int) -> tuple[Bucket, ...]:
+    """Leave out what is too old, and what was counted in tenths of another window, before the rules changed."""
+    if buckets and index - _PARTS < buckets[0].index and buckets[-1].index < index + _PARTS:  # as nearly always
+        return buckets
+    return tuple(each for each in buckets if abs(each.index - index) < _PARTS)
 
 
 def _judged(state: Closed, now: float, rules: Rules) -> State:
     """Open where the counts, of one call at least, say so."""
-    calls = sum(each.calls for each in state.buckets)
-    failed = sum(each.failed for each in state.buckets)
-    slow = sum(each.slow for each in state.buckets)
+    calls = failed = slow = 0
+    for each in state.buckets:
+        calls, failed, slow = calls + each.calls, failed + each.failed, slow + each.slow
     enough = calls >= rules.min_calls
     until = now + rules.probe_after_s
     if state.consecutive >= rules.consecutive or (enough and failed / calls >= rules.failure_rate):

@@ -29,7 +29,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 def deposit(budget: Budget, now: float) -> Budget:
     """Note a request."""
     current = _decayed(budget, now)
-    return replace(current, requests=current.requests + 1)
+    return Budget(requests=current.requests + 1, extras=current.extras, at=current.at)
 
 
 def withdraw(budget: Budget, now: float, *, ratio: float, floor: float) -> Budget | None:
