@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from secrets import token_hex
+from os import urandom
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from config.limits import UNLIMITED
 from config.reliability import Strategy
-from gateway.api.ratelimit import policy_field, standing_field, told
+from gateway.api.ratelimit import headers_of
 from gateway.dispatch.charge import charges_of, total
 from gateway.dispatch.routes import WILDCARD, cost_of
 from gateway.policies.limits import (
@@ -26,8 +26,8 @@ from gateway.policies.limits import (
     Kind,
     Rules,
     Scope,
+    corrected,
     rules_of,
-    standings_after,
 )
 from gateway.problems import Problem
 from gateway.stages import Stage, timed
@@ -108,8 +108,11 @@ class _Charge(msgspec.Struct, frozen=True, kw_only=True):
     granted: Granted
     route: Route
     audio: Audio
-    audio_s: float
-    usd: float
+
+    @property
+    def back(self) -> tuple[float, float]:
+        """Return the audio seconds and USD that correct it where nothing was used."""
+        return -self.demand.audio_s, -self.demand.usd
 
 
 class Admission(msgspec.Struct):
@@ -132,8 +135,7 @@ class Admission(msgspec.Struct):
         A small body is there before the answer of a store elsewhere would be: then it is all asked at once, later.
         """
         if self.own and (self.limiting.counters.is_near or not self.is_small):
-            is_told = bool(self.own.budgets)  # the operator is told of those each time
-            demand = self._demand(self.own, self.own.places, audio_s=0.0, usd=0.0, requests=0, is_told=is_told)
+            demand = Demand(rules=self.own, places=self.own.places, lease=self._lease_for(self.own.places))
             granted, _ = await self._take(demand)
             self._held = demand, granted
         return self
@@ -144,40 +146,38 @@ class Admission(msgspec.Struct):
         look: what is to be looked for with the same step, where that saves one. Returns what was seen then.
         """
         of_model = self.limiting.model_rules(model)
-        rules = self.own + of_model
+        rules = self.own + of_model if of_model else self.own
         if not rules:
             return None
-        audio_s, usd = charged_s(audio), estimated_usd(route, charged_s(audio))
+        audio_s = charged_s(audio)
         places = of_model.places if self._held else rules.places
-        demand = self._demand(rules, places, audio_s=audio_s, usd=usd, requests=1)
+        lease = self._lease_for(places)
+        usd = estimated_usd(route, audio_s)
+        demand = Demand(rules=rules, requests=1.0, audio_s=audio_s, usd=usd, places=places, lease=lease)
         granted, seen = await self._take(demand, look)
-        self._charge = _Charge(demand=demand, granted=granted, route=route, audio=audio, audio_s=audio_s, usd=usd)
+        self._charge = _Charge(demand=demand, granted=granted, route=route, audio=audio)
         return seen
 
     def answered(self, answer: Answer) -> None:
         """Note that the work was done, whatever becomes of the answer now."""
-        if (charge := self._charge) is None:
-            return
-        if self.observed.cache in NOT_PAID:
-            self._unused = -charge.audio_s, -charge.usd
-        else:
-            self._unused = _length_s(answer, charge) - charge.audio_s, _paid_usd(answer, charge) - charge.usd
+        if (charge := self._charge) is not None:
+            self._unused = charge.back if self.observed.cache in NOT_PAID else _used_besides(answer, charge)
 
     def paid(self, answer: Answer) -> None:
         """Settle the charge of a request that is over: its call went on without it."""
         if (charge := self._charge) is None:
             return
-        audio_s, usd = _length_s(answer, charge) - charge.audio_s, _paid_usd(answer, charge) - charge.usd
-        correction = _correction(charge, audio_s - self._corrected[0], usd - self._corrected[1])
-        charge.granted.correct(replace(correction, places=(), lease=""))  # those were given back with the request
+        audio_s, usd = _used_besides(answer, charge)
+        done_s, done_usd = self._corrected
+        demand = replace(charge.demand, places=(), lease="")  # those were given back with the request
+        charge.granted.correct(corrected(demand, charge.granted, audio_s=audio_s - done_s, usd=usd - done_usd))
 
     @property
     def headers(self) -> dict[str, str]:
         """Return what the caller is told of its limits once it is answered; nothing where it has none."""
         if self._charge is None or self._unused is None:
             return {}
-        correction = _correction(self._charge, *self._unused)
-        return headers_of(standings_after(self._charge.granted.standings, correction))
+        return headers_of(self._charge.granted.levels.standings(*self._unused))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -186,14 +186,12 @@ class Admission(msgspec.Struct):
         if self._held is not None:
             demand, granted = self._held
             granted.correct(Correction(places=demand.places, lease=demand.lease))
-        if self._charge is not None:
-            self._corrected = audio_s, usd = self._unused or _unanswered(self._charge, error)
-            self._charge.granted.correct(_correction(self._charge, audio_s, usd))
-        elif not self._was_denied:
+        if (charge := self._charge) is not None:
+            self._corrected = audio_s, usd = self._unused or _unanswered(charge, error)
+            charge.granted.correct(corrected(charge.demand, charge.granted, audio_s=audio_s, usd=usd))
+        elif not self._was_denied and any(each.kind is Kind.REQUESTS for each in self.own.rates):
             # It never came to a job, and was a request all the same.
-            requests = tuple((each, 1.0) for each in self.own.rates if each.kind is Kind.REQUESTS)
-            if requests:
-                self.limiting.counters.correct(Correction(rates=requests))
+            self.limiting.counters.correct(Correction(rules=self.own, requests=1.0))
 
     async def _take(self, demand: Demand, look: Look | None = None) -> tuple[Granted, Seen | None]:
         """Take it all. Raises Problem 429."""
@@ -202,33 +200,19 @@ class Admission(msgspec.Struct):
             answer, seen = (
                 (await counters.take(demand), None) if look is None else await counters.take_and_look(demand, look)
             )
-        if demand.budgets:
-            self.limiting.on_standings(answer.standings)
+        if demand.rules.budgets:
+            self.limiting.on_standings(answer.levels.standings())
         if isinstance(answer, Denied):
             self._was_denied = True
             self.limiting.on_denied(answer)
             raise too_much(answer)
         return answer, seen
 
-    def _demand(
-        self,
-        rules: Rules,
-        places: tuple[Places, ...],
-        *,
-        audio_s: float,
-        usd: float,
-        requests: int,
-        is_told: bool = True,
-    ) -> Demand:
+    def _lease_for(self, places: tuple[Places, ...]) -> str:
+        """Return what the places are known by that this request takes: one for all."""
         if places and not self._lease:
-            self._lease = token_hex(16)
-        return Demand(
-            rates=tuple((each, requests if each.kind is Kind.REQUESTS else audio_s) for each in rules.rates),
-            budgets=tuple((each, usd) for each in rules.budgets),
-            places=places,
-            lease=self._lease,
-            is_told=is_told,
-        )
+            self._lease = urandom(16).hex()
+        return self._lease
 
 
 def charged_s(audio: Audio) -> float:
@@ -257,19 +241,13 @@ def estimated_usd(route: Route, audio_s: float) -> float:
 
 def too_much(denied: Denied) -> Problem:
     """Say which limit, and when to come back."""
-    headers = {"Retry-After": str(max(1, math.ceil(denied.retry_after_s))), **headers_of(denied.standings)}
+    headers = {"Retry-After": str(max(1, math.ceil(denied.retry_after_s))), **headers_of(denied.levels.standings())}
     if denied.retry_after_s > _PATIENCE_S:
         headers["x-should-retry"] = "false"
     is_budget = isinstance(denied.rule, Budget)
     return Problem(
         status=429, type="budget" if is_budget else "limit", message=_words(denied), headers=headers, leaves_body=True
     )
-
-
-def headers_of(standings: Iterable[Standing]) -> dict[str, str]:
-    """Return RateLimit-Policy and RateLimit, where there is anything to tell."""
-    known = told(standings)
-    return {"RateLimit-Policy": policy_field(known), "RateLimit": standing_field(known)} if known else {}
 
 
 def _words(denied: Denied) -> str:
@@ -294,13 +272,18 @@ def _unanswered(charge: _Charge, error: BaseException | None) -> tuple[float, fl
 
     What failed is given back. What the caller did not wait for is not: the work was begun, and perhaps billed.
     """
-    return (0.0, 0.0) if isinstance(error, asyncio.CancelledError) else (-charge.audio_s, -charge.usd)
+    return (0.0, 0.0) if isinstance(error, asyncio.CancelledError) else charge.back
+
+
+def _used_besides(answer: Answer, charge: _Charge) -> tuple[float, float]:
+    """Return audio seconds and USD that an answer came to besides what was charged."""
+    return _length_s(answer, charge) - charge.demand.audio_s, _paid_usd(answer, charge) - charge.demand.usd
 
 
 def _length_s(answer: Answer, charge: _Charge) -> float:
     """Return the audio's length, as the provider measured it where the gateway could not."""
     if charge.audio.duration_s is not None or answer.transcript.duration_s is None:
-        return charge.audio_s
+        return charge.demand.audio_s
     return answer.transcript.duration_s
 
 
@@ -310,11 +293,3 @@ def _paid_usd(answer: Answer, charge: _Charge) -> float:
         return 0.0
     charges = charges_of(answer, _length_s(answer, charge))
     return total(each for _, each in charges).cost_usd or 0.0
-
-
-def _correction(charge: _Charge, audio_s: float, usd: float) -> Correction:
-    demand = charge.demand
-    audio = tuple((rate, audio_s) for rate, _ in demand.rates if rate.kind is Kind.AUDIO) if audio_s else ()
-    windows = zip(demand.budgets, charge.granted.since, strict=True)
-    budgets = tuple((budget, since, usd) for (budget, _), since in windows) if usd else ()
-    return Correction(rates=audio, budgets=budgets, places=demand.places, lease=demand.lease)

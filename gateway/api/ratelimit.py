@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 _NAMES: Final = {Scope.KEY: "", Scope.MODEL: "model-", Scope.GATEWAY: "gateway-"}
 
 
-def policy_field(standings: Iterable[Standing]) -> str:
-    """Return `RateLimit-Policy`: every quota and its window."""
-    return ", ".join(_policy(each.rule, each.window_s) for each in standings)
+def headers_of(standings: Iterable[Standing]) -> dict[str, str]:
+    """Return `RateLimit-Policy`, every quota and its window, and `RateLimit`, what is left of each, and until when.
 
-
-def standing_field(standings: Iterable[Standing]) -> str:
-    """Return `RateLimit`: what is left of each, and until when."""
-    return ", ".join(f'"{_name(each.rule)}";r={_left(each)};t={math.ceil(each.reset_s)}' for each in standings)
-
-
-def told(standings: Iterable[Standing]) -> tuple[Standing, ...]:
-    """Return those that concern the caller: what others may spend is the operator's business."""
-    return tuple(each for each in standings if isinstance(each.rule, Rate) or each.rule.scope is Scope.KEY)
+    Nothing where there is nothing to tell: what others may spend is the operator's business.
+    """
+    told = [each for each in standings if isinstance(each.rule, Rate) or each.rule.scope is Scope.KEY]
+    if not told:
+        return {}
+    return {
+        "RateLimit-Policy": ", ".join([_policy(each.rule, each.window_s) for each in told]),
+        "RateLimit": ", ".join([f"{_name(each.rule)};r={_left(each)};t={math.ceil(each.reset_s)}" for each in told]),
+    }
 
 
 @lru_cache(maxsize=4096)
 def _policy(rule: Rate | Budget, window_s: float) -> str:
-    return f'"{_name(rule)}";q={_quota(rule)};w={window_s:.0f}{_unit(rule)}'
+    return f"{_name(rule)};q={_quota(rule)};w={window_s:.0f}{_unit(rule)}"
 
 
 @lru_cache(maxsize=4096)
 def _name(rule: Rate | Budget) -> str:
     if isinstance(rule, Budget):
-        return f"budget-per-{rule.period}"
-    return _NAMES[rule.scope] + (rule.kind if rule.kind is Kind.REQUESTS else f"{rule.kind}-per-{rule.per}")
+        return f'"budget-per-{rule.period}"'
+    kind = rule.kind if rule.kind is Kind.REQUESTS else f"{rule.kind}-per-{rule.per}"
+    return f'"{_NAMES[rule.scope]}{kind}"'
 
 
 def _unit(rule: Rate | Budget) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from gateway.policies import gcra
-from gateway.policies.spend import Period
+from gateway.policies.spend import Period, window_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from config.limits import Limits
+    from gateway.policies.spend import Spent
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
 
@@ -37,19 +38,13 @@ class Kind(StrEnum):
     USD = "usd"
 
 
-class Rate(msgspec.Struct, frozen=True, kw_only=True):
+class Rate(gcra.Pace, frozen=True, kw_only=True):
     """So many units in a window, and no more than so many at once."""
 
     name: str  # of its counter
     scope: Scope
     kind: Kind  # requests or audio seconds
     per: str  # minute, hour or day
-    quota: float
-    window_s: float
-
-    @property
-    def interval_s(self) -> float:
-        return self.window_s / self.quota
 
     @property
     def words(self) -> str:
@@ -102,14 +97,32 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Demand(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request asks for at one moment: all of it or nothing."""
+class Amounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request uses of its rules."""
 
-    rates: tuple[tuple[Rate, float], ...] = ()  # with units to take; 0 only asks
-    budgets: tuple[tuple[Budget, float], ...] = ()  # with USD to take
-    places: tuple[Places, ...] = ()
+    rules: Rules = Rules()
+    requests: float = 0.0
+    audio_s: float = 0.0
+    usd: float = 0.0
+    places: tuple[Places, ...] = ()  # not always all of the rules'
     lease: str = ""  # by which its places are known
-    is_told: bool = True  # False: how it stands afterwards need only be told where it is refused
+
+    def units_of(self, rate: Rate) -> float:
+        """Return what it uses of a rate, in the rate's units."""
+        return self.audio_s if rate.kind is Kind.AUDIO else self.requests
+
+
+_Amounts = TypeVar("_Amounts", bound=Amounts)
+
+
+class Demand(Amounts, frozen=True, kw_only=True):
+    """What one request asks for at one moment: all of it or nothing. Where an amount is 0 it only asks."""
+
+
+class Correction(Amounts, frozen=True, kw_only=True):
+    """What becomes of a demand afterwards: used besides what was taken; negative: not used. Places are given back."""
+
+    since: tuple[float, ...] = ()  # the start of each budget's window when money was taken, in the rules' order
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,20 +134,30 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
 
 
-class Correction(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of a demand afterwards."""
+class Levels(msgspec.Struct, frozen=True, kw_only=True):
+    """How far rules were used up at a moment, each in the rules' order."""
 
-    rates: tuple[tuple[Rate, float], ...] = ()  # with units used besides those taken; negative: not used
-    budgets: tuple[tuple[Budget, float, float], ...] = ()  # with the window's start, and USD likewise
-    places: tuple[Places, ...] = ()  # to give back
-    lease: str = ""
+    rules: Rules = Rules()
+    ahead_s: Sequence[float] = ()  # of rates: see gcra
+    spent: Sequence[Spent] = ()  # of budgets, in their present windows
+    today: float = 0.0  # the moment, in Unix time
+
+    def standings(self, audio_s: float = 0.0, usd: float = 0.0) -> list[Standing]:
+        """Return how they stand once as much was used besides; negative: given back."""
+        rates = [
+            rate_standing(rate, gcra.after(ahead_s, audio_s, rate) if rate.kind is Kind.AUDIO else max(0.0, ahead_s))
+            for rate, ahead_s in zip(self.rules.rates, self.ahead_s, strict=True)
+        ]
+        if not self.rules.budgets:
+            return rates
+        budgets = zip(self.rules.budgets, self.spent, strict=True)
+        return [*rates, *[budget_standing(budget, spent.usd + usd, self.today) for budget, spent in budgets]]
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """All of it was taken."""
 
-    standings: tuple[Standing, ...]  # perhaps none, where the demand says so
-    since: tuple[float, ...]  # the start of each budget's window, in the demand's order
+    levels: Levels  # with what was taken
     correct: Callable[[Correction], None]  # where it was taken; returns at once, whatever becomes of the store
 
 
@@ -143,7 +166,7 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
 
     rule: Rule
     retry_after_s: float
-    standings: tuple[Standing, ...] = ()
+    levels: Levels = Levels()
     is_unknown: bool = False  # what is left of the budget cannot be said
 
 
@@ -180,46 +203,50 @@ def budget_name(scope: Scope, name: str, period: Period) -> str:
     return f"{scope}:{name}:usd:{period}"
 
 
-def standings_after(standings: tuple[Standing, ...], correction: Correction) -> tuple[Standing, ...]:
-    """Return how rates and budgets stand once a correction has been made."""
-    if not correction.rates and not correction.budgets:
-        return standings
-    units = {rate.name: units for rate, units in correction.rates}
-    units |= {budget.name: usd for budget, _, usd in correction.budgets}
-    return tuple(_after(each, units.get(each.rule.name, 0.0)) for each in standings)
+def rate_standing(rate: Rate, ahead_s: float) -> Standing:
+    """Say how a rate stands. ahead_s: 0 or more."""
+    return Standing(rule=rate, left=gcra.left(ahead_s, rate), reset_s=ahead_s, window_s=rate.window_s)
 
 
-def _after(standing: Standing, units: float) -> Standing:
-    rule = standing.rule
-    if isinstance(rule, Budget):
-        return replace(standing, left=min(rule.usd, max(0.0, standing.left - units)))
-    ahead_s = gcra.corrected(standing.reset_s, 0.0, interval_s=rule.interval_s, units=units)
-    left = gcra.left(ahead_s, 0.0, interval_s=rule.interval_s, burst=rule.quota)
-    return replace(standing, left=left, reset_s=ahead_s)
+def budget_standing(budget: Budget, usd: float, today: float) -> Standing:
+    """Say how a budget stands. usd: spent in the present window."""
+    window = window_of(today, budget.period)
+    left = min(budget.usd, max(0.0, budget.usd - usd))
+    return Standing(rule=budget, left=left, reset_s=window.end - today, window_s=window.end - window.start)
 
 
-def undone(demand: Demand, granted: Granted) -> Correction:
-    """Return what gives all of it back."""
+def corrected(demand: Demand, granted: Granted, *, audio_s: float = 0.0, usd: float = 0.0) -> Correction:
+    """Return what corrects a demand that is over by as much, and gives its places back."""
     return Correction(
-        rates=tuple((rate, -units) for rate, units in demand.rates if units),
-        budgets=tuple(
-            (budget, since, -usd) for (budget, usd), since in zip(demand.budgets, granted.since, strict=True) if usd
-        ),
+        rules=demand.rules,
+        since=tuple([each.since for each in granted.levels.spent]),
+        audio_s=audio_s,
+        usd=usd,
         places=demand.places,
         lease=demand.lease,
     )
 
 
-def part_of(demand: Demand, processes: int) -> Demand:
-    """Return the demand under one process's part of each limit, so that all together keep it, and at least 1."""
-    return replace(
-        demand,
-        rates=tuple((part_of_rate(rate, processes), units) for rate, units in demand.rates),
-        budgets=tuple((replace(budget, usd=budget.usd / processes), usd) for budget, usd in demand.budgets),
-        places=tuple(replace(each, count=max(1, each.count // processes)) for each in demand.places),
+def undone(demand: Demand, granted: Granted) -> Correction:
+    """Return what gives all of it back."""
+    given_back = corrected(demand, granted, audio_s=-demand.audio_s, usd=-demand.usd)
+    return replace(given_back, requests=-demand.requests)
+
+
+def part_of(amounts: _Amounts, processes: int) -> _Amounts:
+    """Return the same under one process's part of each limit, so that all together keep it, and at least 1."""
+    rules, places = _part_of_rules(amounts.rules, processes), _part_of_places(amounts.places, processes)
+    return replace(amounts, rules=rules, places=places)
+
+
+@lru_cache(maxsize=4096)
+def _part_of_rules(rules: Rules, processes: int) -> Rules:
+    return Rules(
+        rates=tuple(replace(each, quota=max(1.0, each.quota / processes)) for each in rules.rates),
+        budgets=tuple(replace(each, usd=each.usd / processes) for each in rules.budgets),
+        places=_part_of_places(rules.places, processes),
     )
 
 
-def part_of_rate(rate: Rate, processes: int) -> Rate:
-    """Return one process's part of a rate."""
-    return replace(rate, quota=max(1.0, rate.quota / processes))
+def _part_of_places(places: tuple[Places, ...], processes: int) -> tuple[Places, ...]:
+    return tuple(replace(each, count=max(1, each.count // processes)) for each in places)

@@ -50,16 +50,21 @@ def window_of(now: float, period: Period) -> Window:
     return Window(first.timestamp(), following.timestamp())
 
 
+def present(spent: Spent | None, now: float, period: Period) -> Spent:
+    """Return what has been spent in the present window. spent: None where nothing is known."""
+    start = window_of(now, period).start
+    return spent if spent is not None and spent.since == start else Spent(start)
+
+
 def decide(spent: Spent | None, now: float, *, period: Period, limit_usd: float, usd: float) -> Spent | Overspent:
     """Take money unless more would be spent than the limit.
 
     spent: None where nothing is known. usd: what this is thought to cost; 0 passes while anything is left.
     """
-    window = window_of(now, period)
-    before = spent.usd if spent is not None and spent.since == window.start else 0.0
-    if before >= limit_usd - _ROUNDING_USD or before + usd > limit_usd + _ROUNDING_USD:
-        return Overspent(retry_after_s=window.end - now)
-    return Spent(window.start, before + usd)
+    before = present(spent, now, period)
+    if before.usd >= limit_usd - _ROUNDING_USD or before.usd + usd > limit_usd + _ROUNDING_USD:
+        return Overspent(retry_after_s=window_of(now, period).end - now)
+    return Spent(before.since, before.usd + usd)
 
 
 def corrected(spent: Spent | None, since: float, usd: float) -> Spent | None:

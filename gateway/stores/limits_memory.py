@@ -6,18 +6,20 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gateway.policies import gcra, spend
-from gateway.policies.limits import Budget, Correction, Demand, Denied, Granted, Rule, Standing
+from gateway.policies.limits import Correction, Demand, Denied, Granted, Levels, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from gateway.policies.limits import Places, Rate
+    from gateway.policies.limits import Budget, Places, Rules
     from gateway.stores.redis_cache import Look
 
 MOST: Final = 100_000
 """Counters of a kind that are kept; beyond it, the one that was asked for longest ago is begun anew."""
 PLACE_AGAIN_S: Final = 1.0  # when a place is free nobody knows
 _CLEANED: Final = 2  # counters looked at for each request: more go than come, and no request pays for all
+
+_MONTH_S: Final = 31 * 86_400.0
 
 Refusals: TypeAlias = list[tuple[float, Rule]]  # with seconds to wait
 
@@ -52,86 +54,82 @@ class MemoryLimits:
     def take_now(self, demand: Demand) -> Granted | Denied:
         """Take all that is asked for, or nothing."""
         now, today = self._clock(), self._wall()
-        tats, refused = self._rates(demand, now)
-        spent, too_dear = self._budgets(demand, today)
-        refused += too_dear
-        refused += [(PLACE_AGAIN_S, each) for each in demand.places if self._taken.get(each.name, 0) >= each.count]
+        ahead_s = self._ahead_s(demand.rules, now)
+        refused = self._refusals(demand, ahead_s, today)
         if refused:
             wait_s, rule = max(refused, key=lambda each: each[0])
-            return Denied(rule=rule, retry_after_s=wait_s, standings=self._standings(demand, now, today))
-        self._keep(demand, tats, spent)
-        self._clean(now, today)
-        return Granted(
-            standings=self._standings(demand, now, today) if demand.is_told else (),
-            since=tuple(each.since for each in spent.values()),
-            correct=self.correct,
-        )
+            return Denied(rule=rule, retry_after_s=wait_s, levels=self._levels(demand.rules, ahead_s, today))
+        self._take(demand, ahead_s, now, today)
+        return Granted(levels=self._levels(demand.rules, ahead_s, today), correct=self.correct)
 
     def note(self, demand: Demand) -> None:
         """Count what was taken elsewhere, whatever is left of it here."""
         now, today = self._clock(), self._wall()
-        tats = {
-            rate.name: gcra.corrected(self._tats.get(rate.name, now), now, interval_s=rate.interval_s, units=units)
-            for rate, units in demand.rates
-            if units
-        }
-        spent = {budget.name: self._spent_after(budget, usd, today) for budget, usd in demand.budgets if usd}
-        self._keep(demand, tats, spent)
-        self._clean(now, today)
+        self._take(demand, self._ahead_s(demand.rules, now), now, today)
 
-    def _spent_after(self, budget: Budget, usd: float, today: float) -> spend.Spent:
-        start = spend.window_of(today, budget.period).start
-        before = self._spent.get(budget.name)
-        return spend.Spent(start, usd + (before.usd if before is not None and before.since == start else 0.0))
+    def note_spent(self, budget: Budget, usd: float) -> None:
+        """Count money that was spent elsewhere."""
+        self._spend(budget, usd, self._wall())
 
     def correct(self, correction: Correction) -> None:
         """Note what became of something that was taken here."""
-        now = self._clock()
-        for rate, units in correction.rates:
-            tat = gcra.corrected(self._tats.get(rate.name, now), now, interval_s=rate.interval_s, units=units)
-            self._tats[rate.name] = tat
-        for budget, since, usd in correction.budgets:
-            settled = spend.corrected(self._spent.get(budget.name), since, usd)
-            if settled is not None:
-                self._spent[budget.name] = settled
+        if correction.audio_s or correction.requests:
+            now = self._clock()
+            for rate in correction.rules.rates:
+                if units := correction.units_of(rate):
+                    self._tats[rate.name] = now + gcra.after(self._tats.get(rate.name, now) - now, units, rate)
+        if correction.usd:
+            for budget, since in zip(correction.rules.budgets, correction.since, strict=True):
+                settled = spend.corrected(self._spent.get(budget.name), since, correction.usd)
+                if settled is not None:
+                    self._spent[budget.name] = settled
         for each in correction.places:
             self._give_back(each)
 
-    def _rates(self, demand: Demand, now: float) -> tuple[dict[str, float], Refusals]:
-        """Return the next tat of each rate that something is taken of, where it admits, and the refusals."""
-        tats: dict[str, float] = {}
-        refused: Refusals = []
-        for rate, units in demand.rates:
-            tat = self._tats.get(rate.name, now)
-            decided = gcra.decide(tat, now, interval_s=rate.interval_s, burst=rate.quota, cost=units)
-            if isinstance(decided, gcra.Refused):
-                refused.append((decided.retry_after_s, rate))
-            elif units:
-                tats[rate.name] = decided.next_tat
-        return tats, refused
+    def _ahead_s(self, rules: Rules, now: float) -> list[float]:
+        """Return how far each rate is ahead; 0 or less at rest."""
+        return [self._tats.get(each.name, now) - now for each in rules.rates]
 
-    def _budgets(self, demand: Demand, today: float) -> tuple[dict[str, spend.Spent], Refusals]:
-        """Return what will have been spent of each budget, where it suffices, and the refusals."""
-        spent: dict[str, spend.Spent] = {}
-        refused: Refusals = []
-        for budget, usd in demand.budgets:
+    def _refusals(self, demand: Demand, ahead_s: list[float], today: float) -> Refusals:
+        rules = demand.rules
+        refused: Refusals = [
+            (wait_s, rate)
+            for rate, each_s in zip(rules.rates, ahead_s, strict=True)
+            if (wait_s := gcra.wait_s(each_s, rate))
+        ]
+        if rules.budgets:
+            refused += self._too_dear(demand, today)
+        for place in demand.places:
+            if self._taken.get(place.name, 0) >= place.count:
+                refused.append((PLACE_AGAIN_S, place))
+        return refused
+
+    def _too_dear(self, demand: Demand, today: float) -> Iterator[tuple[float, Budget]]:
+        for budget in demand.rules.budgets:
             before = self._spent.get(budget.name)
-            match spend.decide(before, today, period=budget.period, limit_usd=budget.usd, usd=usd):
-                case spend.Spent() as after:
-                    spent[budget.name] = after
+            match spend.decide(before, today, period=budget.period, limit_usd=budget.usd, usd=demand.usd):
                 case spend.Overspent(retry_after_s=wait_s):
-                    refused.append((wait_s, budget))
-        return spent, refused
+                    yield wait_s, budget
 
-    def _keep(self, demand: Demand, tats: dict[str, float], spent: dict[str, spend.Spent]) -> None:
-        for name, tat in tats.items():
-            self._tats[name] = tat
-            self._tats.move_to_end(name)
-        for name, after in spent.items():
-            self._spent[name] = after
-            self._spent.move_to_end(name)
+    def _take(self, demand: Demand, ahead_s: list[float], now: float, today: float) -> None:
+        """Count it. ahead_s: brought up to what that leaves."""
+        for budget in demand.rules.budgets:
+            self._spend(budget, demand.usd, today)
         for place in demand.places:
             self._taken[place.name] = self._taken.get(place.name, 0) + 1
+        if not demand.requests and not demand.audio_s:  # at the door
+            return
+        for n, rate in enumerate(demand.rules.rates):
+            if units := demand.units_of(rate):
+                ahead_s[n] = gcra.after(ahead_s[n], units, rate)
+                self._tats[rate.name] = now + ahead_s[n]
+                self._tats.move_to_end(rate.name)
+        self._clean(now, today)
+
+    def _spend(self, budget: Budget, usd: float, today: float) -> None:
+        before = spend.present(self._spent.get(budget.name), today, budget.period)
+        self._spent[budget.name] = spend.Spent(before.since, before.usd + usd)
+        self._spent.move_to_end(budget.name)
 
     def _give_back(self, place: Places) -> None:
         taken = self._taken.pop(place.name, 0)
@@ -140,45 +138,19 @@ class MemoryLimits:
 
     def _clean(self, now: float, today: float) -> None:
         """Drop, of those that were asked for longest ago, what is at rest; and what is too many."""
+        tats, spent = self._tats, self._spent
         for _ in range(_CLEANED):
-            name = next(iter(self._tats), None)
-            if name is not None and (self._tats[name] <= now or len(self._tats) > self._most):
-                del self._tats[name]
-            name = next(iter(self._spent), None)
+            name = next(iter(tats), None)
+            if name is None or (tats[name] > now and len(tats) <= self._most):
+                break
+            del tats[name]
+        for _ in range(_CLEANED):
+            name = next(iter(spent), None)
             # After 31 days no window is the present one any more.
-            if name is not None and (self._spent[name].since < today - _MONTH_S or len(self._spent) > self._most):
-                del self._spent[name]
+            if name is None or (spent[name].since >= today - _MONTH_S and len(spent) <= self._most):
+                break
+            del spent[name]
 
-    def _standings(self, demand: Demand, now: float, today: float) -> tuple[Standing, ...]:
-        rates = [rate_standing(rate, max(0.0, self._tats.get(rate.name, now) - now)) for rate, _ in demand.rates]
-        return (*rates, *[self._budget_standing(budget, today) for budget, _ in demand.budgets])
-
-    def _budget_standing(self, budget: Budget, today: float) -> Standing:
-        window = spend.window_of(today, budget.period)
-        known = self._spent.get(budget.name)
-        usd = known.usd if known is not None and known.since == window.start else 0.0
-        return budget_standing(budget, usd, today)
-
-
-_MONTH_S: Final = 31 * 86_400.0
-
-
-def rate_standing(rate: Rate, ahead_s: float) -> Standing:
-    """Say how a rate stands. ahead_s: of its sustained rate."""
-    return Standing(
-        rule=rate,
-        left=gcra.left(ahead_s, 0.0, interval_s=rate.interval_s, burst=rate.quota),
-        reset_s=ahead_s,
-        window_s=rate.window_s,
-    )
-
-
-def budget_standing(budget: Budget, usd: float, today: float) -> Standing:
-    """Say how a budget stands. usd: spent in the present window."""
-    window = spend.window_of(today, budget.period)
-    return Standing(
-        rule=budget,
-        left=max(0.0, budget.usd - usd),
-        reset_s=window.end - today,
-        window_s=window.end - window.start,
-    )
+    def _levels(self, rules: Rules, ahead_s: list[float], today: float) -> Levels:
+        spent = [spend.present(self._spent.get(each.name), today, each.period) for each in rules.budgets]
+        return Levels(rules=rules, ahead_s=ahead_s, spent=spent, today=today)

@@ -17,8 +17,8 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from config.limits import WhenLost
-from gateway.policies.limits import Correction, Demand, Denied, Granted, part_of, part_of_rate, undone
-from gateway.stores.limits_memory import budget_standing, rate_standing
+from gateway.policies.limits import Correction, Demand, Denied, Granted, Levels, part_of, undone
+from gateway.policies.spend import Spent
 from gateway.stores.redis_cache import UNKNOWN, Look, Seen
 from gateway.stores.script import Script
 from gateway.stores.shared import StoreLost
@@ -164,13 +164,13 @@ class SharedLimits:
         return self._admit.run(client, [*keys, *look.keys], [*counts, *arguments, *look.arguments])
 
     def _taken_alone(self, demand: Demand) -> Granted | Denied:
-        if demand.budgets and self._when_lost() is WhenLost.CLOSED:
-            return Denied(rule=demand.budgets[0][0], retry_after_s=_ASK_AGAIN_S, is_unknown=True)
+        if demand.rules.budgets and self._when_lost() is WhenLost.CLOSED:
+            return Denied(rule=demand.rules.budgets[0], retry_after_s=_ASK_AGAIN_S, is_unknown=True)
         processes = self._processes
         answer = self._alone.take_now(part_of(demand, processes))
         if isinstance(answer, Denied):
             return answer
-        return replace(answer, correct=lambda correction: self._alone.correct(corrected_part(correction, processes)))
+        return replace(answer, correct=lambda correction: self._alone.correct(part_of(correction, processes)))
 
     def _leave(self, demand: Demand) -> None:
         """Give places back that were perhaps taken, though nobody heard of it."""
@@ -179,47 +179,45 @@ class SharedLimits:
 
     def _asked(self, demand: Demand) -> tuple[list[str], list[str]]:
         """Return the script's keys and arguments."""
-        rates, budgets = (rate for rate, _ in demand.rates), (budget for budget, _ in demand.budgets)
-        rules: tuple[Rule, ...] = (*rates, *budgets, *demand.places)
-        arguments = [str(len(demand.rates)), str(len(demand.budgets)), demand.lease, _text(LEASE_S)]
-        for rate, units in demand.rates:
-            arguments += [_text(rate.interval_s), _text(rate.quota), _text(units)]
-        for budget, usd in demand.budgets:
-            arguments += [budget.period.value, _text(budget.usd), _text(usd)]
+        of = demand.rules
+        rules: tuple[Rule, ...] = (*of.rates, *of.budgets, *demand.places)
+        arguments = [str(len(of.rates)), str(len(of.budgets)), demand.lease, _text(LEASE_S)]
+        for rate in of.rates:
+            arguments += [_text(rate.interval_s), _text(rate.quota), _text(demand.units_of(rate))]
+        for budget in of.budgets:
+            arguments += [budget.period.value, _text(budget.usd), _text(demand.usd)]
         for place in demand.places:
             arguments += [str(place.count), " ".join(self._leaving.get(self._key(place), ()))]
         return [self._key(each) for each in rules], arguments
 
     def _read(self, demand: Demand, told: Sequence[float]) -> Granted | Denied:
         """Read the script's answer: in its order, and that of the demand."""
-        (refused, wait_s), rest = told[:2], told[2:]
-        ahead_s, windows = rest[: len(demand.rates)], rest[len(demand.rates) :]
-        since, spent = windows[::2], windows[1::2]
-        today = self._wall()
-        standings = (
-            *(rate_standing(rate, each) for (rate, _), each in zip(demand.rates, ahead_s, strict=True)),
-            *(budget_standing(budget, usd, today) for (budget, _), usd in zip(demand.budgets, spent, strict=True)),
-        )
+        (refused, wait_s), rest, of = told[:2], told[2:], demand.rules
+        ahead_s, windows = rest[: len(of.rates)], rest[len(of.rates) :]
+        spent = [Spent(since, usd) for since, usd in zip(windows[::2], windows[1::2], strict=True)]
+        levels = Levels(rules=of, ahead_s=ahead_s, spent=spent, today=self._wall())
         if refused:
-            rules: tuple[Rule, ...] = (*(each.rule for each in standings), *demand.places)
-            return Denied(rule=rules[int(refused) - 1], retry_after_s=wait_s, standings=standings)
+            rules: tuple[Rule, ...] = (*of.rates, *of.budgets, *demand.places)
+            return Denied(rule=rules[int(refused) - 1], retry_after_s=wait_s, levels=levels)
         processes = self._processes
         # Counted here as well: else whoever uses up a rate there would have all of it again when it falls back.
         self._alone.note(part_of(demand, processes))
 
         def correct(correction: Correction) -> None:
-            self._alone.correct(corrected_part(correction, processes))
+            self._alone.correct(part_of(correction, processes))
             self.correct(correction)
 
         if demand.places:
             self._held[demand.lease] = (*self._held.get(demand.lease, ()), *map(self._key, demand.places))
-        return Granted(standings=standings, since=tuple(since), correct=correct)
+        return Granted(levels=levels, correct=correct)
 
     def _changes(self, correction: Correction) -> Iterator[Change]:
-        for rate, units in correction.rates:
-            yield self._key(rate), "rate", _text(rate.interval_s), _text(units)
-        for budget, since, usd in correction.budgets:
-            yield self._key(budget), "budget", _text(since), _text(usd)
+        for rate in correction.rules.rates:
+            if units := correction.units_of(rate):
+                yield self._key(rate), "rate", _text(rate.interval_s), _text(units)
+        if correction.usd:
+            for budget, since in zip(correction.rules.budgets, correction.since, strict=True):
+                yield self._key(budget), "budget", _text(since), _text(correction.usd)
         for place in correction.places:
             yield self._key(place), "leave", correction.lease, ""
 
@@ -243,11 +241,6 @@ class SharedLimits:
 
     def _key(self, rule: Rule) -> str:
         return self._prefix + rule.name
-
-
-def corrected_part(correction: Correction, processes: int) -> Correction:
-    """Return the correction of what was taken from one process's part."""
-    return replace(correction, rates=tuple((part_of_rate(rate, processes), units) for rate, units in correction.rates))
 
 
 def _text(number: float) -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from config.limits import WhenLost
-from gateway.policies.limits import Budget, Demand, Denied, Scope, budget_name
+from gateway.policies.limits import Budget, Denied, Scope, budget_name
 from gateway.policies.spend import Period as Of
 from gateway.policies.spend import window_of
 from gateway.stores.usage import CHECKS, By, Period, UsageUnusable
@@ -20,7 +20,7 @@ from gateway.stores.usage import CHECKS, By, Period, UsageUnusable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.policies.limits import Correction, Granted
+    from gateway.policies.limits import Correction, Demand, Granted
     from gateway.stores.limits_memory import MemoryLimits
     from gateway.stores.redis_cache import Look
     from gateway.stores.usage import Sum, UsageStore
@@ -63,10 +63,10 @@ class SeededLimits:
 
     async def take(self, demand: Demand) -> Granted | Denied:
         """Take all that is asked for, or nothing."""
-        if demand.budgets and not self._known.is_set():
+        if demand.rules.budgets and not self._known.is_set():
             await self._hear()
             if not self._known.is_set() and self._when_lost() is WhenLost.CLOSED:
-                return Denied(rule=demand.budgets[0][0], retry_after_s=_ASK_AGAIN_S, is_unknown=True)
+                return Denied(rule=demand.rules.budgets[0], retry_after_s=_ASK_AGAIN_S, is_unknown=True)
         return self._inner.take_now(demand)
 
     async def take_and_look(self, demand: Demand, look: Look) -> tuple[Granted | Denied, None]:
@@ -106,7 +106,8 @@ class SeededLimits:
             return False
         if self._is_unusable:
             self._on_change(None)
-        self._inner.note(Demand(budgets=tuple(spent)))
+        for budget, usd in spent:
+            self._inner.note_spent(budget, usd)
         self._known.set()
         return True
 

@@ -75,7 +75,7 @@ class Case:
         """Return the audio seconds and USD that are left now."""
         async with self.admission() as admission:
             assert admission._held is not None
-            audio_s, usd = admission._held[1].standings
+            audio_s, usd = admission._held[1].levels.standings()
         return round(audio_s.left, 6), round(usd.left, 6)
 
 

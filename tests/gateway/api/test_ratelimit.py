@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config.limits import Limits
-from gateway.api.ratelimit import policy_field, standing_field, told
-from gateway.policies.limits import Scope, rules_of
-from gateway.stores.limits_memory import budget_standing, rate_standing
+from gateway.api.ratelimit import headers_of
+from gateway.policies.limits import Scope, budget_standing, rate_standing, rules_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.policies.limits import Standing
 
 EVERYTHING = Limits(
@@ -34,8 +35,16 @@ def standings(scope: Scope, limits: Limits, *, ahead_s: float = 0.0, usd: float 
     )
 
 
+def policies(of: Iterable[Standing]) -> str:
+    return headers_of(of)["RateLimit-Policy"]
+
+
+def levels(of: Iterable[Standing]) -> str:
+    return headers_of(of)["RateLimit"]
+
+
 def test_every_policy() -> None:
-    assert policy_field(standings(Scope.KEY, EVERYTHING)) == (
+    assert policies(standings(Scope.KEY, EVERYTHING)) == (
         '"requests";q=600;w=60, '
         '"audio-seconds-per-minute";q=100;w=60;qu="audio-seconds", '
         '"audio-seconds-per-hour";q=1000;w=3600;qu="audio-seconds", '
@@ -56,23 +65,22 @@ def test_every_policy() -> None:
     ],
 )
 def test_what_is_left(ahead_s: float, field: str) -> None:
-    assert standing_field(standings(Scope.KEY, Limits(requests_per_minute=600), ahead_s=ahead_s)) == field
+    assert levels(standings(Scope.KEY, Limits(requests_per_minute=600), ahead_s=ahead_s)) == field
 
 
 def test_money_is_told_in_cents_and_never_rounded_up() -> None:
-    told_ = standing_field(standings(Scope.KEY, Limits(usd_per_day=2.5), usd=1.001))
+    told_ = levels(standings(Scope.KEY, Limits(usd_per_day=2.5), usd=1.001))
     assert told_ == '"budget-per-day";r=149;t=86400'
 
 
 def test_the_names_say_whose_limit_it_is() -> None:
     limits = Limits(requests_per_minute=1, audio_seconds_per_day=2)
-    assert standing_field(standings(Scope.MODEL, limits)) == (
-        '"model-requests";r=1;t=0, "model-audio-seconds-per-day";r=2;t=0'
-    )
-    assert standing_field(standings(Scope.GATEWAY, limits)).startswith('"gateway-requests";r=1;t=0, "gateway-audio')
+    assert levels(standings(Scope.MODEL, limits)) == ('"model-requests";r=1;t=0, "model-audio-seconds-per-day";r=2;t=0')
+    assert levels(standings(Scope.GATEWAY, limits)).startswith('"gateway-requests";r=1;t=0, "gateway-audio')
 
 
 def test_what_all_together_may_spend_is_told_to_nobody() -> None:
     everybody = [*standings(Scope.GATEWAY, EVERYTHING), *standings(Scope.MODEL, EVERYTHING)]
-    assert "budget" not in policy_field(told(everybody))
-    assert policy_field(told(standings(Scope.KEY, Limits(usd_per_day=1))))
+    assert "budget" not in policies(everybody)
+    assert "budget" in policies(standings(Scope.KEY, Limits(usd_per_day=1)))
+    assert headers_of(standings(Scope.GATEWAY, Limits(usd_per_day=1))) == {}

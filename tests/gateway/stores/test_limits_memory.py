@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.limits import Limits
-from gateway.policies.limits import Correction, Demand, Denied, Granted, Kind, Rules, Scope, part_of, rules_of
+from gateway.policies.limits import (
+    Correction,
+    Demand,
+    Denied,
+    Granted,
+    Kind,
+    Rules,
+    Scope,
+    corrected,
+    part_of,
+    rules_of,
+)
 from gateway.stores.limits_memory import MemoryLimits
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp()
@@ -43,11 +54,7 @@ def rules(name: str = "newsroom", **limits: float) -> Rules:
 
 
 def demand(of: Rules, *, audio_s: float = 0.0, usd: float = 0.0) -> Demand:
-    return Demand(
-        rates=tuple((each, 1 if each.kind is Kind.REQUESTS else audio_s) for each in of.rates),
-        budgets=tuple((each, usd) for each in of.budgets),
-        places=of.places,
-    )
+    return Demand(rules=of, requests=1, audio_s=audio_s, usd=usd, places=of.places)
 
 
 def taken(store: MemoryLimits, asked: Demand) -> Granted:
@@ -64,7 +71,7 @@ def denied(store: MemoryLimits, asked: Demand) -> Denied:
 
 def test_a_minutes_requests_and_no_more(store: MemoryLimits, clock: Clocks) -> None:
     asked = demand(rules(requests_per_minute=3))
-    standings = [taken(store, asked).standings[0] for _ in range(3)]
+    standings = [taken(store, asked).levels.standings()[0] for _ in range(3)]
     assert [each.left for each in standings] == pytest.approx([2, 1, 0])
     assert [each.reset_s for each in standings] == pytest.approx([20, 40, 60])
     refused = denied(store, asked)
@@ -80,7 +87,7 @@ def test_what_one_rule_refuses_is_taken_from_none(store: MemoryLimits) -> None:
     taken(store, demand(of, audio_s=100, usd=0.1))
     refused = denied(store, demand(of, audio_s=1, usd=0.1))
     assert refused.rule.kind is Kind.AUDIO
-    requests, audio, usd = refused.standings
+    requests, audio, usd = refused.levels.standings()
     assert [requests.left, audio.left, usd.left] == pytest.approx([9, 0, 0.9])
 
 
@@ -103,21 +110,23 @@ def test_places_come_back(store: MemoryLimits) -> None:
 
 def test_what_was_not_used_is_corrected(store: MemoryLimits) -> None:
     of = rules(audio_seconds_per_hour=3600, usd_per_day=1)
-    granted = taken(store, demand(of, audio_s=3600, usd=0.6))
+    asked = demand(of, audio_s=3600, usd=0.6)
+    granted = taken(store, asked)
     denied(store, demand(of, audio_s=1))
-    (rate,), (budget,), (since,) = of.rates, of.budgets, granted.since
-    granted.correct(Correction(rates=((rate, -3600),), budgets=((budget, since, -0.5),)))
-    audio, usd = taken(store, demand(of)).standings
+    assert [each.left for each in granted.levels.standings(-3600, -0.5)] == pytest.approx([3600, 0.9])
+    granted.correct(corrected(asked, granted, audio_s=-3600, usd=-0.5))
+    audio, usd = taken(store, demand(of)).levels.standings()
     assert [audio.left, usd.left] == pytest.approx([3600, 0.9])
 
 
 def test_an_estimate_of_yesterday_is_no_credit_today(store: MemoryLimits, clock: Clocks) -> None:
     of = rules(usd_per_day=1)
-    granted = taken(store, demand(of, usd=1))
+    asked = demand(of, usd=1)
+    granted = taken(store, asked)
     clock.now += 12 * 3600
     taken(store, demand(of, usd=0.5))
-    granted.correct(Correction(budgets=((of.budgets[0], granted.since[0], -1),)))
-    assert taken(store, demand(of)).standings[0].left == 0.5
+    granted.correct(corrected(asked, granted, usd=-1))
+    assert taken(store, demand(of)).levels.standings()[0].left == 0.5
 
 
 def test_what_is_at_rest_is_forgotten(store: MemoryLimits, clock: Clocks) -> None:
@@ -145,7 +154,7 @@ def test_parts_keep_the_whole(quota: int, processes: int) -> None:
     """Unless there are more processes than there is to share: each has one at least."""
     of = rules(requests_per_minute=quota, concurrent=quota, usd_per_day=quota)
     part = part_of(demand(of), processes)
-    assert part.rates[0][0].quota * processes <= max(quota, processes) * (1 + 1e-9)
+    assert part.rules.rates[0].quota * processes <= max(quota, processes) * (1 + 1e-9)
     assert part.places[0].count * processes <= max(quota, processes)
-    assert part.budgets[0][0].usd * processes == pytest.approx(quota)
+    assert part.rules.budgets[0].usd * processes == pytest.approx(quota)
     assert part.places[0].count >= 1

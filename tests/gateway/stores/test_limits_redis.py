@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from config.limits import Limits, WhenLost
 from config.stores import Redis
-from gateway.policies.limits import Correction, Demand, Denied, Granted, Kind, Rules, Scope, rules_of
+from gateway.policies.limits import Correction, Demand, Denied, Granted, Kind, Rules, Scope, corrected, rules_of
 from gateway.policies.spend import Period, window_of
 from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.limits_redis import SharedLimits
@@ -60,12 +60,7 @@ def rules(name: str = "newsroom", **limits: Any) -> Rules:
 
 
 def demand(of: Rules, *, audio_s: float = 0.0, usd: float = 0.0, lease: str = "a") -> Demand:
-    return Demand(
-        rates=tuple((each, 1 if each.kind is Kind.REQUESTS else audio_s) for each in of.rates),
-        budgets=tuple((each, usd) for each in of.budgets),
-        places=of.places,
-        lease=lease,
-    )
+    return Demand(rules=of, requests=1, audio_s=audio_s, usd=usd, places=of.places, lease=lease)
 
 
 async def taken(limits: SharedLimits, asked: Demand) -> Granted:
@@ -112,23 +107,18 @@ async def test_it_decides_as_memory_does(seed: int) -> None:
             assert type(mine) is type(theirs)
             if isinstance(mine, Granted) and isinstance(theirs, Granted):
                 running.append((asked, mine, theirs))
-                assert mine.since == theirs.since
+                assert [each.since for each in mine.levels.spent] == [each.since for each in theirs.levels.spent]
             elif isinstance(mine, Denied) and isinstance(theirs, Denied):
                 assert mine.rule == theirs.rule
                 assert mine.retry_after_s == pytest.approx(theirs.retry_after_s, abs=0.5)
-            for one, other in zip(mine.standings, theirs.standings, strict=True):
+            for one, other in zip(mine.levels.standings(), theirs.levels.standings(), strict=True):
                 assert one.left == pytest.approx(other.left, abs=0.5)
 
 
 async def _ends(chance: Random, run: tuple[Demand, Granted, Granted], there: SharedLimits) -> None:
     asked, mine, theirs = run
     part = chance.choice([-1.0, 0.0, 0.3])
-    correction = Correction(
-        rates=tuple((rate, part * units) for rate, units in asked.rates if rate.kind is Kind.AUDIO),
-        budgets=tuple((b, since, part * usd) for (b, usd), since in zip(asked.budgets, mine.since, strict=True)),
-        places=asked.places,
-        lease=asked.lease,
-    )
+    correction = corrected(asked, mine, audio_s=part * asked.audio_s, usd=part * asked.usd)
     mine.correct(correction)
     theirs.correct(correction)
     while there._waiting or there._leaving:  # noqa: ASYNC110 - sent beside the requests
@@ -140,7 +130,7 @@ async def test_two_processes_count_together() -> None:
         asked = demand(rules(requests_per_minute=3))
         await taken(one, asked)
         await taken(other, asked)
-        assert (await taken(one, asked)).standings[0].left == pytest.approx(0, abs=0.1)
+        assert (await taken(one, asked)).levels.standings()[0].left == pytest.approx(0, abs=0.1)
         assert (await denied(other, asked)).rule.kind is Kind.REQUESTS
 
 
@@ -234,7 +224,7 @@ async def test_who_leaves_while_it_asks_has_taken_nothing(heard: str) -> None:
             await asyncio.sleep(0.001)
         granted = await taken(limits, demand(of, lease="b"))
         if heard == "in time":
-            assert [each.left for each in granted.standings] == pytest.approx([29, 4000, 9000, 2, 3], abs=0.1)
+            assert [each.left for each in granted.levels.standings()] == pytest.approx([29, 4000, 9000, 2, 3], abs=0.1)
         async with server.client() as client:
             assert await client.zrange(f"asr:limits:{of.places[0].name}", 0, -1) == [b"b"]
 
@@ -306,8 +296,8 @@ async def test_what_others_left_under_our_keys_is_not_there(rubbish: str) -> Non
             else:
                 await client.set(name, rubbish)
         granted = await taken(limits, demand(of, audio_s=10, usd=0.5))
-        granted.correct(Correction(rates=((of.rates[1], -10),), places=of.places, lease="a"))
-        assert granted.standings[1].left == pytest.approx(3990, abs=1)
+        granted.correct(Correction(rules=of, audio_s=-10, places=of.places, lease="a"))
+        assert granted.levels.standings()[1].left == pytest.approx(3990, abs=1)
 
 
 async def lost(limits: SharedLimits, server: RedisServer) -> None:
@@ -330,10 +320,10 @@ async def test_what_was_taken_together_is_not_there_again_alone() -> None:
     of = rules(requests_per_minute=10, audio_seconds_per_day=100, concurrent=3)
     async with redis_server() as server, limits_at(server.url) as limits:
         granted = [await taken(limits, demand(of, audio_s=40, lease=str(n))) for n in range(3)]
-        granted[0].correct(Correction(rates=((of.rates[1], -40),), places=of.places, lease="0"))
+        granted[0].correct(Correction(rules=of, audio_s=-40, places=of.places, lease="0"))
         await lost(limits, server)
         last = await taken(limits, demand(of, audio_s=40, lease="3"))
-        assert [each.left for each in last.standings] == pytest.approx([6, 0], abs=0.5)
+        assert [each.left for each in last.levels.standings()] == pytest.approx([6, 0], abs=0.5)
         assert (await denied(limits, demand(of, lease="4"))).rule.kind in {Kind.AUDIO, Kind.CONCURRENT}
 
 
@@ -343,7 +333,7 @@ async def test_alone_what_was_taken_is_corrected_alone() -> None:
         of = rules(audio_seconds_per_minute=10, concurrent=1)
         granted = await taken(limits, demand(of, audio_s=10))
         await denied(limits, demand(of, audio_s=1, lease="b"))
-        granted.correct(Correction(rates=((of.rates[0], -10),), places=of.places, lease="a"))
+        granted.correct(Correction(rules=of, audio_s=-10, places=of.places, lease="a"))
         await taken(limits, demand(of, audio_s=1, lease="b"))
 
 
@@ -366,7 +356,7 @@ async def test_corrections_wait_for_the_server_to_come_back() -> None:
         server.freeze()
         while not limits.is_near:
             await limits.take(demand(rules("nobody", requests_per_minute=1)))
-        granted.correct(Correction(rates=((of.rates[0], -100),)))
+        granted.correct(Correction(rules=of, audio_s=-100))
         server.thaw()
         while limits.is_near:  # noqa: ASYNC110 - found out beside the requests
             await asyncio.sleep(0.02)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config.limits import Limits, WhenLost
-from gateway.policies.limits import Correction, Demand, Denied, Granted, Scope, rules_of
+from gateway.policies.limits import Demand, Denied, Granted, Scope, corrected, rules_of
 from gateway.stores.limits_memory import MemoryLimits
 from gateway.stores.limits_seeded import SeededLimits
 from gateway.stores.usage import CHECKS, Sum, UsageUnusable
@@ -60,16 +60,14 @@ async def seeded(
 
 
 def asked(scope: Scope, name: str, usd: float = 0.0, **limits: float) -> Demand:
-    return Demand(
-        budgets=tuple((each, usd) for each in rules_of(scope, name, Limits.model_validate(limits)).budgets),
-    )
+    return Demand(rules=rules_of(scope, name, Limits.model_validate(limits)), usd=usd)
 
 
 async def left_usd(limits: SeededLimits, scope: Scope, name: str) -> tuple[float, float]:
     """Return what is left of ten dollars a day, and of a hundred a month."""
     told = await limits.take(asked(scope, name, usd_per_day=10, usd_per_month=100))
     assert isinstance(told, Granted)
-    of_day, of_month = told.standings
+    of_day, of_month = told.levels.standings()
     return of_day.left, of_month.left
 
 
@@ -105,7 +103,7 @@ async def test_it_is_read_once_and_only_where_there_is_a_budget(tmp_path: Path) 
         taken = await limits.take(budget)
         assert isinstance(taken, Granted)
         assert isinstance(await limits.take(budget), Denied)
-        taken.correct(Correction(budgets=((budget.budgets[0][0], taken.since[0], -7.0),)))
+        taken.correct(corrected(budget, taken, usd=-7.0))
         assert isinstance(await limits.take(budget), Granted)
         assert ledger.readings == 2, "the day and the month"
         assert len(limits) == 1

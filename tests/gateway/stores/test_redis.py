@@ -211,8 +211,7 @@ async def test_r5_one_that_sends_elsewhere_or_is_not_ready_is_lost_until_it_is(e
 @pytest.mark.parametrize("error", OF_ANOTHERS_TURN, ids=lambda error: error.split()[0])
 async def test_r5_limits_and_cache_do_without_it(error: str) -> None:
     clock = asyncio.get_running_loop().time
-    (rule,) = rules_of(Scope.KEY, "newsroom", Limits(requests_per_minute=2)).rates
-    demand = Demand(rates=((rule, 1),))
+    demand = Demand(rules=rules_of(Scope.KEY, "newsroom", Limits(requests_per_minute=2)), requests=1)
     async with replying(error) as (url, _), store_of(url) as store:
         limits = SharedLimits(store, MemoryLimits(clock, clock), clock, lambda: WhenLost.CLOSED)
         cache = RedisCache(store, MemoryCache(10_000, clock))
