@@ -32,6 +32,7 @@ from gateway.dispatch.service import Dispatcher
 from gateway.drain import Drain
 from gateway.engines import LocalModels
 from gateway.fleet import Fleet, build_elsewhere, build_local, build_routes, close_others, may_be_away, queues
+from gateway.heap import give_back_at_rest
 from gateway.intake.fetch import Fetcher
 from gateway.intake.fetch import new_session as new_fetching_session
 from gateway.intake.receive import BodyLimits
@@ -155,6 +156,7 @@ class Gateway:
         yield Checks(lambda: self.dispatcher, self.witness.check_failed, self.witness.check_paid).watch()
         yield self.flights.carry()
         yield self._find_engines()
+        yield give_back_at_rest(lambda: self.drain.in_flight)
         yield from self.state.work()
 
     async def _find_engines(self) -> None:

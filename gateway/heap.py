@@ -5,10 +5,15 @@ What it does and why: docs/decisions/0017-what-is-imported-and-when.md.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _M_ARENA_MAX: Final = -8  # <malloc.h>
+_LOOK_EVERY_S: Final = 10.0
 
 
 def share_one_arena() -> None:
@@ -24,3 +29,11 @@ def give_back() -> None:
     """Give unused pages to the system: imports and schemas leave holes behind. Takes some milliseconds."""
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
+
+
+async def give_back_at_rest(in_flight: Callable[[], int]) -> None:
+    """Give unused pages back whenever nobody asks: while somebody does, the next request would page them in again."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        if not in_flight():
+            await asyncio.to_thread(give_back)

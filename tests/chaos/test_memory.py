@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.chaos.load import Client
     from tests.program import Program
 
-ONE, EACH, IDLE_S = (1000 * MB, 100 * MB, 120.0) if FULL else (200 * MB, 10 * MB, 5.0)
+ONE, EACH, IDLE_S = (1000 * MB, 100 * MB, 120.0) if FULL else (200 * MB, 10 * MB, 12.0)
 COUNT = 20
 LIMIT = 32 * MB
 
@@ -186,4 +186,5 @@ async def test_m4_after_a_burst(start: Start, report: Report) -> None:
         f"({after / before:.2f} x); anonymous {ratio:.2f} x",
         "within 1.2 x after 120 s",
     )
-    assert after < 3 * before  # what malloc gives back to the system is its own decision
+    # Not all of it comes back: Python gives back an arena of small objects when the last of them is gone.
+    assert ratio < (2.2 if FULL else 1.4)
