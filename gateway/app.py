@@ -116,7 +116,8 @@ class Gateway:
         self._leaving = Errands()  # what is still to be done for those that are over
         self._is_alone = asyncio.Event()
         self._is_alone.set()
-        self._make_local = make_local or LocalModels(on_batch=self.metrics.local.batch, on_load=model_load)
+        told = self.metrics.local
+        self._make_local = make_local or LocalModels(on_batch=told.batch, on_load=model_load, on_download=told.download)
         self.controls = ops.Controls(
             reload=self.reloader.reload,
             status=self.own_status,

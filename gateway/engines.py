@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from config.local import EngineName, When
+from gateway.policies.landmarks import NONE_YET, is_landmark
+from providers.local.download import not_told
 from providers.local.either import EitherModel
 from providers.local.models import ModelMissing
 from providers.local.names import FASTER_WHISPER, TRANSFORMERS, assumed, known_as, weights_bytes
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from config.settings import AccountSettings
     from gateway.fleet import LocalBackend
+    from providers.local.download import Download, Tell
     from providers.local.engine import Engine
     from providers.types import Deployment
 
@@ -40,14 +43,17 @@ class LocalModels:
         self,
         *,
         on_batch: Callable[[str, int, float], None],
-        on_load: Callable[[str, str, Loaded | ModelMissing | None], None] = lambda *_: None,
+        on_load: Callable[[str, str, Download | Loaded | ModelMissing | None], None] = lambda *_: None,
+        on_download: Callable[[str, Download | None], None] = lambda *_: None,
     ) -> None:
         """on_batch: as LocalModel tells it.
 
-        on_load: told a model and its engine when loading begins, with None, and how it ended; in the thread that does.
+        on_load: told a model and its engine when loading begins, with None, how far a long download is, and how it
+        ended; in a thread that does it. on_download: told each step of a model's download, and None when it is over.
         """
         self._on_batch = on_batch
         self._on_load = on_load
+        self._on_download = on_download
         self._shelves: WeakValueDictionary[tuple[str, str], Shelf] = WeakValueDictionary()
 
     def __call__(self, deployment: Deployment, account: AccountSettings) -> LocalBackend:
@@ -93,12 +99,28 @@ class LocalModels:
         self._on_load(native_model, engine, None)
         began_s = time.monotonic()
         try:
-            loaded = load_engine(account, engine, native_model)
+            loaded = load_engine(account, engine, native_model, self._watched(native_model, engine))
         except ModelMissing as missing:
             self._on_load(native_model, engine, missing)
             raise
+        finally:
+            self._on_download(native_model, None)
         self._on_load(native_model, engine, Loaded(time.monotonic() - began_s, loaded.size_bytes))
         return loaded
+
+    def _watched(self, native_model: str, engine: str) -> Tell:
+        """Return what is told how far a download is, and passes its landmarks on as what is to be read."""
+        last_share, last_s = NONE_YET, time.monotonic()
+
+        def tell(now: Download) -> None:
+            nonlocal last_share, last_s
+            self._on_download(native_model, now)
+            now_s = time.monotonic()
+            if is_landmark(now.share, last_share, now_s - last_s):
+                last_share, last_s = now.share, now_s
+                self._on_load(native_model, engine, now)
+
+        return tell
 
 
 def engines_for(native_model: str, wanted: EngineName = EngineName.AUTO) -> tuple[str, ...]:
@@ -109,27 +131,30 @@ def engines_for(native_model: str, wanted: EngineName = EngineName.AUTO) -> tupl
     return tuple(engine for engine in able if find_spec(_LIBRARIES[engine])) or able[:1]
 
 
-def load_engine(account: AccountSettings, engine: str, native_model: str) -> Engine:
-    """Load a local model. Raises ModelMissing, also where the engine is not installed."""
+def load_engine(account: AccountSettings, engine: str, native_model: str, tell: Tell = not_told) -> Engine:
+    """Load a local model. Raises ModelMissing, also where the engine is not installed. tell: of a download."""
     name = known_as(native_model).get(engine, native_model)
     try:
-        return _LOADERS[engine](name, account)
+        return _LOADERS[engine](name, account, tell)
     except ImportError as error:
         extra = "local" if engine == FASTER_WHISPER else "transformers"
         demo = ", or [demo]" if engine == FASTER_WHISPER else ""
         raise ModelMissing(f'local models need an extra: pip install "asr-gateway[{extra}]"{demo}') from error
 
 
-def _faster_whisper(name: str, account: AccountSettings) -> Engine:
+def _faster_whisper(name: str, account: AccountSettings, tell: Tell) -> Engine:
     from providers.local.faster_whisper import FasterWhisper  # noqa: PLC0415 - an optional extra
 
-    return FasterWhisper(name, device=account.device, compute_type=account.compute_type)
+    return FasterWhisper(name, device=account.device, compute_type=account.compute_type, tell=tell)
 
 
-def _transformers(name: str, account: AccountSettings) -> Engine:
-    from providers.local.hf.checkpoint import LoadOptions  # noqa: PLC0415 - an optional extra
+def _transformers(name: str, account: AccountSettings, tell: Tell) -> Engine:
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - an optional extra
+
+    from providers.local.hf.checkpoint import LoadOptions  # noqa: PLC0415
     from providers.local.hf.load import load  # noqa: PLC0415
 
+    disable_progress_bar()  # it would be drawn between the lines of the log
     options = LoadOptions(
         device=account.device,
         dtype=account.dtype.value,
@@ -138,10 +163,10 @@ def _transformers(name: str, account: AccountSettings) -> Engine:
         language=account.language,
         non_commercial=account.non_commercial,
     )
-    return load(name, options)
+    return load(name, options, tell)
 
 
-_LOADERS: Final[Mapping[str, Callable[[str, AccountSettings], Engine]]] = {
+_LOADERS: Final[Mapping[str, Callable[[str, AccountSettings, Tell], Engine]]] = {
     FASTER_WHISPER: _faster_whisper,
     TRANSFORMERS: _transformers,
 }

@@ -49,7 +49,7 @@ class Host:
         self._hearing = Hearing(self._held, budget, max_bytes)
         self.metrics = metrics or LocalMetrics(CollectorRegistry(), CollectorRegistry())
         self.metrics.watch(lambda: queues(self.models.values()))
-        self._make = LocalModels(on_batch=self.metrics.batch, on_load=model_load)
+        self._make = LocalModels(on_batch=self.metrics.batch, on_load=model_load, on_download=self.metrics.download)
 
     @property
     def jobs(self) -> int:

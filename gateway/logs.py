@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.lines import Json, Text, painted, unpainted
+from providers.local.download import Download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,17 +171,21 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
         LOG.handle(_made(name, level, fields))
 
 
-def model_load(model: str, engine: str, ended: Loaded | Exception | None) -> None:
-    """Log that a local model begins to be loaded, which may be a long download, or how that ended. From any thread.
+def model_load(model: str, engine: str, told: Download | Loaded | Exception | None) -> None:
+    """Log that a local model begins to be loaded, how far a download is, or how that ended. From any thread.
 
     One that an engine cannot load another may: whether it is missing is told elsewhere.
     """
-    if ended is None:
-        event("model_loading", model=model, engine=engine)
-    elif isinstance(ended, Exception):
-        event("model_not_loaded", model=model, engine=engine, reason=str(ended))
-    else:
-        event("model_loaded", model=model, engine=engine, seconds=round(ended.seconds, 3), bytes=ended.size_bytes)
+    match told:
+        case None:
+            event("model_loading", model=model, engine=engine)
+        case Download():
+            received, whole = told
+            event("model_downloading", model=model, engine=engine, bytes=received, of_bytes=whole)
+        case Exception():
+            event("model_not_loaded", model=model, engine=engine, reason=str(told))
+        case _:
+            event("model_loaded", model=model, engine=engine, seconds=round(told.seconds, 3), bytes=told.size_bytes)
 
 
 def request_done(observed: Observed, status: str, seconds: float, path: str) -> None:

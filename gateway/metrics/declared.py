@@ -225,6 +225,12 @@ LOCAL_JOBS: Final = DeclaredGauge("asr_local_jobs", "Local jobs queued or runnin
 LOCAL_QUEUE_DEPTH: Final = DeclaredGauge(
     "asr_local_queue_depth", "Jobs that wait for a local model to be free.", ("model",)
 )
+LOCAL_DOWNLOAD: Final = DeclaredGauge(
+    "asr_local_download_ratio",
+    "How much of a local model is downloaded, of 1, while it is being loaded.",
+    ("model",),
+    across=min,
+)
 LOCAL_BATCH_SIZE: Final = DeclaredHistogram(
     "asr_local_batch_size",
     "Pieces of jobs that a local model hears together, each time it begins.",

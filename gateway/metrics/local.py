@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from providers.local.download import Download
+
 
 class LocalMetrics:
     """One process's."""
@@ -24,6 +26,8 @@ class LocalMetrics:
         self._batch_size = cache(declared.LOCAL_BATCH_SIZE.build(counted).labels)
         self._wait_s = cache(declared.LOCAL_WAIT_SECONDS.build(counted).labels)
         self._shown = shown
+        self._downloads = _Downloads()
+        shown.register(self._downloads)
 
     def batch(self, model: str, pieces: int, waited_s: float) -> None:
         """Count the pieces of jobs that a model begins to hear together, and how long the eldest waited.
@@ -32,6 +36,13 @@ class LocalMetrics:
         """
         self._batch_size(model).observe(pieces)
         self._wait_s(model).observe(waited_s)
+
+    def download(self, model: str, now: Download | None) -> None:
+        """Show how far a model's download is, until told None. From any thread."""
+        if now is None:
+            self._downloads.shares.pop(model, None)
+        else:
+            self._downloads.shares[model] = now.share
 
     def watch(self, queued: Callable[[], Iterable[tuple[str, int]]]) -> None:
         """Show how many jobs wait for each model."""
@@ -54,4 +65,17 @@ class _Queues(Collector):
             whole[model] += jobs
         for model, jobs in whole.items():
             family.add_metric((model,), jobs)
+        return (family,)
+
+
+class _Downloads(Collector):
+    """There are hardly ever any."""
+
+    def __init__(self) -> None:
+        self.shares: dict[str, float] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        family = declared.LOCAL_DOWNLOAD.family()
+        for model, share in tuple(self.shares.items()):  # they change in other threads
+            family.add_metric((model,), share)
         return (family,)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 from faster_whisper import WhisperModel
-from faster_whisper.utils import download_model
 from faster_whisper.vad import get_speech_timestamps
 
 from providers.audio.samples import MODEL_RATE_HZ, read_parts
 from providers.errors import JobUnsupported
+from providers.local.download import ctranslate2_files, not_told
 from providers.local.engine import Abandoned, Piece
 from providers.local.models import ModelMissing, locate
 from providers.local.provider import NAME
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from providers.audio.samples import Samples
+    from providers.local.download import Tell
     from providers.types import TranscriptionJob
 
 HONOURED = frozenset({"temperature", "do_sample", "num_beams", "max_new_tokens"})
@@ -47,11 +48,13 @@ class FasterWhisper:
 
     max_rows = 1
 
-    def __init__(self, native_model: str, *, device: str = "auto", compute_type: str = "default") -> None:
+    def __init__(
+        self, native_model: str, *, device: str = "auto", compute_type: str = "default", tell: Tell = not_told
+    ) -> None:
         """Load the model. Raises ModelMissing.
 
         native_model: as `locate` takes it, of a Hub id perhaps with @revision. device: auto, cpu, cuda or cuda:1; what
-        CTranslate2 does not run on counts as cpu.
+        CTranslate2 does not run on counts as cpu. tell: of a download.
         """
         self.native_model = native_model
         kind, _, index = device.partition(":")
@@ -59,7 +62,7 @@ class FasterWhisper:
         # On a CPU several one-thread workers do twice what one worker with several threads does.
         self.workers = 1 if on_gpu else max(1, os.cpu_count() or 1)
         try:
-            folder = _folder(native_model)
+            folder = _folder(native_model, tell)
             self._model = WhisperModel(
                 str(folder),
                 device="cuda" if on_gpu else "cpu",
@@ -185,13 +188,10 @@ def _within(start_s: float, end_s: float, whole_s: float) -> tuple[float, float]
     )
 
 
-def _folder(native_model: str) -> Path:
+def _folder(native_model: str, tell: Tell) -> Path:
     """Return where the files are, downloaded from the Hub if need be. Raises as its client, and ModelMissing."""
     location = locate(native_model)
-    if Path(location).is_dir():
-        return Path(location)
-    hub_id, _, revision = location.partition("@")
-    return Path(download_model(hub_id, revision=revision or None))
+    return Path(location if Path(location).is_dir() else ctranslate2_files(location, tell))
 
 
 def _best_type(folder: Path, *, on_gpu: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
+from providers.local.hf.checkpoint import LoadOptions
+from providers.local.hf.from_ctranslate2 import checkpoint_of
 from providers.local.models import EMBEDDED, locate
 from tests.conftest import AUDIO, serve
 from tests.hub import ENDPOINT, Hub
-from tests.program import program
+from tests.program import OPERATOR, program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -91,6 +95,51 @@ async def test_a_model_of_the_hub_by_its_revision_and_then_without_a_network(
     async with program(document, tmp_path, command=("env", *variables, "HF_HUB_OFFLINE=1")) as gateway:
         assert await ask(gateway, "faster-whisper-mine") == (status, text)
     assert len(hub.asked) == asked
+
+
+@pytest.mark.parametrize("engine", ["faster-whisper", "transformers"])
+async def test_a_download_is_told_as_it_goes(engine: str, tmp_path: Path, runners: list[web.AppRunner]) -> None:
+    """In the log some lines, in the metrics until it is loaded; and no library draws its own bars between the lines."""
+    folder = Path(locate(EMBEDDED)) if engine == "faster-whisper" else checkpoint(tmp_path / "checkpoint")
+    hub = Hub({(MINE, "main"): folder}, slow=True)
+    variables = (f"{ENDPOINT}={await serve(hub.app(), runners)}", f"HF_HOME={tmp_path}/cache")
+    document = locally(MINE, engine=engine, load="use")
+    async with program(document, tmp_path, command=("env", *variables)) as gateway:
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(ask(gateway, "faster-whisper-mine"))
+            await gateway.wait_for("model_downloading")
+            shown = await downloaded(gateway)
+            hub.go_on.set()
+        status, text = asking.result()
+        after = await downloaded(gateway)
+    assert (status, text.lower().replace(",", "").startswith(SAID)) == (200, True)
+    assert [0 < share < 1 for share in shown.values()] == [True], shown
+    assert list(shown) == [MINE]
+    assert after == {}
+    told = [each for each in gateway.lines if each["event"] == "model_downloading"]
+    assert 1 <= len(told) <= 11
+    assert {(each["model"], each["engine"]) for each in told} == {(MINE, engine)}
+    received = [each["bytes"] for each in told]
+    assert received == sorted(set(received))
+    weights = max(file.stat().st_size for file in folder.iterdir())
+    assert all(weights <= each["of_bytes"] < weights + 10_000_000 for each in told)
+    assert not [line for line in gateway.written if "%|" in line]
+
+
+def checkpoint(folder: Path) -> Path:
+    """Return the embedded model as transformers saves it, in 16 bits: 75 MB."""
+    made = checkpoint_of(Path(locate(EMBEDDED)), EMBEDDED, LoadOptions(device="cpu"))
+    for part in (made.model.half(), made.tokenizer, made.features):
+        part.save_pretrained(folder)
+    return folder
+
+
+async def downloaded(gateway: Program) -> dict[str, float]:
+    """Return the share of each model that is there, of those that are being downloaded."""
+    async with aiohttp.ClientSession(gateway.url, headers=OPERATOR) as session, session.get("/metrics") as reply:
+        families = text_string_to_metric_families(await reply.text())
+    samples = [each for family in families for each in family.samples]
+    return {each.labels["model"]: each.value for each in samples if each.name == "asr_local_download_ratio"}
 
 
 async def test_models_that_do_not_fit_together_take_turns(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import transformers
 
+from providers.local.download import bar, not_told
 from providers.local.hf.checkpoint import Checkpoint, LoadOptions, device_of, dtype_of, placed
 from providers.local.hf.ctranslate2_file import WEIGHTS
 from providers.local.hf.from_ctranslate2 import checkpoint_of
@@ -18,6 +19,7 @@ from providers.local.models import EMBEDDED, ModelMissing, installed, locate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from providers.local.download import Tell
     from providers.local.engine import Engine
 
 _PATHS: Final = ("/", "./", "../", "~")
@@ -51,23 +53,23 @@ KINDS: Final[Mapping[str, _Kind]] = {
 """By `model_type` in config.json."""
 
 
-def load(native_model: str, options: LoadOptions) -> Engine:
+def load(native_model: str, options: LoadOptions, tell: Tell = not_told) -> Engine:
     """Return the model, ready to hear. Blocking: a model of the Hub may be downloaded. Raises ModelMissing.
 
     native_model: an embedded model, the path of a folder, or a Hub id with a revision after @ where one is wanted. A
-    folder may hold a transformers checkpoint or a CTranslate2 Whisper model.
+    folder may hold a transformers checkpoint or a CTranslate2 Whisper model. tell: of a download.
     """
     if native_model == EMBEDDED or native_model in installed():
         return Whisper(checkpoint_of(Path(locate(native_model)), native_model, options), options)
     check_licence(native_model, options)
     if not native_model.startswith(_PATHS):
-        return _loaded(*_named(native_model), native_model, options)
+        return _loaded(*_named(native_model), native_model, options, tell)
     folder = Path(native_model).expanduser()
     if (folder / WEIGHTS).is_file():
         return Whisper(checkpoint_of(folder, native_model, options), options)
     if not (folder / "config.json").is_file():
         raise ModelMissing(f"{folder} holds neither config.json nor {WEIGHTS}: name the folder of a model")
-    return _loaded(str(folder), None, native_model, options)
+    return _loaded(str(folder), None, native_model, options, tell)
 
 
 def _named(native_model: str) -> tuple[str, str | None]:
@@ -76,7 +78,7 @@ def _named(native_model: str) -> tuple[str, str | None]:
     return name if "/" in name else f"openai/whisper-{name}", revision or None
 
 
-def _loaded(source: str, revision: str | None, name: str, options: LoadOptions) -> Engine:
+def _loaded(source: str, revision: str | None, name: str, options: LoadOptions, tell: Tell) -> Engine:
     """Return the engine for a checkpoint of transformers. Raises ModelMissing."""
     device = device_of(options)
     try:
@@ -88,7 +90,7 @@ def _loaded(source: str, revision: str | None, name: str, options: LoadOptions) 
         raise ModelMissing(f"{name!r} is a model of type {config.model_type}: of those that can be run here, none is")
     try:
         model = getattr(transformers, kind.model).from_pretrained(
-            source, revision=revision, dtype=dtype_of(options, device)
+            source, revision=revision, dtype=dtype_of(options, device), tqdm_class=bar(tell)
         )
         checkpoint = Checkpoint(
             name=name,
