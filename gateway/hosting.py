@@ -44,7 +44,9 @@ class Host:
         self.budget = budget
         self.tracer = tracer
         self.models: Mapping[str, LocalBackend] = {}
-        self._wanted: Mapping[str, LocalBackend] = {}
+        self._made: Mapping[str, LocalBackend] = {}  # by deployment, also those that another configuration had
+        self._replaced: list[LocalBackend] = []  # by one of the same deployment that is loaded in another way
+        self._wanted: Mapping[str, LocalBackend] = {}  # by deployment, of the latest configuration
         self._known_as = known_as
         self._hearing = Hearing(self._held, budget, max_bytes)
         self.metrics = metrics or LocalMetrics(CollectorRegistry(), CollectorRegistry())
@@ -58,7 +60,8 @@ class Host:
 
     async def begin(self, settings: Settings) -> list[str]:
         """Load the first configuration's; say which of it is missing. Who asks for one meanwhile waits."""
-        self.models = self._wanted = self._built(settings)
+        self._made = self._wanted = self._built(settings)
+        self.models = self._named(self._made)
         return await _missing_of(self.models.values())
 
     async def adopt(self, settings: Settings) -> list[str]:
@@ -66,19 +69,22 @@ class Host:
 
         What was there answers until the new is loaded, and until `keep` where that has another name.
         """
-        before, wanted = self.models, self._built(settings)
+        before, wanted = self._made, self._built(settings)
         new = [model for name, model in wanted.items() if before.get(name) is not model or not model.ready]
         if missing := await _missing_of(new):
             await asyncio.to_thread(close_others, wanted, before)
             return missing
-        self._wanted = wanted
-        self.models = {**before, **wanted}
+        self._replaced += [model for name, model in before.items() if wanted.get(name, model) is not model]
+        self._made, self._wanted = {**before, **wanted}, wanted
+        self.models = {**self.models, **self._named(wanted)}
         return []
 
     async def keep(self) -> None:
         """Let go of what the latest configuration does not name, once nothing runs on it any more."""
-        gone = [model for model in self.models.values() if model not in self._wanted.values()]
-        self.models = self._wanted
+        kept = self._wanted.values()
+        gone = [model for model in dict.fromkeys((*self._made.values(), *self._replaced)) if model not in kept]
+        self._made, self._replaced = self._wanted, []
+        self.models = self._named(self._wanted)
         for model in gone:
             while model.waiting:  # noqa: ASYNC110 - a count has no event
                 await asyncio.sleep(_LOOK_EVERY_S)
@@ -86,7 +92,7 @@ class Host:
 
     async def close(self) -> None:
         """Let go of everything."""
-        for model in self.models.values():
+        for model in dict.fromkeys((*self._made.values(), *self._replaced)):
             await asyncio.to_thread(model.close)
 
     def web_app(self) -> web.Application:
@@ -96,8 +102,10 @@ class Host:
         return app
 
     def _built(self, settings: Settings) -> Mapping[str, LocalBackend]:
-        built = build_local(build_routes(settings, load_catalog()), settings, self._make, self.models)
-        return {self._known_as(name): model for name, model in built.items()}
+        return build_local(build_routes(settings, load_catalog()), settings, self._make, self._made)
+
+    def _named(self, made: Mapping[str, LocalBackend]) -> Mapping[str, LocalBackend]:
+        return {self._known_as(name): model for name, model in made.items()}
 
     async def _held(self, name: str) -> LocalBackend | None:
         return self.models.get(name)

@@ -305,6 +305,25 @@ async def test_what_no_configuration_names_goes_when_it_is_told_to() -> None:
     await asyncio.to_thread(host.models["there/tiny.en"].close)
 
 
+def by_its_last_name(deployment: str) -> str:
+    return deployment.rpartition("/")[2]
+
+
+async def test_what_is_loaded_in_another_way_now_replaces_what_was_there() -> None:
+    """Whatever name it is asked for by; the same model of the same account stays."""
+    host = Host(budget(), known_as=by_its_last_name)
+    await host.begin(locally("tiny.en"))
+    model = host.models["tiny.en"]
+    await host.adopt(locally("tiny.en"))
+    assert host.models == {"tiny.en": model}
+    await host.adopt(routed(MODEL, {"here": AccountSettings(adapter="local", max_batch=2)}, "here/tiny.en"))
+    other = host.models["tiny.en"]
+    assert (other is model, other.ready, model.ready) == (False, True, True)
+    await host.keep()
+    assert (host.models, model.ready) == ({"tiny.en": other}, False)
+    await host.close()
+
+
 # --- the process
 
 
