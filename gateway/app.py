@@ -44,7 +44,7 @@ from gateway.intake.upload import Intake
 from gateway.logs import model_load
 from gateway.metrics import Exposition, Metrics, exposed, shown_now
 from gateway.observe import exemplar
-from gateway.reload import Reloader
+from gateway.reload import Reloader, needs_restart
 from gateway.state import State
 from gateway.witness import Witness
 from providers.audio.demux import Demuxer
@@ -100,7 +100,12 @@ class Gateway:
         self.transcoder = Transcoder(
             max_duration_s=settings.server.max_duration, directory=settings.server.spool.directory
         )
-        self.reloader = Reloader(settings, read or (lambda: settings), self.adopt, self.metrics)
+        self.reloader = Reloader(
+            read or (lambda: settings),
+            self.adopt,
+            partial(needs_restart, settings),
+            lambda error: self.metrics.reload(succeeded=error is None),
+        )
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.state = State(settings, self.metrics, self.health.clock, when_lost=lambda: self.settings.limits.when_lost)
@@ -312,9 +317,7 @@ class Gateway:
 
     def _take_up(self) -> None:
         """Let what outlives a configuration follow the present one."""
-        spool = self.settings.server.spool
-        self.spool.memory_per_upload = spool.memory_per_upload
-        self.spool.memory_total, self.spool.disk_total = spool.memory_total, spool.disk_total
+        self.spool.adopt(self.settings.server.spool)
         self.transcoder.max_duration_s = self.sounds.max_duration_s = self.settings.server.max_duration
         self.state.keyring.adopt(self.settings.auth.keys)
         self.metrics.named_callers = frozenset(key.name for key in self.settings.auth.keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from gateway.notify import READY, notify
 from providers.local.provider import NAME as LOCAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.standalone.serving import Serving
 
 KEY_VARIABLE = "ASR_GATEWAY_ENGINE_KEY"
@@ -53,12 +56,14 @@ def engine(
 
     asr-gateway engine --model tiny.en --port 8100
 
-    The process that holds the models is started again whenever it dies; its port stays open meanwhile.
+    The process that holds the models is started again whenever it dies; its port stays open meanwhile. SIGHUP reads
+    the file and the key's file again.
     """
     from gateway.serve import CannotListen  # noqa: PLC0415 - other commands need no server
     from gateway.standalone.parent import EngineParent  # noqa: PLC0415 - other commands need no server
 
-    serving = _serving(models, config_file, _key(key, key_file))
+    read = partial(_serving, models, config_file, _given(key, key_file), key_file)
+    serving = _first(read)
     log = logs.start(serving.settings.logs.format, serving.settings.logs.level)
     if serving.key is None and not is_loopback(host):
         click.echo(f"Whoever reaches {host} may use these models: there is no key.", err=True)
@@ -68,7 +73,7 @@ def engine(
         notify(READY, os.environ)
 
     async def serve() -> None:
-        await EngineParent(serving, announce).run(host, port, path)
+        await EngineParent(serving, announce, read).run(host, port, path)
 
     try:
         run(serve())
@@ -78,35 +83,41 @@ def engine(
         log.stop()
 
 
-def _serving(models: tuple[str, ...], config_file: Path | None, key: SecretStr | None) -> Serving:
-    """Return what is to be served; say what is wrong with it and exit with 2."""
-    from gateway.standalone.serving import Serving, with_local_models  # noqa: PLC0415 - as above
-
+def _first(read: Callable[[], Serving]) -> Serving:
+    """Return what is to be served at the start; say what is wrong with it and exit with 2."""
     try:
-        file = load(config_file)
-        check_adapters(file)
-        return Serving(settings=with_local_models(file, models), key=key)
+        return read()
     except BadConfiguration as error:
         click.echo(f"The configuration cannot be used:\n{error}", err=True)
         sys.exit(2)
 
 
-def _key(key: str | None, file: Path | None) -> SecretStr | None:
-    """Return what callers must send. Raises UsageError."""
+def _serving(models: tuple[str, ...], config_file: Path | None, key: str | None, key_file: Path | None) -> Serving:
+    """Return what is to be served, as the files say now. Raises BadConfiguration."""
+    from gateway.standalone.serving import Serving, with_local_models  # noqa: PLC0415 - other commands need none of it
+
+    file = load(config_file)
+    check_adapters(file)
+    return Serving(settings=with_local_models(file, models), key=_key(key, key_file))
+
+
+def _given(key: str | None, file: Path | None) -> str | None:
+    """Return the key that was given as it is. Raises UsageError where its file is named too."""
     if key is None:
         key = os.environ.get(KEY_VARIABLE)  # click takes an empty variable for one that is not set
-    if key is None and file is None:
-        return None
     if key is not None and file is not None:
         raise click.UsageError(f"--key-file and {KEY_VARIABLE} exclude each other")
-    try:
-        secret = AccountSettings(
-            adapter=LOCAL, api_key=None if key is None else SecretStr(key), api_key_file=file
-        ).secret()
-    except BadConfiguration as error:
-        raise click.UsageError(str(error)) from error
+    return key
+
+
+def _key(key: str | None, file: Path | None) -> SecretStr | None:
+    """Return what callers must send. Raises BadConfiguration."""
+    if key is None and file is None:
+        return None
+    given = None if key is None else SecretStr(key)
+    secret = AccountSettings(adapter=LOCAL, api_key=given, api_key_file=file).secret()
     if not secret:
-        raise click.UsageError("the key is empty: it would let in whoever sends none")
+        raise BadConfiguration("the key is empty: it would let in whoever sends none")
     return secret
 
 

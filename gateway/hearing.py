@@ -53,7 +53,7 @@ class Hearing:
         """model_of: returns the model of a name, None where it is not held. max_bytes: of audio; None: all is taken."""
         self._model_of = model_of
         self._budget = budget
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
 
     async def model(self, name: str) -> Told:
         """Say what is known of a model once loading it was tried."""
@@ -100,8 +100,8 @@ class Hearing:
             head += chunk[:missing]
             if len(chunk) > missing:
                 await spool.write(chunk[missing:])
-            if self._max_bytes is not None and spool.size_bytes > self._max_bytes:
-                raise JobUnsupported(NAME, f"this engine takes at most {self._max_bytes} bytes of audio")
+            if self.max_bytes is not None and spool.size_bytes > self.max_bytes:
+                raise JobUnsupported(NAME, f"this engine takes at most {self.max_bytes} bytes of audio")
         try:
             return msgspec.json.decode(head, type=Written)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

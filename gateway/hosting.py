@@ -48,7 +48,7 @@ class Host:
         self._replaced: list[LocalBackend] = []  # by one of the same deployment that is loaded in another way
         self._wanted: Mapping[str, LocalBackend] = {}  # by deployment, of the latest configuration
         self._known_as = known_as
-        self._hearing = Hearing(self._held, budget, max_bytes)
+        self.hearing = Hearing(self._held, budget, max_bytes)
         self.metrics = metrics or LocalMetrics(CollectorRegistry(), CollectorRegistry())
         self.metrics.watch(lambda: queues(self.models.values()))
         self._make = LocalModels(on_batch=self.metrics.batch, on_load=model_load, on_download=self.metrics.download)
@@ -111,12 +111,12 @@ class Host:
         return self.models.get(name)
 
     async def _model(self, request: web.Request) -> web.Response:
-        return self._json(await self._hearing.model(request.query.get("model", "")))
+        return self._json(await self.hearing.model(request.query.get("model", "")))
 
     async def _transcribe(self, request: web.Request) -> web.Response:
         trace = self.tracer.begin(request.method, request.headers) if self.tracer is not None else None
         name, body = request.query.get("model", ""), request.content.iter_chunked(READ_BYTES)
-        told = await self._hearing.transcribe(name, request.headers, body)
+        told = await self.hearing.transcribe(name, request.headers, body)
         if self.tracer is not None and trace is not None:
             self.tracer.inference(trace, name, told.outcome)
         return self._json(told)

@@ -6,21 +6,26 @@ import asyncio
 import logging
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from config.faults import BadConfiguration
 from gateway.logs import event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+    from pydantic import BaseModel
 
     from config.settings import Settings
-    from gateway.metrics import Metrics
 
 # What the listening socket and the process were made with.
 _ONLY_AT_THE_START = ("host", "port", "admin_host", "admin_port", "workers", "header_timeout", "keep_alive")
 _SECTIONS_AT_THE_START = ("logs", "redis", "tracing", "usage")
 _OF_THE_CACHE = ("store", "max_bytes", "path")
+
+
+C = TypeVar("C")
+"""What is read: a configuration, perhaps with what was said beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,21 +36,25 @@ class Reloaded:
     error: str | None = None  # nothing was changed
 
 
-class Reloader:
+class Reloader(Generic[C]):
     """Reads the configuration again when it is told to, one time after the other."""
 
     def __init__(
         self,
-        settings: Settings,
-        read: Callable[[], Settings],
-        adopt: Callable[[Settings], Awaitable[None]],
-        metrics: Metrics,
+        read: Callable[[], C],
+        adopt: Callable[[C], Awaitable[None]],
+        needs_restart: Callable[[C], tuple[str, ...]],
+        on_end: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        """read, adopt: raise BadConfiguration; read may block."""
-        self._first = settings
+        """read, adopt: raise BadConfiguration; read may block.
+
+        needs_restart: names the keys that nothing but a start takes up.
+        on_end: told what was wrong; None where a reload succeeded.
+        """
         self._read = read
         self._adopt = adopt
-        self._metrics = metrics
+        self._needs_restart = needs_restart
+        self._on_end = on_end
         self._one_at_a_time = asyncio.Lock()
         self.error: str | None = None  # of the last reload
 
@@ -53,18 +62,17 @@ class Reloader:
         """Take up what the file and the environment say now; change nothing where that cannot be used."""
         async with self._one_at_a_time:
             try:
-                settings = await asyncio.to_thread(self._read)
-                await self._adopt(settings)
+                read = await asyncio.to_thread(self._read)
+                await self._adopt(read)
             except BadConfiguration as error:
                 self.error = str(error)
                 event("reload_refused", logging.ERROR, reason=self.error)
-            else:
-                self.error = None
-                event("reloaded", needs_restart=_needs_restart(self._first, settings))
-            self._metrics.reload(succeeded=self.error is None)
-            if self.error is not None:
+                self._on_end(self.error)
                 return Reloaded(error=self.error)
-            return Reloaded(needs_restart=_needs_restart(self._first, settings))
+            self.error, restart = None, self._needs_restart(read)
+            event("reloaded", needs_restart=restart)
+            self._on_end(None)
+            return Reloaded(needs_restart=restart)
 
 
 class OnHangup:
@@ -93,14 +101,18 @@ class OnHangup:
         await self._reload()
 
 
-def _needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
+def needs_restart(first: Settings, now: Settings) -> tuple[str, ...]:
     """Return the keys that differ from those the process was started with, and that nothing but a start reads."""
-    names = [
-        f"server.{name}" for name in _ONLY_AT_THE_START if getattr(first.server, name) != getattr(now.server, name)
-    ]
-    moved = ("server.spool.directory",) if first.server.spool.directory != now.server.spool.directory else ()
-    cache = tuple(f"cache.{name}" for name in _OF_THE_CACHE if getattr(first.cache, name) != getattr(now.cache, name))
-    counted = ("limits.store",) if first.limits.store != now.limits.store else ()
-    whole = tuple(name for name in _SECTIONS_AT_THE_START if getattr(first, name) != getattr(now, name))
-    keys = tuple(f"auth.{name}" for name in ("store", "path") if getattr(first.auth, name) != getattr(now.auth, name))
-    return (*names, *moved, *cache, *counted, *keys, *whole)
+    return (
+        *changed(first.server, now.server, _ONLY_AT_THE_START, "server."),
+        *changed(first.server.spool, now.server.spool, ("directory",), "server.spool."),
+        *changed(first.cache, now.cache, _OF_THE_CACHE, "cache."),
+        *changed(first.limits, now.limits, ("store",), "limits."),
+        *changed(first.auth, now.auth, ("store", "path"), "auth."),
+        *changed(first, now, _SECTIONS_AT_THE_START),
+    )
+
+
+def changed(first: BaseModel, now: BaseModel, names: Iterable[str], prefix: str = "") -> Iterator[str]:
+    """Yield the keys that differ, of those named."""
+    return (f"{prefix}{name}" for name in names if getattr(first, name) != getattr(now, name))

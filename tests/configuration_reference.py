@@ -147,7 +147,7 @@ def _wants_restart() -> tuple[str, ...]:
     first = Settings()
     known = ("auth", "cache", "limits", "logs", "server", "tracing", "usage")
     sections = {name: _other(getattr(first, name)) for name in known}
-    return reload._needs_restart(first, first.model_copy(update={**sections, "redis": object()}))
+    return reload.needs_restart(first, first.model_copy(update={**sections, "redis": object()}))
 
 
 def _other(section: BaseModel) -> BaseModel:

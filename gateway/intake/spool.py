@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
+    from config.settings import Spool as SpoolSettings
 
 _FLUSH_BYTES = 1 << 20  # one hop to a thread for each MiB: a hop costs 50 us, writing and hashing a MiB 500
 _MOST_PIECES = 1024  # kept apart: an object of a few bytes costs forty more
@@ -66,6 +67,11 @@ class SpoolBudget:
                 return False
             self.disk_used += size
             return True
+
+    def adopt(self, spool: SpoolSettings) -> None:
+        """Go by another configuration from now on; the folder is the one that there was at the start."""
+        self.memory_per_upload, self.memory_total = spool.memory_per_upload, spool.memory_total
+        self.disk_total = spool.disk_total
 
     def give_back(self, *, memory: int = 0, disk: int = 0) -> None:
         with self._lock:

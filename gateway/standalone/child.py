@@ -6,10 +6,11 @@ import asyncio
 import logging
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
+from config.faults import BadConfiguration
 from gateway.drain import Drain
 from gateway.hosting import Host
 from gateway.intake.spool import spool_budget
@@ -22,6 +23,8 @@ from gateway.state import begin_tracing
 from gateway.workers.child import begin_log, main, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from gateway.standalone.serving import Serving
     from gateway.workers.channel import Channel
 
@@ -43,6 +46,7 @@ class Engine:
         )
         self._door = Door(self.host, self.drain, serving.key)
         self._listeners: list[Listener] = []
+        self._loading, self._letting_go = asyncio.Lock(), asyncio.Lock()
 
     async def start(self, listeners: list[socket.socket]) -> None:
         for each in listeners:
@@ -52,11 +56,31 @@ class Engine:
 
     async def load(self, channel: Channel) -> None:
         """Load, and say what is missing."""
-        missing = await self.host.begin(self.settings)
+        async with self._loading:
+            missing = await self.host.begin(self.settings)
         for sentence in missing:
             event("model_missing", logging.ERROR, reason=sentence)
         event("engine_ready", models=sorted(name for name, model in self.host.models.items() if model.ready))
         channel.tell("ready", missing)
+
+    async def adopt(self, serving: Serving) -> list[str]:
+        """Load what is new and serve by it from now on; say what is missing: nothing has changed then."""
+        async with self._loading:
+            try:
+                missing = await self.host.adopt(serving.settings)
+            except BadConfiguration as error:
+                return [str(error)]
+        if not missing:
+            self.settings, self._door.key = serving.settings, serving.key
+            self.host.budget.adopt(serving.settings.server.spool)
+            self.host.hearing.max_bytes = serving.settings.server.max_upload
+        return missing
+
+    async def let_go(self) -> None:
+        """Let go of the models that are served no more, when whoever may ask for them has been answered."""
+        async with self._letting_go:
+            await self._door.left()
+            await self.host.keep()
 
     async def stop(self, grace_s: float) -> None:
         """Let what is in flight finish, cut what does not, and close. grace_s: how long to listen on before."""
@@ -78,25 +102,41 @@ async def work(arguments: list[str]) -> None:
     """Serve until the parent says so, or is gone; then drain. arguments: the channel's descriptor, the listeners'."""
     channel_fd, *listener_fds = map(int, arguments)
     asked_to_stop: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    begun: set[asyncio.Task[None]] = set()
+    made: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
 
     def end(grace_s: float) -> None:
         if not asked_to_stop.done():
             asked_to_stop.set_result(grace_s)
 
+    def begin(work: Coroutine[Any, Any, None]) -> None:
+        task = group.create_task(work)
+        begun.add(task)
+        task.add_done_callback(begun.discard)
+
     async def stop(grace_s: float) -> None:
         end(grace_s)
 
+    async def adopt(serving: Serving) -> list[str]:
+        engine = await made
+        missing = await engine.adopt(serving)
+        if not missing:
+            begin(engine.let_go())
+        return missing
+
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, 0.0)
     async with asyncio.TaskGroup() as group:
-        channel, served = await opened(channel_fd, {"stop": stop}, group)
+        channel, served = await opened(channel_fd, {"stop": stop, "adopt": adopt}, group)
         served.add_done_callback(lambda _: end(0.0))  # whoever is started in the parent's place wants the port
         serving: Serving = await channel.ask("settings")
         log = begin_log(serving.settings)
         engine = Engine(serving)
+        made.set_result(engine)
         await engine.start([socket.socket(fileno=each) for each in listener_fds])
-        loading = group.create_task(engine.load(channel))
+        begin(engine.load(channel))
         grace_s = await asked_to_stop
-        loading.cancel()
+        for task in begun:
+            task.cancel()
         await engine.stop(grace_s)
         log.stop()
         channel.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _HEALTH = "/health"
+_LOOK_EVERY_S: Final = 0.1
 _SERVES = frozenset({"ready", "degraded"})
 
 
@@ -29,9 +31,10 @@ class Door:
     """Serves a host's models to whoever has the key."""
 
     def __init__(self, host: Host, drain: Drain, key: SecretStr | None) -> None:
+        self.key = key
         self._host = host
         self._drain = drain
-        self._key = key
+        self._inside: set[object] = set()  # a mark for each request
 
     def web_app(self) -> web.Application:
         app = self._host.web_app()
@@ -51,8 +54,14 @@ class Door:
             return "missing"
         return "ready" if all(each.ready for each in models) else "degraded"
 
+    async def left(self) -> None:
+        """Return when nobody is inside any more of those who are now."""
+        now = set(self._inside)
+        while now & self._inside:  # noqa: ASYNC110 - a set has no event
+            await asyncio.sleep(_LOOK_EVERY_S)
+
     def _may_enter(self, request: web.Request) -> bool:
-        return lets_in(self._key, request.headers.get("Authorization", ""))
+        return lets_in(self.key, request.headers.get("Authorization", ""))
 
     def _enter(self) -> Any:  # noqa: ANN401 - aiohttp's own type
         @web.middleware
@@ -61,11 +70,15 @@ class Door:
                 return await handler(request)
             if not self._may_enter(request):
                 return web.json_response({"error": "this engine wants a key"}, status=401)
+            mark = object()
+            self._inside.add(mark)
             try:
                 async with self._drain.cut():
                     return await handler(request)
             except TimeoutError:
                 return web.Response(status=503)  # cut off at the end of the drain
+            finally:
+                self._inside.discard(mark)
 
         return enter
 

@@ -11,11 +11,16 @@ import logging
 import os
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from config.faults import BadConfiguration
 from gateway.logs import event
 from gateway.notify import STOPPING, notify
+from gateway.reload import OnHangup, Reloader
 from gateway.serve import CannotListen, cannot_listen
+from gateway.standalone.serving import needs_restart
+from gateway.workers.channel import ChannelClosed, QuestionFailed
 from gateway.workers.process import ended, kill
 from gateway.workers.sockets import BACKLOG, listeners
 from gateway.workers.spawn import Pauses, spawned
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.workers.channel import Answers
     from gateway.workers.process import Child
 
+_AWAY: Final = "the process that holds the models has ended; reload when another is there"
 _CHILD: Final = "gateway.standalone.child"
 _END_MARGIN_S: Final = 15.0  # after grace and drain: for the window that a model is at
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -36,9 +42,15 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class EngineParent:
     """Keeps one child, for as long as nobody asks it to stop."""
 
-    def __init__(self, serving: Serving, announce: Callable[[list[str], int], None]) -> None:
-        """announce: called once with what is missing and the port, when the first child has loaded what it can."""
+    def __init__(
+        self, serving: Serving, announce: Callable[[list[str], int], None], read: Callable[[], Serving]
+    ) -> None:
+        """announce: called once with what is missing and the port, when the first child has loaded what it can.
+
+        read: gives what is to be served from a SIGHUP on; raises BadConfiguration.
+        """
         self._serving = serving
+        self._reloader = Reloader(read, self._adopt, partial(needs_restart, serving))
         self._announce = announce
         self._child: Child | None = None
         self._stopping = asyncio.Event()
@@ -52,9 +64,21 @@ class EngineParent:
             for number in _STOP_SIGNALS:
                 loop.add_signal_handler(number, self._asked_to_stop, number)
             async with asyncio.TaskGroup() as group:
+                hangups = OnHangup(group, self._reloader.reload)
                 killing = group.create_task(self._kill_who_hangs())
                 await self._keep(self._ports[0].getsockname()[1])
+                hangups.stop()
                 killing.cancel()
+
+    async def _adopt(self, serving: Serving) -> None:
+        """Let the child serve something else. Raises BadConfiguration where it cannot."""
+        try:
+            missing = await self._child.channel.ask("adopt", serving) if self._child else [_AWAY]
+        except (ChannelClosed, QuestionFailed):
+            missing = [_AWAY]
+        if missing:
+            raise BadConfiguration("; ".join(missing))
+        self._serving = serving  # what the next child starts with
 
     async def _keep(self, port: int) -> None:
         """Run a child, and another when it ends, however often that may be."""

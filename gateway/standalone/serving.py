@@ -9,6 +9,7 @@ from config.catalog import load_catalog
 from config.faults import BadConfiguration
 from config.settings import AccountSettings, Route, Target
 from gateway.fleet import build_routes
+from gateway.reload import changed
 from providers.local.provider import NAME as LOCAL
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ class Serving:
 
     settings: Settings  # with local models alone
     key: SecretStr | None  # what callers send as a bearer token; None: whoever comes may ask
+
+
+def needs_restart(first: Serving, now: Serving) -> tuple[str, ...]:
+    """Return the keys that differ from those the engine was started with, and that nothing but a start reads."""
+    before, after = first.settings, now.settings
+    return (
+        *changed(before.server, after.server, ("header_timeout", "keep_alive"), "server."),
+        *changed(before.server.spool, after.server.spool, ("directory",), "server.spool."),
+        *changed(before, after, ("logs", "tracing")),
+    )
 
 
 def native_name(deployment: str) -> str:

@@ -25,13 +25,23 @@ KEY = {"Authorization": "Bearer open-sesame"}
 MISSING = ModelMissing("no such folder")
 
 
+def door_to(models: dict[str, Model], drain: Drain, key: str | None = "open-sesame") -> Door:
+    host = Host(budget())
+    host.models = models
+    return Door(host, drain, None if key is None else SecretStr(key))
+
+
 @asynccontextmanager
 async def served(
     models: dict[str, Model], drain: Drain, key: str | None = "open-sesame"
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    host, runners = Host(budget()), list[web.AppRunner]()
-    host.models = models
-    door = Door(host, drain, None if key is None else SecretStr(key))
+    async with behind(door_to(models, drain, key)) as session:
+        yield session
+
+
+@asynccontextmanager
+async def behind(door: Door) -> AsyncIterator[aiohttp.ClientSession]:
+    runners = list[web.AppRunner]()
     url = await serve(door.web_app(), runners)
     async with aiohttp.ClientSession(url) as session:
         yield session
@@ -103,3 +113,25 @@ async def test_what_outlasts_a_drain_is_cut_off_with_an_answer() -> None:
         assert (await asked(session, "/health")) == (503, {"status": "draining"})
         drain.cut_all()
         assert (await asking)[0] == 503
+
+
+async def test_who_came_before_is_waited_for_and_who_comes_after_is_not() -> None:
+    """A model that no file names any more is kept for those who may be about to ask for it."""
+    drain, slow, slower = Drain(), model(), model()
+    slow.loaded.clear()
+    slower.loaded.clear()
+    door = door_to({"x": slow, "y": slower}, drain)
+    async with behind(door) as session, asyncio.TaskGroup() as group:
+        first = group.create_task(asked(session, "/model?model=x", **KEY))
+        while drain.in_flight < 1:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.01)
+        left = group.create_task(door.left())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(left), 0.3)
+        second = group.create_task(asked(session, "/model?model=y", **KEY))
+        while drain.in_flight < 2:  # noqa: ASYNC110 - seen from outside
+            await asyncio.sleep(0.01)
+        slow.loaded.set()
+        await left
+        assert (first.done(), second.done()) == (True, False)
+        slower.loaded.set()
