@@ -9,8 +9,6 @@ from functools import cache, partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
-
 from config.cache import CacheStore
 from config.catalog import load_catalog
 from config.faults import BadConfiguration
@@ -18,9 +16,10 @@ from config.tracing import Propagate
 from gateway.api import console, hf, ops
 from gateway.api.admission import Limiting
 from gateway.api.auth import enter, enter_admin_port
-from gateway.api.edge import Edge, middleware, not_noted
-from gateway.api.front import CATALOG, Service
+from gateway.api.edge import Edge, not_noted
+from gateway.api.front import Service
 from gateway.api.paths import add_operator_routes, add_routes
+from gateway.api.request import Paths, Site
 from gateway.defaults import check_adapters
 from gateway.dispatch.caching import Caching
 from gateway.dispatch.call import Call, CallWatch, is_own
@@ -252,30 +251,34 @@ class Gateway:
             "deployments": [asdict(each) for each in self.health.conditions()],
         }
 
-    def web_app(self) -> web.Application:
-        """Return the application with every route."""
-        app = self._app(enter)
-        app[console.FILES] = console.load_files()
-        add_routes(app.router)
-        return app
+    def edge(self) -> Edge:
+        """Return what answers at the port for everybody, with every route."""
+        site = self._site(console.load_files())
+        add_routes(site.paths)
+        return self._edge(site, enter)
 
-    def admin_app(self) -> web.Application:
-        """Return the application with the routes of the admin port."""
-        app = self._app(enter_admin_port)
-        add_operator_routes(app.router)
-        return app
+    def admin_edge(self) -> Edge:
+        """Return what answers at the admin port, with its routes."""
+        site = self._site({})
+        add_operator_routes(site.paths)
+        return self._edge(site, enter_admin_port)
 
-    def _app(self, door: Door) -> web.Application:
+    def _site(self, files: Mapping[str, console.File]) -> Site:
+        paths = Paths()
+        described: Callable[[], dict[str, Any]] = cache(partial(_described, paths))
+        return Site(
+            paths=paths,
+            catalog=self.catalog,
+            status=self.status,
+            controls=self.controls,
+            ledger=self.state.ledger,
+            document=lambda: asyncio.to_thread(described),
+            files=files,
+        )
+
+    def _edge(self, site: Site, door: Door) -> Edge:
         on_end = self.state.ledger.note if self.state.ledger is not None else not_noted
-        edge = Edge(lambda: self.service, self.metrics, self.drain, door, on_end, self.state.tracer)
-        app = web.Application(middlewares=[middleware(edge)])
-        app[CATALOG] = self.catalog
-        app[ops.READINESS] = self.status
-        app[ops.CONTROLS] = self.controls
-        app[ops.LEDGER] = self.state.ledger
-        described: Callable[[], dict[str, Any]] = cache(partial(_described, app.router))
-        app[ops.OPENAPI] = lambda: asyncio.to_thread(described)
-        return app
+        return Edge(site, lambda: self.service, self.metrics, self.drain, door, on_end, self.state.tracer)
 
     def _built(self, settings: Settings, loaded: Mapping[str, LocalBackend]) -> tuple[Fleet, Service]:
         """Build what a configuration says, with the local models that are there already. Raises BadConfiguration."""
@@ -376,11 +379,11 @@ class Gateway:
         self.metrics.watch_local(lambda: {name: model.waiting for name, model in self.fleet.local.items()})
 
 
-def _described(router: web.UrlDispatcher) -> dict[str, Any]:
+def _described(paths: Paths) -> dict[str, Any]:
     """Return the OpenAPI document. Blocking."""
     from gateway.api.openapi import document  # noqa: PLC0415 - hardly anybody asks; it has schemas of everything
 
-    return document(router)
+    return document(paths)
 
 
 async def _left(over: Iterable[Fleet], gone: Iterable[LocalBackend]) -> None:

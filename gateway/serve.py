@@ -8,10 +8,12 @@ import logging
 import os
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from gateway.api.request import Request
 from gateway.app import Gateway
 from gateway.heap import give_back
 from gateway.logs import HTTP, event
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from config.settings import Server as ServerSettings
     from config.settings import Settings
+    from gateway.api.edge import Edge
 
 _LINGER_S = 3.0  # reading on after an early answer: a connection reset at once would take the answer along
 _CUT_GRACE_S = 2.0  # for the answers of requests that were cut off
@@ -98,21 +101,11 @@ class HeaderGuard(asyncio.Protocol):
 
 
 class Listener:
-    """One application behind one listening socket."""
+    """What answers requests, behind one listening socket."""
 
-    def __init__(self, app: web.Application, server: ServerSettings) -> None:
+    def __init__(self, answers: Edge | web.Application, server: ServerSettings) -> None:
         self._header_timeout_s = server.header_timeout
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            handler_cancellation=True,
-            auto_decompress=False,
-            logger=HTTP,
-            lingering_time=_LINGER_S,
-            keepalive_timeout=server.keep_alive,
-            shutdown_timeout=_CUT_GRACE_S,
-        )
+        self._runner = _runner(answers, server.keep_alive)
         self._listener: asyncio.Server | None = None
         self._connections: set[HeaderGuard] = set()
 
@@ -152,14 +145,30 @@ class Listener:
         return lambda: HeaderGuard(inner(), self._header_timeout_s, self._connections)
 
 
+def _runner(answers: Edge | web.Application, keep_alive_s: float) -> web.BaseRunner:
+    options: dict[str, Any] = {
+        "access_log": None,
+        "handler_cancellation": True,
+        "auto_decompress": False,
+        "logger": HTTP,
+        "lingering_time": _LINGER_S,
+        "keepalive_timeout": keep_alive_s,
+    }
+    if isinstance(answers, web.Application):
+        return web.AppRunner(answers, shutdown_timeout=_CUT_GRACE_S, **options)
+    made = partial(Request, loop=asyncio.get_running_loop())
+    server = web.Server(answers.run, request_factory=made, **options)  # type: ignore[arg-type] # of what it makes
+    return web.ServerRunner(server, shutdown_timeout=_CUT_GRACE_S)
+
+
 class Server:
     """A gateway behind its sockets: one for everybody, and one for operators where it is configured."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         server = gateway.settings.server
-        self._callers = Listener(gateway.web_app(), server)
-        self._operators = None if server.admin_port is None else Listener(gateway.admin_app(), server)
+        self._callers = Listener(gateway.edge(), server)
+        self._operators = None if server.admin_port is None else Listener(gateway.admin_edge(), server)
 
     async def start(self, sock: socket | None = None, admin_sock: socket | None = None) -> Ports:
         """Listen. Raises CannotListen.

@@ -6,19 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aiohttp.web import UrlDispatcher
-
 from gateway.api.openapi import document
 from gateway.api.paths import add_routes
+from gateway.api.request import Paths
 
 FILE = Path(__file__).parents[1] / "docs" / "openapi.json"
 
 
 def published() -> dict[str, Any]:
     """Return the document of every route there is."""
-    router = UrlDispatcher()
-    add_routes(router)
-    return document(router)
+    paths = Paths()
+    add_routes(paths)
+    return document(paths)
 
 
 def written() -> str:

@@ -89,7 +89,7 @@ class Limiting:
     on_denied: Callable[[Denied], None]
     on_standings: Callable[[Iterable[Standing]], None] = lambda _: None  # told what is left, each time it is asked for
 
-    def of(self, request: web.Request, caller: Caller, observed: Observed) -> Admission:
+    def of(self, request: web.BaseRequest, caller: Caller, observed: Observed) -> Admission:
         """Return a request's, to be entered before its body is read."""
         own = rules_of(Scope.GATEWAY, "all", self.settings.limits) + rules_of(Scope.KEY, caller.name, caller.limits)
         return Admission(self, own, observed, is_small=is_small(request))
@@ -261,7 +261,7 @@ def _words(denied: Denied) -> str:
     return f"{whose} has not enough left for this of its budget for the {rule.period}"
 
 
-def is_small(request: web.Request) -> bool:
+def is_small(request: web.BaseRequest) -> bool:
     """Tell whether the body is known to be no longer than what arrives before anybody could refuse it."""
     announced = request.headers.get(hdrs.CONTENT_LENGTH, "")
     return announced.isdecimal() and int(announced) <= SMALL_BYTES

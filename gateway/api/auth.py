@@ -54,7 +54,6 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
-CALLER = web.RequestKey("caller", Caller)
 ANONYMOUS = Caller(name="anonymous", role="admin")  # mode none: loopback only; no admin to routes under /admin/
 
 

@@ -13,7 +13,7 @@ from aiohttp import ETag, web
 from gateway.problems import not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from gateway.api.request import Paths, Request
 
 _PAGE: Final = "index.html"
 TYPES: Final = {
@@ -49,35 +49,31 @@ class File:
     etag: str
 
 
-FILES: web.AppKey[Mapping[str, File]] = web.AppKey("files")
-"""The page's files by name."""
-
-
 def load_files() -> dict[str, File]:
     """Read every file of the page, some 100 kB in all."""
     folder = files("gateway") / "console"
     return {each.name: _file(each.name, each.read_bytes()) for each in folder.iterdir() if each.is_file()}
 
 
-async def page(request: web.Request) -> web.Response:
+async def page(request: Request) -> web.Response:
     """Answer `GET /`."""
     return _answer(request, _PAGE)
 
 
-async def file(request: web.Request) -> web.Response:
+async def file(request: Request) -> web.Response:
     """Answer `GET /console/{file}`."""
-    return _answer(request, request.match_info["file"])
+    return _answer(request, request.place.variables["file"])
 
 
-def add_routes(router: web.UrlDispatcher) -> None:
+def add_routes(router: Paths) -> None:
     """Add the page and its files."""
     router.add_get("/", page)
     router.add_get("/console/{file}", file)
 
 
-def _answer(request: web.Request, name: str) -> web.Response:
+def _answer(request: Request, name: str) -> web.Response:
     """Answer with a file, or 304 where the browser has it."""
-    found = request.config_dict[FILES].get(name)
+    found = request.site.files.get(name)
     if found is None:
         raise not_found(f"{request.path[:120]} is not served here")
     etag = ETag(value=found.etag)

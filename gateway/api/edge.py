@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from gateway.api.admission import is_small
-from gateway.api.auth import CALLER, check_origin, is_admins, refuse_key_in_url
-from gateway.api.front import OBSERVED, SERVICE
+from gateway.api.auth import check_origin, is_admins, refuse_key_in_url
 from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
 from gateway.dispatch.answers import overloaded
@@ -26,11 +25,11 @@ from providers.types import Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiohttp.typedefs import Handler, Middleware
-
     from config.auth import AuthMode
     from gateway.api.auth import Caller
     from gateway.api.front import Service
+    from gateway.api.request import Request, Site
+    from gateway.api.response import Response
     from gateway.drain import Drain
     from gateway.keyring import Keyring
     from gateway.metrics import Metrics
@@ -57,10 +56,11 @@ def not_noted(observed: Observed, status: str, seconds: float) -> None:
 
 
 class Edge:
-    """One process's outermost layer."""
+    """One port's outermost layer."""
 
     def __init__(
         self,
+        site: Site,
         service: Callable[[], Service],
         metrics: Metrics,
         drain: Drain,
@@ -72,6 +72,7 @@ class Edge:
 
         door: says who asks, or turns them away; None where nobody need say.
         """
+        self.site = site
         self._service = service
         self._metrics = metrics
         self._drain = drain
@@ -79,22 +80,25 @@ class Edge:
         self._tracer = tracer
         self._door = door
 
-    async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def run(self, request: Request) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
+        request.site, request.place = self.site, await self.site.find(request)
+        if hdrs.EXPECT in request.headers:
+            await request.place.expect(request)
         loop = asyncio.get_running_loop()
         stages = Stages(self._metrics.stage)
         observed = Observed(request_id=_request_id(request), started=loop.time(), stage_s=stages.seconds)
         if self._tracer is not None:
             observed.trace = self._tracer.begin(request.method, request.headers)
             stages.tracing = self._tracer.stages(observed.trace)
-        request[OBSERVED] = observed
+        request.observed = observed
         CURRENT.set(observed)
-        request[SERVICE] = service = self._service()
-        route, status = _route_name(request), "cancelled"
+        request.service = service = self._service()
+        route, status = request.place.route, "cancelled"
         self._metrics.in_flight += 1
         try:
             with service.used(), noted_in(stages):
-                response = await self._answer(request, handler, observed, route)
+                response = await self._answer(request, observed)
             self._add_headers(request, response, observed, loop.time() - observed.started)
             status = str(response.status)
             return response
@@ -109,11 +113,9 @@ class Edge:
             self._metrics.request(observed, status, seconds)
             self._on_end(observed, status, seconds)
 
-    async def _answer(
-        self, request: web.Request, handler: Handler, observed: Observed, route: str
-    ) -> web.StreamResponse:
+    async def _answer(self, request: Request, observed: Observed) -> web.StreamResponse:
         try:
-            return await self._admitted(request, handler, observed, route)
+            return await self._admitted(request, observed)
         except Problem as problem:
             return _told(request, problem, observed)
         except web.HTTPException as known:
@@ -125,31 +127,27 @@ class Edge:
             ours = Problem(status=500, type="internal", message="an error of the gateway's own", cause=place_of(error))
             return _told(request, ours, observed)
 
-    async def _admitted(
-        self, request: web.Request, handler: Handler, observed: Observed, route: str
-    ) -> web.StreamResponse:
-        service = request[SERVICE]
+    async def _admitted(self, request: Request, observed: Observed) -> web.StreamResponse:
+        service, place = request.service, request.place
         settings = service.settings
         check_origin(request, settings.server.cors_origins, settings.auth.mode)
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204)  # a preflight carries no key
         refuse_key_in_url(request)
-        caller = self._door(request, route, settings.auth.mode, service.keyring)
+        caller = self._door(request, place.route, settings.auth.mode, service.keyring)
         if caller is not None:
-            request[CALLER] = caller
+            request.caller = caller
             observed.caller = caller.name
-        is_work = _is_work(request, route)
+        is_work = _is_work(request)
         if is_work and self._drain.in_flight >= settings.server.max_in_flight:
             raise overloaded("the gateway is")
         async with self._drain.cut():
             if is_work:
-                return await handler(request)
+                return await place.handler(request)
             with self._drain.aside():
-                return await handler(request)
+                return await place.handler(request)
 
-    def _add_headers(
-        self, request: web.Request, response: web.StreamResponse, observed: Observed, seconds: float
-    ) -> None:
+    def _add_headers(self, request: Request, response: web.StreamResponse, observed: Observed, seconds: float) -> None:
         headers = response.headers
         headers["X-Request-Id"] = observed.request_id
         headers["X-Compute-Time"] = f"{seconds:.3f}"
@@ -157,7 +155,7 @@ class Edge:
         if self._drain.is_draining:
             response.force_close()
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin and origin in request[SERVICE].settings.server.cors_origins:
+        if origin and origin in request.service.settings.server.cors_origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = _EXPOSED
             # A listed origin may send what it likes: SDKs add headers of their own.
@@ -166,20 +164,10 @@ class Edge:
             headers["Vary"] = hdrs.ORIGIN
 
 
-def middleware(edge: Edge) -> Middleware:
-    """Return the edge in the form aiohttp takes."""
-
-    @web.middleware
-    async def run(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await edge.run(request, handler)
-
-    return run
-
-
-def _told(request: web.Request, problem: Problem, observed: Observed) -> web.Response:
+def _told(request: Request, problem: Problem, observed: Observed) -> Response:
     """Render a problem in the shape of the API it came through."""
     observed.refused(problem)
-    front = _OPENAI if speaks_openai(request.path, _route_name(request)) else _HF
+    front = _OPENAI if speaks_openai(request.path, request.place.route) else _HF
     response = front.render_problem(problem, observed.request_id)
     unread = request.can_read_body and not request.content.at_eof()  # it would be read for nothing
     if unread or hdrs.CONNECTION in problem.headers:
@@ -195,7 +183,7 @@ def speaks_openai(path: str, route: str) -> bool:
     return is_openai and not path.startswith(_OTHERS_FORMS)
 
 
-def _read_no_more(request: web.Request) -> None:
+def _read_no_more(request: Request) -> None:
     """Let the sender of a large body wait until the connection is closed, instead of taking it all for nothing.
 
     Who reads while it sends has its answer at once. aiohttp would read on to the end, and has no public way to be told.
@@ -203,7 +191,7 @@ def _read_no_more(request: web.Request) -> None:
     request.protocol._pause_reading_for_buffer()  # noqa: SLF001 - see above
 
 
-def _request_id(request: web.Request) -> str:
+def _request_id(request: Request) -> str:
     """Return the caller's own id where it gave one that is safe to repeat."""
     for name in ("X-Request-Id", "X-Amzn-Trace-Id"):
         given = request.headers.get(name, "")
@@ -212,16 +200,16 @@ def _request_id(request: web.Request) -> str:
     return token_hex(16)
 
 
-def _http_problem(request: web.Request, known: web.HTTPException) -> Problem:
+def _http_problem(request: Request, known: web.HTTPException) -> Problem:
     headers = {"Allow": known.headers[hdrs.ALLOW]} if hdrs.ALLOW in known.headers else {}
     kind = _KINDS.get(known.status, "bad-request")
     message = f"{request.method} {request.path[:120]}: {known.reason}"
     return Problem(status=known.status, type=kind, message=message, headers=headers)
 
 
-def _is_work(request: web.Request, route: str) -> bool:
+def _is_work(request: Request) -> bool:
     """Tell whether it is audio, which there may be too much of; health and metrics are always answered."""
-    return request.method == hdrs.METH_POST and not is_admins(route)
+    return request.method == hdrs.METH_POST and not is_admins(request.place.route)
 
 
 def _cut_off() -> Problem:
@@ -231,9 +219,3 @@ def _cut_off() -> Problem:
         message="the gateway is shutting down and could not wait any longer",
         headers={"Connection": "close"},
     )
-
-
-def _route_name(request: web.Request) -> str:
-    """Return the route's pattern, never the path: it may hold anything a caller writes."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "none"

@@ -8,18 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from aiohttp import web
 from msgspec.structs import replace
 
 from config.auth import AuthMode
-from config.catalog import Catalog
 from gateway.api import options
-from gateway.api.auth import CALLER
+from gateway.api.response import Response
 from gateway.api.terms import asking, is_dry_run
 from gateway.dispatch.answers import CREDENTIALS_REJECTED
 from gateway.dispatch.explain import explained
 from gateway.intake.measure import measure
-from gateway.observe import Observed
 from gateway.problems import Problem, forbidden, unauthorized
 from gateway.stages import Stage, timed
 from gateway.stores.usage import ABANDONED
@@ -32,12 +29,14 @@ if TYPE_CHECKING:
     from gateway.api.admission import Admission, Limiting
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
+    from gateway.api.request import Request
     from gateway.dispatch.answers import Answer
     from gateway.dispatch.caching import Caching
     from gateway.dispatch.routes import Route, Routes
     from gateway.dispatch.service import Dispatcher
     from gateway.intake.upload import Intake, Shape, Upload
     from gateway.keyring import Keyring
+    from gateway.observe import Observed
     from providers.audio.demux import Demuxer
     from providers.types import Audio
 
@@ -58,19 +57,19 @@ class Front(Protocol):
     name: str
     shape: Shape
 
-    def named(self, request: web.Request) -> str:
+    def named(self, request: Request) -> str:
         """Return the model that the path names; empty where the body does."""
         ...
 
-    def read(self, request: web.Request, upload: Upload) -> Asked:
+    def read(self, request: Request, upload: Upload) -> Asked:
         """Parse. Raises Problem."""
         ...
 
-    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
         """Answer in the dialect's own shape. Raises Problem where the transcript lacks what was asked for."""
         ...
 
-    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+    def render_problem(self, problem: Problem, request_id: str) -> Response:
         """Say in the dialect's own shape why there is no answer."""
         ...
 
@@ -127,27 +126,22 @@ class _Used:
         self._service.over()
 
 
-CATALOG = web.AppKey("catalog", Catalog)
-SERVICE = web.RequestKey("service", Service)
-OBSERVED = web.RequestKey("observed", Observed)
-
-
 class Endpoint:
     """A transcribing route's handler, with the front that it speaks."""
 
     def __init__(self, front: Front) -> None:
         self.front = front
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        service, observed, caller = request[SERVICE], request[OBSERVED], request[CALLER]
+    async def handle(self, request: Request) -> Response:
+        service, observed, caller = request.service, request.observed, request.caller
         observed.front = self.front.name
         if model := self.front.named(request):
             observed.model = _known(service.routes, model)
         async with service.limiting.of(request, caller, observed) as admission:
             return await self._run(request, admission)
 
-    async def _run(self, request: web.Request, admission: Admission) -> web.StreamResponse:
-        service, observed, caller = request[SERVICE], request[OBSERVED], request[CALLER]
+    async def _run(self, request: Request, admission: Admission) -> Response:
+        service, observed, caller = request.service, request.observed, request.caller
         how, dry_run = asking(request, service.settings.cache.scope), is_dry_run(request)
         with timed(Stage.RECEIVE):
             upload = await service.intake.receive(request, self.front.shape)
@@ -180,7 +174,7 @@ class Endpoint:
         return response
 
 
-def endpoint(front: Front) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def endpoint(front: Front) -> Callable[[Request], Awaitable[Response]]:
     """Make the handler of a transcribing route."""
     return Endpoint(front).handle
 
@@ -205,10 +199,10 @@ def _booked(service: Service, observed: Observed, admission: Admission, answer: 
     service.book(alone, ABANDONED)
 
 
-def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> web.Response:
+def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> Response:
     plan, part_s = dispatcher.foreseen(job, route)
     told = explained(job, route, plan, dispatcher.means.health, part_s)
-    return web.Response(body=msgspec.json.encode(told), content_type="application/json")
+    return Response(msgspec.json.encode(told), "application/json")
 
 
 async def _dispatched(dispatch: Callable[[], Awaitable[Answer]], caller: Caller) -> Answer:

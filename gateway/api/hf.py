@@ -10,10 +10,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import web
 
-from gateway.api.front import SERVICE, Asked, endpoint
+from gateway.api.front import Asked, endpoint
 from gateway.api.parameters import from_fields, overridden, read_parameters
+from gateway.api.response import Response
 from gateway.intake.upload import Shape
 from gateway.problems import Problem, bad_request, not_found, unknown_parameter
 from providers.types import Timestamps
@@ -21,6 +21,7 @@ from providers.types import Timestamps
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.api.request import Paths, Request
     from gateway.dispatch.answers import Answer
     from gateway.intake.upload import Upload
     from providers.types import Audio, Transcript
@@ -42,10 +43,10 @@ class HuggingFace:
     def __init__(self, *, adapter: str | None = None) -> None:
         self._adapter = adapter
 
-    def named(self, request: web.Request) -> str:
-        return request.match_info.get("model", "").removesuffix("/").removesuffix(PIPELINE).strip("/")
+    def named(self, request: Request) -> str:
+        return request.place.variables.get("model", "").removesuffix("/").removesuffix(PIPELINE).strip("/")
 
-    def read(self, request: web.Request, upload: Upload) -> Asked:
+    def read(self, request: Request, upload: Upload) -> Asked:
         for name, value in upload.document.items():
             if name not in _BESIDE_THE_AUDIO and value is not None:
                 raise unknown_parameter(name, ("inputs", *sorted(_BESIDE_THE_AUDIO)))
@@ -62,13 +63,13 @@ class HuggingFace:
             parameters=read_parameters(overridden(given, nested)),
         )
 
-    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
         body: dict[str, Any] = {"text": answer.transcript.text}
         if asked.parameters.timestamps is not Timestamps.NONE:
             body["chunks"] = chunks(answer.transcript, asked.parameters.timestamps, audio)
         return json_response(body)
 
-    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+    def render_problem(self, problem: Problem, request_id: str) -> Response:
         body = {"error": problem.message, "type": problem.type, "request_id": request_id}
         if problem.param:
             body["param"] = problem.param
@@ -92,9 +93,9 @@ def _chunk(text: str, start_s: float, end_s: float, speaker: str | None) -> dict
     return {**chunk, "speaker": speaker} if speaker is not None else chunk
 
 
-def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON, labelled exactly as every client wants to see it."""
-    return web.Response(body=_JSON.encode(body), status=status, headers=headers, content_type="application/json")
+    return Response(_JSON.encode(body), "application/json", status, headers)
 
 
 def as_object(value: object, name: str) -> dict[str, Any]:
@@ -104,28 +105,28 @@ def as_object(value: object, name: str) -> dict[str, Any]:
     return value or {}
 
 
-def query_parameters(request: web.Request) -> dict[str, Any]:
+def query_parameters(request: Request) -> dict[str, Any]:
     """Read `?return_timestamps=word`: the only channel a JS client has."""
     query = request.query
     return from_fields((name, value) for name, value in query.items() if name not in _NOT_PARAMETERS) if query else {}
 
 
-def _account(request: web.Request) -> str | None:
+def _account(request: Request) -> str | None:
     """Return the account that the path pins. Raises Problem 404."""
-    segment = request.match_info.get("account")
+    segment = request.place.variables.get("account")
     if segment is None:
         return None
-    account = request[SERVICE].accounts.get(segment)
+    account = request.service.accounts.get(segment)
     if account is None:
         raise not_found(f"{segment[:80]!r} in the path is no account here")
     return account
 
 
-def _model(request: web.Request, named: object) -> str:
+def _model(request: Request, named: object) -> str:
     """Return the model of the body, or the default one. Raises Problem."""
     if named is not None and not isinstance(named, str):
         raise bad_request("model: expected a string", param="model")
-    default = named or request[SERVICE].routes.default_model
+    default = named or request.service.routes.default_model
     if default is None:
         raise not_found("the path names no model and there is no default_model: POST /models/{model}", "unknown-model")
     return str(default)
@@ -142,7 +143,7 @@ def pinned_paths(accounts: Mapping[str, str]) -> dict[str, str]:
     return {segment: name for segment, name in (by_adapter | by_name).items() if segment != HF_INFERENCE}
 
 
-def add_routes(router: web.UrlDispatcher) -> None:
+def add_routes(router: Paths) -> None:
     """Add every path under which HF clients post audio."""
     router.add_post(f"/{HF_INFERENCE}/models/{{model:.+}}", endpoint(HuggingFace(adapter=HF_INFERENCE)))
     anywhere = endpoint(HuggingFace())

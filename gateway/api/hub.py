@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.api.front import SERVICE
 from gateway.api.hf import json_response
 from gateway.problems import Problem, not_found
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from gateway.api.request import Request
+    from gateway.api.response import Response
 
 _TASK: Final = "automatic-speech-recognition"
 # In the order preferred by provider="auto": hf-inference keeps chunks and takes parameters. Together is left out:
@@ -21,10 +21,10 @@ _TASK: Final = "automatic-speech-recognition"
 _PROVIDERS: Final = ("hf-inference", "fal-ai", "replicate", "deepinfra")
 
 
-async def model_info(request: web.Request) -> web.Response:
+async def model_info(request: Request) -> Response:
     """Answer `GET /api/models/{model}`. The provider's id is the model's own name, which the fronts here read back."""
-    model = request.match_info["model"].strip("/")
-    service = request[SERVICE]
+    model = request.place.variables["model"].strip("/")
+    service = request.service
     try:
         service.routes.resolve(model)
     except Problem as problem:
@@ -43,14 +43,14 @@ async def model_info(request: web.Request) -> web.Response:
     )
 
 
-async def tasks(request: web.Request) -> web.Response:
+async def tasks(request: Request) -> Response:
     """Answer `GET /api/tasks`, where clients look for a default model."""
-    routes = request[SERVICE].routes
+    routes = request.service.routes
     default = routes.default_model or next(iter(routes.models), None)
     names = [default] if default else []
     return json_response({_TASK: {"id": _TASK, "models": [{"id": name} for name in names], "widgetModels": names}})
 
 
-async def nothing_else(request: web.Request) -> web.Response:
+async def nothing_else(request: Request) -> Response:
     """Answer every other path under /api/."""
     raise not_found(f"{request.path[:120]} is not served here")

@@ -14,8 +14,7 @@ from pydantic import Field, ValidationError
 from config.auth import Key
 from config.section import Section
 from config.settings import explain, refuse_uncounted
-from gateway.api.auth import CALLER, admin_only
-from gateway.api.front import SERVICE
+from gateway.api.auth import admin_only
 from gateway.api.hf import json_response
 from gateway.keyring import (
     MOST_OVERLAP_S,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from gateway.api.request import Request
     from gateway.keyring import Keyring
 
 _LARGEST_BYTES: Final = 64 << 10  # of a body
@@ -51,12 +51,12 @@ class Rotation(Section):
     overlap_s: float = Field(OVERLAP_S, ge=0, le=MOST_OVERLAP_S, allow_inf_nan=False)
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(request: Request) -> web.StreamResponse:
     """Answer with every key but its secret and its hash."""
     return json_response({"keys": _keyring(request).told()})
 
 
-async def make(request: web.Request) -> web.Response:
+async def make(request: Request) -> web.StreamResponse:
     """Answer 201 with a new key, this once."""
     keyring = _keyring(request)
     secret = new_secret().get_secret_value()
@@ -64,40 +64,40 @@ async def make(request: web.Request) -> web.Response:
     _check_counted(request, key)
     with _problems():
         await keyring.add(key)
-    event("key_made", key=key.name, role=key.role, by=request[CALLER].name)
+    event("key_made", key=key.name, role=key.role, by=request.caller.name)
     return _secret_response({**told(key, keyring.now()), "key": secret}, HTTPStatus.CREATED)
 
 
-async def rotate(request: web.Request) -> web.Response:
+async def rotate(request: Request) -> web.StreamResponse:
     """Answer with a key's new secret, this once, and until when the old one is good beside it."""
-    keyring, name = _keyring(request), request.match_info["name"]
+    keyring, name = _keyring(request), request.place.variables["name"]
     rotation = _checked(Rotation, await _document(request))
     with _problems():
         rotated = await keyring.rotate(name, rotation.overlap_s)
-    event("key_rotated", key=name, by=request[CALLER].name)
+    event("key_rotated", key=name, by=request.caller.name)
     until = written(rotated.old_until) if rotated.old_until is not None else None
     answer = {"name": name, "key": rotated.secret.get_secret_value(), "old_secret_until": until}
     return _secret_response(answer, HTTPStatus.OK)
 
 
-async def revoke(request: web.Request) -> web.Response:
+async def revoke(request: Request) -> web.StreamResponse:
     """Forget a key."""
-    keyring, name = _keyring(request), request.match_info["name"]
+    keyring, name = _keyring(request), request.place.variables["name"]
     with _problems():
         await keyring.revoke(name)
-    event("key_revoked", key=name, by=request[CALLER].name)
+    event("key_revoked", key=name, by=request.caller.name)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-def _keyring(request: web.Request) -> Keyring:
+def _keyring(request: Request) -> Keyring:
     """Return the keys to an admin. Raises Problem 403."""
-    admin_only(request[CALLER])
-    return request[SERVICE].keyring
+    admin_only(request.caller)
+    return request.service.keyring
 
 
-async def _document(request: web.Request) -> dict[str, Any]:
+async def _document(request: Request) -> dict[str, Any]:
     """Return the body's JSON; an empty body is an empty object. Raises Problem 400, 408, 413."""
-    patience_s = request[SERVICE].settings.server.body_timeout
+    patience_s = request.service.settings.server.body_timeout
     try:
         async with asyncio.timeout(patience_s):
             body = await request.content.read(_LARGEST_BYTES + 1)
@@ -134,10 +134,10 @@ def _checked(section: type[S], document: dict[str, Any]) -> S:
         raise Problem(status=422, type="invalid-parameter", message=message, param=param) from error
 
 
-def _check_counted(request: web.Request, key: Key) -> None:
+def _check_counted(request: Request, key: Key) -> None:
     """Raise Problem 409 for limits that each of several workers would allow in full."""
     try:
-        refuse_uncounted(request[SERVICE].settings, (key,))
+        refuse_uncounted(request.service.settings, (key,))
     except ValueError as error:
         raise Problem(status=409, type="limits-not-counted", message=str(error)) from error
 
@@ -165,7 +165,7 @@ def _problems() -> Iterator[None]:
         ) from error
 
 
-def _secret_response(document: dict[str, Any], status: int) -> web.Response:
+def _secret_response(document: dict[str, Any], status: int) -> web.StreamResponse:
     response = json_response(document, status)
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     return response

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from gateway.api.front import CATALOG, SERVICE, Asked
+from gateway.api.front import Asked
 from gateway.api.hf import HuggingFace, as_object, chunks, json_response, query_parameters
 from gateway.api.parameters import from_fields, read_parameters
 from gateway.api.values import BOOLEAN, word
@@ -23,8 +23,8 @@ from providers.types import Timestamps
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aiohttp import web
-
+    from gateway.api.request import Request
+    from gateway.api.response import Response
     from gateway.dispatch.answers import Answer
     from gateway.intake.upload import Upload
     from providers.types import Audio
@@ -43,17 +43,17 @@ class FalAi:
     name = "fal-ai"
     shape = Shape(json_path=("audio_url",), raw=False)
 
-    def named(self, request: web.Request) -> str:
+    def named(self, request: Request) -> str:
         return _named(request, self.name)
 
-    def read(self, request: web.Request, upload: Upload) -> Asked:
+    def read(self, request: Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **upload.document}
         fields.update(as_object(fields.pop("parameters", None), "parameters"))
         if (level := fields.pop("chunk_level", None)) is not None:
             fields.setdefault("return_timestamps", FAL_LEVEL("chunk_level", level))
-        return _asked(request, self.name, request.match_info["model"], fields)
+        return _asked(request, self.name, request.place.variables["model"], fields)
 
-    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
         level, heard = asked.parameters.timestamps, answer.transcript
         body = {
             "text": heard.text,
@@ -63,7 +63,7 @@ class FalAi:
         }
         return json_response(body)
 
-    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+    def render_problem(self, problem: Problem, request_id: str) -> Response:
         """Answer as the specification does: the clients read `error`, not fal's `detail`."""
         return HuggingFace().render_problem(problem, request_id)
 
@@ -74,13 +74,13 @@ class Replicate:
     name = "replicate"
     shape = Shape(json_path=("input", "audio"), raw=False)
 
-    def named(self, request: web.Request) -> str:
+    def named(self, request: Request) -> str:
         return _named(request, self.name)
 
-    def read(self, request: web.Request, upload: Upload) -> Asked:
+    def read(self, request: Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **upload.document}
         version = fields.pop("version", None)
-        model = request.match_info.get("model") or version
+        model = request.place.variables.get("model") or version
         if not isinstance(model, str):
             raise bad_request("version: missing; expected the model's version", param="version")
         for name in ("webhook", "webhook_events_filter", "stream"):
@@ -88,7 +88,7 @@ class Replicate:
                 raise invalid_parameter(name, "(value)", "nothing: the answer comes with this reply")
         return _asked(request, self.name, model, _without_replicates_words(fields))
 
-    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
         heard = answer.transcript
         output: dict[str, Any] = {"transcription": heard.text, "detected_language": heard.language}
         if asked.parameters.timestamps is not Timestamps.NONE:
@@ -96,7 +96,7 @@ class Replicate:
         body = {"id": uuid4().hex, "model": asked.model, "status": "succeeded", "error": None, "output": output}
         return json_response(body, 201)
 
-    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+    def render_problem(self, problem: Problem, request_id: str) -> Response:
         return HuggingFace().render_problem(problem, request_id)
 
 
@@ -108,11 +108,11 @@ class OpenAILike:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def named(self, request: web.Request) -> str:
+    def named(self, request: Request) -> str:
         del request
         return ""
 
-    def read(self, request: web.Request, upload: Upload) -> Asked:
+    def read(self, request: Request, upload: Upload) -> Asked:
         fields = {**query_parameters(request), **from_fields(upload.fields)}
         model = fields.pop("model", None)
         if not isinstance(model, str):
@@ -122,7 +122,7 @@ class OpenAILike:
             fields.setdefault("return_timestamps", "word" if "word" in wanted else True)
         return replace(_asked(request, self.name, model, fields), rendering={"words": "word" in wanted})
 
-    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
         """Answer with `segments` when times were asked for, which the HF clients call chunks.
 
         `return_timestamps="word"` makes each of them a word; `timestamp_granularities` with "word" adds `words`.
@@ -139,7 +139,7 @@ class OpenAILike:
             ]
         return json_response(body)
 
-    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+    def render_problem(self, problem: Problem, request_id: str) -> Response:
         return HuggingFace().render_problem(problem, request_id)
 
 
@@ -163,7 +163,7 @@ def _without_replicates_words(fields: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _asked(request: web.Request, adapter: str, native: str, fields: Mapping[str, Any]) -> Asked:
+def _asked(request: Request, adapter: str, native: str, fields: Mapping[str, Any]) -> Asked:
     """Read the fields: parameters of the specification, and options that only this provider knows."""
     own = PROVIDERS[adapter].options.model_fields.keys() & fields.keys()
     parameters = read_parameters({name: value for name, value in fields.items() if name not in own})
@@ -174,8 +174,8 @@ def _asked(request: web.Request, adapter: str, native: str, fields: Mapping[str,
     return Asked(model=_canonical(request, adapter, native), parameters=parameters, native_adapter=adapter)
 
 
-def _named(request: web.Request, adapter: str) -> str:
-    native = request.match_info.get("model")
+def _named(request: Request, adapter: str) -> str:
+    native = request.place.variables.get("model")
     return _canonical(request, adapter, native) if native else ""
 
 
@@ -187,11 +187,11 @@ def _merged(nested: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any
     return {**nested, **flat}
 
 
-def _canonical(request: web.Request, adapter: str, native: str) -> str:
+def _canonical(request: Request, adapter: str, native: str) -> str:
     """Return the model meant by a provider's id: our own Hub look-alike hands out names, the real one native ids."""
     native = native.strip("/")
-    if native in request[SERVICE].routes.by_model:
+    if native in request.service.routes.by_model:
         return native
-    known = request.config_dict[CATALOG].canonical
+    known = request.site.catalog.canonical
     # fal's own paths begin with `fal-ai/`: whoever replaces its origin by ours sends what follows.
     return known(adapter, native) or known(adapter, f"{adapter}/{native}") or native

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from aiohttp import web
 
 from gateway.api.front import Asked
 from gateway.api.hf import json_response
 from gateway.api.parameters import GENERATION, Parameters, check_together, from_text
+from gateway.api.response import Response
 from gateway.api.subtitles import render_subtitles
 from gateway.api.values import LANGUAGE, PROMPT, number
 from gateway.intake.upload import Shape
@@ -23,6 +23,7 @@ from providers.types import GenerationParameters, Task, Timestamps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.api.request import Request
     from gateway.dispatch.answers import Answer
     from gateway.intake.upload import Upload
     from providers.types import Audio, Segment, Transcript
@@ -52,10 +53,10 @@ class OpenAI:
         self.name = f"openai-{task}"
         self.task = task
 
-    def named(self, request: web.Request) -> str:
-        return request.match_info.get("model", "")
+    def named(self, request: Request) -> str:
+        return request.place.variables.get("model", "")
 
-    def read(self, request: web.Request, upload: Upload) -> Asked:
+    def read(self, request: Request, upload: Upload) -> Asked:
         fields = _Fields([*upload.fields, *request.query.items()])
         formats = FORMATS if self.task is Task.TRANSCRIBE else TRANSLATION_FORMATS
         format_ = fields.choice("response_format", formats, "json")
@@ -76,29 +77,23 @@ class OpenAI:
         fields.nothing_left()
         return Asked(model=model, parameters=parameters, rendering={"format": format_, "granularities": granularities})
 
-    def render(self, asked: Asked, audio: Audio, answer: Answer) -> web.Response:
+    def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
         heard, format_ = answer.transcript, asked.rendering["format"]
         duration_s = heard.duration_s or audio.duration_s
         match format_:
             case "text":
-                return web.Response(text=heard.text + "\n", content_type="text/plain", charset="utf-8")
+                return _text(heard.text + "\n", "text/plain")
             case "srt":
-                return web.Response(
-                    text=render_subtitles(heard, duration_s, "srt"),
-                    content_type="application/x-subrip",
-                    charset="utf-8",
-                )
+                return _text(render_subtitles(heard, duration_s, "srt"), "application/x-subrip")
             case "vtt":
-                return web.Response(
-                    text=render_subtitles(heard, duration_s, "vtt"), content_type="text/vtt", charset="utf-8"
-                )
+                return _text(render_subtitles(heard, duration_s, "vtt"), "text/vtt")
             case "verbose_json":
                 return json_response(self._verbose(asked, heard, duration_s))
             case "diarized_json":
                 return json_response(_diarized(heard, duration_s))
         return json_response({"text": heard.text, **_usage(duration_s)})
 
-    def render_problem(self, problem: Problem, request_id: str) -> web.Response:
+    def render_problem(self, problem: Problem, request_id: str) -> Response:
         kind = "server_error" if problem.status >= 500 else "invalid_request_error"
         param = _own_name(problem)
         error = {
@@ -127,6 +122,10 @@ class OpenAI:
                 for word in heard.words
             ]
         return body | _usage(duration_s)
+
+
+def _text(text: str, media_type: str) -> Response:
+    return Response(text.encode(), f"{media_type}; charset=utf-8")
 
 
 class _Fields:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
-from gateway.api.auth import CALLER, admin_only
-from gateway.api.front import SERVICE
+from gateway.api.auth import admin_only
 from gateway.api.hf import json_response
+from gateway.api.response import Response
 from gateway.problems import Problem, forbidden, not_found
 from gateway.stores.usage import UsageUnusable
 from gateway.stores.usage_query import as_document, in_order, read_by, read_period
@@ -17,12 +17,9 @@ from gateway.stores.usage_query import as_document, in_order, read_by, read_peri
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.ledger import Ledger
+    from gateway.api.request import Request
     from gateway.metrics import Exposition
     from gateway.reload import Reloaded
-
-READINESS: web.AppKey[Callable[[], str]] = web.AppKey("readiness")
-"""Gives "ready", "degraded", "loading" or "draining"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,55 +33,49 @@ class Controls:
     purge: Callable[[], Awaitable[int]]  # forgets every answer; returns how many there were
 
 
-CONTROLS = web.AppKey("controls", Controls)
-OPENAPI: web.AppKey[Callable[[], Awaitable[dict[str, Any]]]] = web.AppKey("openapi")
-"""Gives the document. It is made when it is first asked for: most processes never are."""
-LEDGER: web.AppKey[Ledger | None] = web.AppKey("ledger")
-
-
-async def live(request: web.Request) -> web.Response:
+async def live(request: Request) -> Response:
     """Answer while the event loop turns."""
     del request
     return json_response({"status": "alive"})
 
 
-async def ready(request: web.Request) -> web.Response:
+async def ready(request: Request) -> Response:
     """Answer 503 only while a model loads or the process drains: a lost dependency must not take every replica out."""
-    status = request.config_dict[READINESS]()
+    status = request.site.status()
     return json_response({"status": status}, 503 if status in {"loading", "draining"} else 200)
 
 
-async def status(request: web.Request) -> web.Response:
+async def status(request: Request) -> Response:
     """Answer what is known of every deployment, to an admin or at the admin port."""
-    admin_only(request[CALLER])
-    return json_response(await request.config_dict[CONTROLS].status())
+    admin_only(request.caller)
+    return json_response(await request.site.controls.status())
 
 
-async def reload(request: web.Request) -> web.Response:
+async def reload(request: Request) -> Response:
     """Answer `POST /admin/reload`, to an admin: what the new configuration cannot change, or why it was refused."""
-    admin_only(request[CALLER])
-    told = await request.config_dict[CONTROLS].reload()
+    admin_only(request.caller)
+    told = await request.site.controls.reload()
     if told.error is not None:
         raise Problem(status=422, type="bad-configuration", message=f"nothing was changed: {told.error}")
     return json_response({"status": "reloaded", "needs_restart": list(told.needs_restart)})
 
 
-async def cache(request: web.Request) -> web.Response:
+async def cache(request: Request) -> Response:
     """Answer how many answers are kept, to an admin."""
-    admin_only(request[CALLER])
-    return json_response(await request.config_dict[CONTROLS].cache())
+    admin_only(request.caller)
+    return json_response(await request.site.controls.cache())
 
 
-async def purge(request: web.Request) -> web.Response:
+async def purge(request: Request) -> Response:
     """Answer `POST /admin/cache/purge`, to an admin: how many answers were forgotten."""
-    admin_only(request[CALLER])
-    return json_response({"purged": await request.config_dict[CONTROLS].purge()})
+    admin_only(request.caller)
+    return json_response({"purged": await request.site.controls.purge()})
 
 
-async def usage(request: web.Request) -> web.Response:
+async def usage(request: Request) -> Response:
     """Answer `GET /admin/usage?by=key,model&since=7d`, to an admin: sums of the ledger."""
-    admin_only(request[CALLER])
-    ledger, query = request.config_dict[LEDGER], request.query
+    admin_only(request.caller)
+    ledger, query = request.site.ledger, request.query
     if ledger is None:
         raise not_found("there is no ledger: usage.store is none")
     try:
@@ -99,37 +90,37 @@ async def usage(request: web.Request) -> web.Response:
     return json_response(as_document(in_order(sums, by), by, period))
 
 
-async def metrics(request: web.Request) -> web.Response:
+async def metrics(request: Request) -> Response:
     """Answer in the text format of Prometheus or OpenMetrics, to an admin or at the admin port."""
-    admin_only(request[CALLER])
-    told = await request.config_dict[CONTROLS].metrics(request.headers.get(hdrs.ACCEPT, ""))
-    return web.Response(body=told.body, headers={"Content-Type": told.content_type})
+    admin_only(request.caller)
+    told = await request.site.controls.metrics(request.headers.get(hdrs.ACCEPT, ""))
+    return Response(told.body, told.content_type)
 
 
-async def openapi(request: web.Request) -> web.Response:
+async def openapi(request: Request) -> Response:
     """Answer the OpenAPI document of every route, to an admin."""
-    admin_only(request[CALLER])
-    return json_response(await request.config_dict[OPENAPI]())
+    admin_only(request.caller)
+    return json_response(await request.site.document())
 
 
-async def models(request: web.Request) -> web.Response:
+async def models(request: Request) -> Response:
     """Answer OpenAI's `GET /v1/models` with the models this caller may use, and what really answers for each."""
     return json_response({"object": "list", "data": [_model(request, name) for name in _allowed(request)]})
 
 
-async def model(request: web.Request) -> web.Response:
+async def model(request: Request) -> Response:
     """Answer OpenAI's `GET /v1/models/{model}`."""
-    name = request.match_info["model"]
-    if not request[CALLER].may_use(name):
+    name = request.place.variables["model"]
+    if not request.caller.may_use(name):
         raise forbidden(f"this key may not use the model {name!r}", "model-not-allowed")
     return json_response(_model(request, name))
 
 
-def _allowed(request: web.Request) -> list[str]:
-    return [name for name in request[SERVICE].routes.models if request[CALLER].may_use(name)]
+def _allowed(request: Request) -> list[str]:
+    return [name for name in request.service.routes.models if request.caller.may_use(name)]
 
 
-def _model(request: web.Request, name: str) -> dict[str, Any]:
-    route = request[SERVICE].routes.resolve(name)
+def _model(request: Request, name: str) -> dict[str, Any]:
+    route = request.service.routes.resolve(name)
     deployments = [each.name for each in route.deployments]
     return {"id": name, "object": "model", "created": 0, "owned_by": "asr-gateway", "deployments": deployments}

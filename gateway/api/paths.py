@@ -11,10 +11,10 @@ from gateway.api.openai import OpenAI
 from providers.types import Task
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from gateway.api.request import Paths
 
 
-def add_routes(router: web.UrlDispatcher) -> None:
+def add_routes(router: Paths) -> None:
     """Add every route. A pinned account's path goes before fal's own, which may begin in the same way."""
     add_operator_routes(router)
     _add_lists(router)
@@ -33,7 +33,7 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_post("/together/v1/audio/transcriptions", endpoint(OpenAILike("together")))
 
 
-def add_operator_routes(router: web.UrlDispatcher) -> None:
+def add_operator_routes(router: Paths) -> None:
     """Add what operators ask, which is all that the admin port answers."""
     # The bare one is where the container of an Inference Endpoint answers its own probes.
     for path in ("/health", "/health/live"):
@@ -52,7 +52,7 @@ def add_operator_routes(router: web.UrlDispatcher) -> None:
     router.add_get("/openapi.json", ops.openapi)
 
 
-def _add_lists(router: web.UrlDispatcher) -> None:
+def _add_lists(router: Paths) -> None:
     router.add_get("/v1/models", ops.models)
     router.add_get("/v1/models/{model:.+}", ops.model)
     router.add_get("/api/tasks", hub.tasks)

@@ -8,16 +8,15 @@ from aiohttp import hdrs
 
 from config.cache import CacheScope
 from config.units import seconds
-from gateway.api.auth import CALLER, admin_only
+from gateway.api.auth import admin_only
 from gateway.dispatch.caching import Asking
 from gateway.dispatch.fingerprint import scope_of_token
 from gateway.policies.cache_control import ANY, parse
 from gateway.problems import invalid_parameter
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from gateway.api.auth import Caller
+    from gateway.api.request import Request
 
 TIMEOUT: Final = "X-Gateway-Timeout"
 DRY_RUN: Final = "X-Gateway-Dry-Run"
@@ -25,11 +24,11 @@ _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"", "false", "0", "no"})
 _LONGEST_S = 86_400.0
 
 
-def asking(request: web.Request, scope: CacheScope) -> Asking:
+def asking(request: Request, scope: CacheScope) -> Asking:
     """Return what the caller's headers say of time and cache. Raises Problem 422."""
     given = request.headers.getall(hdrs.CACHE_CONTROL, None)
     control = ANY if given is None else parse(",".join(given))
-    return Asking(scope=_scope(request[CALLER], scope), timeout_s=timeout_s(request), control=control)
+    return Asking(scope=_scope(request.caller, scope), timeout_s=timeout_s(request), control=control)
 
 
 def _scope(caller: Caller, scope: CacheScope) -> str:
@@ -39,7 +38,7 @@ def _scope(caller: Caller, scope: CacheScope) -> str:
     return "shared" if scope is CacheScope.SHARED else f"caller:{caller.name}"
 
 
-def timeout_s(request: web.Request) -> float | None:
+def timeout_s(request: Request) -> float | None:
     """Return the time the caller allows: seconds, or a duration such as 90s or 2m. Raises Problem 422."""
     given = request.headers.get(TIMEOUT)
     if given is None:
@@ -53,11 +52,11 @@ def timeout_s(request: web.Request) -> float | None:
     return asked
 
 
-def is_dry_run(request: web.Request) -> bool:
+def is_dry_run(request: Request) -> bool:
     """Tell whether only the plan is wanted. It tells of prices and health, so that it is for admins. Raises Problem."""
     given = request.headers.get(DRY_RUN, "").strip().lower()
     if given not in _YES | _NO:
         raise invalid_parameter(DRY_RUN, given, "true or false")
     if given in _YES:
-        admin_only(request[CALLER])
+        admin_only(request.caller)
     return given in _YES

@@ -39,7 +39,7 @@ class BodyLimits:
 class Body:
     """A request's body, chunk by chunk, with the first bytes to look at before anything is decided."""
 
-    def __init__(self, request: web.Request, limits: BodyLimits) -> None:
+    def __init__(self, request: web.BaseRequest, limits: BodyLimits) -> None:
         """Raise Problem 415 for a compressed body, which could unpack to anything."""
         encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower()
         if encoding not in {"", "identity"}:

@@ -93,7 +93,7 @@ class Intake:
         upload.content, upload.digest = await spool.finish()
         return None if allowed_s is None else allowed_s - (clock() - started)
 
-    async def receive(self, request: web.Request, shape: Shape) -> Upload:
+    async def receive(self, request: web.BaseRequest, shape: Shape) -> Upload:
         """Read the body to its end. Raises Problem; nothing is left behind then.
 
         Where it names its audio by address, that is still to be fetched: only once it is known who may ask for what.
@@ -178,7 +178,7 @@ class Intake:
         return spool, content, digest
 
 
-def _boundary(request: web.Request, head: bytes) -> str | None:
+def _boundary(request: web.BaseRequest, head: bytes) -> str | None:
     """Return the form's boundary where the header and the body agree that it is one. Raises Problem 400."""
     if not request.content_type.startswith("multipart/"):
         return None
@@ -189,7 +189,7 @@ def _boundary(request: web.Request, head: bytes) -> str | None:
     return boundary if boundary and head.lstrip().startswith(b"--") else None
 
 
-def _not_an_upload(request: web.Request, head: bytes, shape: Shape) -> Exception:
+def _not_an_upload(request: web.BaseRequest, head: bytes, shape: Shape) -> Exception:
     if not head:
         return bad_request("the body is empty; expected audio", kind="no-audio")
     if request.content_type.startswith("multipart/"):

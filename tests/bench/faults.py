@@ -25,7 +25,7 @@ class Slower:
         self._inner = inner
         self._kept = b""
 
-    async def receive(self, request: web.Request, shape: Shape) -> Upload:
+    async def receive(self, request: web.BaseRequest, shape: Shape) -> Upload:
         upload = await self._inner.receive(request, shape)
         for _ in range(60):
             pass
@@ -35,7 +35,7 @@ class Slower:
 class Copying(Slower):
     """Receives, and keeps a copy."""
 
-    async def receive(self, request: web.Request, shape: Shape) -> Upload:
+    async def receive(self, request: web.BaseRequest, shape: Shape) -> Upload:
         upload = await self._inner.receive(request, shape)
         self._kept = b"".join((b"", upload.content.read_at(0, upload.content.size_bytes), b"+"))
         return upload

@@ -12,12 +12,12 @@ import click
 import kubernetes_validate
 import pytest
 import yaml
-from aiohttp import web
 
 from config.catalog import load_catalog
 from config.settings import Settings, load
 from gateway.api.auth import PUBLIC
 from gateway.api.paths import add_routes
+from gateway.api.request import Paths
 from gateway.cli import main
 from gateway.defaults import check_adapters
 from gateway.fleet import build_routes
@@ -185,9 +185,9 @@ def test_a_pod_is_waited_for_until_it_has_drained(
 
 
 def test_its_probes_are_routes_that_need_no_key(manifests: Manifests) -> None:
-    app = web.Application()
-    add_routes(app.router)
-    routes = {route.resource.canonical for route in app.router.routes() if route.resource}
+    paths = Paths()
+    add_routes(paths)
+    routes = {route.resource.canonical for route in paths.routes() if route.resource}
     probes = {name: container(manifests)[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
     assert {each["path"] for each in probes.values()} <= routes & PUBLIC
     assert {name: each["path"] for name, each in probes.items()} == {

@@ -315,7 +315,7 @@ async def serving_admin_port(urls: dict[str, str], auth: Auth) -> AsyncIterator[
 
 def routes(served: Served) -> list[tuple[str, str]]:
     """Return method and pattern of every route there is."""
-    router = served.gateway.web_app().router
+    router = served.gateway.edge().site.paths
     return [(each.method, each.resource.canonical) for each in router.routes() if each.resource is not None]
 
 
@@ -384,7 +384,7 @@ async def test_the_admin_port_shows_without_a_key_and_changes_with_one(emulate: 
         async with serving_admin_port({"up": await emulate("hf-inference")}, auth) as served:
             table = [
                 (each.method, each.resource.canonical)
-                for each in served.gateway.admin_app().router.routes()
+                for each in served.gateway.admin_edge().site.paths.routes()
                 if each.resource
             ]
             assert {("GET", "/health/ready"), ("GET", "/metrics"), ("GET", "/status")} < set(table)

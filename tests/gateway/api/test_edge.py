@@ -6,18 +6,20 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
-from gateway.api.auth import enter
-from gateway.api.edge import Edge, middleware
+from gateway.api.edge import Edge
 from gateway.drain import Drain
 from gateway.metrics import Metrics
+from gateway.serve import Listener
 from tests.asking import KEYS, MODEL, WAV, Served, serving, settings
-from tests.conftest import serve
 from tests.watching import log_lines, samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from aiohttp import web
+
+    from gateway.api.request import Request
 
     Emulate = Callable[..., Awaitable[str]]
 
@@ -138,21 +140,27 @@ async def test_other_origins_are_told_nothing(method: str, served: Served) -> No
 
 
 async def edged(
-    served: Served, handler: Callable[[web.Request], Awaitable[web.Response]], drain: Drain
-) -> tuple[str, web.AppRunner]:
+    served: Served, handler: Callable[[Request], Awaitable[web.Response]], drain: Drain
+) -> tuple[str, Listener]:
     """Serve one handler behind the edge."""
-    app = web.Application(middlewares=[middleware(Edge(lambda: served.gateway.service, Metrics(), drain, enter))])
-    app.router.add_get("/", handler)
-    runners: list[web.AppRunner] = []
-    return await serve(app, runners), runners[0]
+    site = served.gateway.edge().site
+    site.paths.add_get("/handler", handler)
+    edge = Edge(site, lambda: served.gateway.service, Metrics(), drain, lambda *_: None)
+    listener = Listener(edge, served.gateway.settings.server)
+    return f"http://127.0.0.1:{await listener.open('127.0.0.1', 0, None)}/handler", listener
+
+
+async def closed(listener: Listener) -> None:
+    listener.close()
+    await listener.end()
 
 
 @pytest.mark.parametrize("error", [KeyError("hf_secret"), TimeoutError("hf_secret"), ValueError("hf_secret")])
 async def test_a_mistake_of_ours_is_500_without_its_words(error: Exception, served: Served) -> None:
-    async def fails(request: web.Request) -> web.Response:
+    async def fails(request: Request) -> web.Response:
         raise error
 
-    url, runner = await edged(served, fails, Drain())
+    url, listener = await edged(served, fails, Drain())
     with log_lines() as lines:
         async with served.session.get(url) as reply:
             told = await reply.json()
@@ -161,19 +169,19 @@ async def test_a_mistake_of_ours_is_500_without_its_words(error: Exception, serv
     assert [line["event"] for line in lines] == ["unexpected", "request"]
     assert {line["request_id"] for line in lines} == {told["request_id"]}
     assert lines[-1]["cause"].startswith(f"{type(error).__name__} at ")
-    await runner.cleanup()
+    await closed(listener)
 
 
 async def test_a_request_that_is_cut_off_is_502_draining(served: Served) -> None:
     begun = asyncio.Event()
 
-    async def waits(request: web.Request) -> web.Response:
+    async def waits(request: Request) -> web.Response:
         begun.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     drain = Drain()
-    url, runner = await edged(served, waits, drain)
+    url, listener = await edged(served, waits, drain)
     asked = asyncio.get_running_loop().create_task(served.session.get(url))
     await begun.wait()
     drain.is_draining = True
@@ -181,7 +189,7 @@ async def test_a_request_that_is_cut_off_is_502_draining(served: Served) -> None
     async with await asked as reply:
         assert (reply.status, (await reply.json())["type"]) == (502, "draining")
         assert reply.headers["Connection"] == "close"
-    await runner.cleanup()
+    await closed(listener)
 
 
 async def test_requests_are_counted_by_what_they_were(served: Served) -> None:

@@ -51,7 +51,7 @@ async def test_with_keys_it_is_an_admins(emulate: Emulate) -> None:
 
 async def test_it_has_every_route_and_no_other(served: Served) -> None:
     """HEAD, which is answered wherever GET is, stands in its description."""
-    router = served.gateway.web_app().router
+    router = served.gateway.edge().site.paths
     routes = {(each.method, each.resource.canonical) for each in router.routes() if each.resource is not None}
     told = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item.keys() & METHODS}
     assert told == {(method, path) for method, path in routes if method != "HEAD"}
