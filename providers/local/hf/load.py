@@ -14,7 +14,7 @@ from providers.local.hf.ctranslate2_file import WEIGHTS
 from providers.local.hf.from_ctranslate2 import checkpoint_of
 from providers.local.hf.licences import check_licence
 from providers.local.hf.whisper import Whisper
-from providers.local.models import EMBEDDED, ModelMissing, installed, locate
+from providers.local.models import EMBEDDED, ModelMissing, installed, locate, or_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,5 +114,6 @@ def _missing(name: str, error: Exception) -> ModelMissing:
     said = str(error).strip().splitlines() or [type(error).__name__]
     return ModelMissing(
         f"the local model {name!r} cannot be loaded: give the path of a transformers checkpoint, or a Hugging Face id "
-        f"that this machine can download or has in its cache, while HF_HUB_OFFLINE is not set ({said[0][:200]})"
+        f"that this machine can download or has in its cache, while HF_HUB_OFFLINE is not set{or_installed(name)} "
+        f"({said[0][:200]})"
     )

