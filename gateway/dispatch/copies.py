@@ -37,6 +37,9 @@ class Copies:
         copy = await self._copy(can.transcode_to, adapter, deadline)
         if can.max_bytes is not None and copy.size_bytes > can.max_bytes:
             raise TooMuch(adapter, f"takes at most {can.max_bytes} bytes")
+        # Where the length was known, the plan went by it; a copy's may be a sample longer for its resampling.
+        if self._audio.duration_s is None and _is_longer(copy, can.max_duration_s):
+            raise TooMuch(adapter, f"takes at most {can.max_duration_s:g} s")
         return copy
 
     async def _copy(self, wanted: Container, adapter: str, deadline: Moment) -> Audio:
@@ -53,3 +56,7 @@ class Copies:
         except OSError as error:
             raise ProviderUnavailable(adapter, "no room to transcode the audio") from error
         return self._made[wanted]
+
+
+def _is_longer(audio: Audio, longest_s: float | None) -> bool:
+    return longest_s is not None and (audio.duration_s or 0.0) > longest_s

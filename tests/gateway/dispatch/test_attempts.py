@@ -206,6 +206,19 @@ class TestTranscoding:
         assert (answer.deployment.name, tries.counted[0]) == ("a/1", ("a/0", "unsupported"))
         assert (caught.value.status, caught.value.type) == (413, "too-large")
 
+    async def test_too_long_afterwards_is_too_large(self) -> None:
+        """A length that nothing told is known of the copy: the next is asked, and where there is none, it is told."""
+        short = structs.replace(FLAC, max_duration_s=5.0)
+        asked = job(structs.replace(sample_audio("slushy.mp3"), duration_s=None))
+        with closing(Tries(asked, HEARD, HEARD)) as tries:
+            answer = await tries.run([candidate("a/0", short), candidate("a/1")])
+        with closing(Tries(asked, HEARD)) as alone, pytest.raises(Problem, match="takes at most 5 s") as caught:
+            await alone.run([candidate("a/0", short)])
+
+        assert (answer.deployment.name, tries.called) == ("a/1", ["a/1"])
+        assert tries.counted[0] == ("a/0", "unsupported")
+        assert (caught.value.status, caught.value.type, alone.called) == (413, "too-large", [])
+
     async def test_audio_that_nobody_can_decode_is_the_callers(self) -> None:
         broken = as_audio(sample("slushy.wav")[:44] + b"")
         with closing(Tries(job(broken), HEARD, HEARD)) as tries, pytest.raises(Problem) as caught:

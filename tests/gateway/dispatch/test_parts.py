@@ -147,6 +147,17 @@ class TestAsked:
         assert fleet.given == {"a/x": samples, "b/y": flac}
         assert answer.transcript.duration_s == pytest.approx(100.0)
 
+    async def test_what_turns_out_too_long_once_it_was_transcoded_is_cut_too(self) -> None:
+        """Nothing told its length before: it was planned as if anybody took it."""
+        samples = frozenset({Container.SAMPLES})
+        fleet = Takers({"a/x": replace(TAKES_30_S, containers=samples, transcode_to=Container.SAMPLES)})
+        with dispatching(fleet) as dispatcher:
+            answer = await dispatcher.transcribe(job(replace(long_audio(), duration_s=None)), route("a/x"))
+
+        assert len(answer.parts) >= 4
+        assert max(length_s for _, length_s in fleet.asked) <= 30.0
+        assert answer.transcript.duration_s == pytest.approx(100.0)
+
     async def test_only_so_many_at_once(self) -> None:
         fleet = Takers({"a/x": TAKES_30_S})
         way = replace(route("a/x"), long_audio=LongAudio(parallel=2))
