@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from enum import StrEnum
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
@@ -62,11 +62,6 @@ class Stages(msgspec.Struct):
     clock: Callable[[], float] = perf_counter
     seconds: dict[Stage, float] = msgspec.field(default_factory=dict)  # so far, of all steps of a kind together
 
-    def took(self, stage: Stage, seconds: float) -> None:
-        """Note a step that has ended."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-        self.on_end(stage, seconds)
-
 
 _CURRENT: ContextVar[Stages | None] = ContextVar("stages", default=None)
 
@@ -91,11 +86,6 @@ def noted_in(stages: Stages) -> Noting:
     return Noting(stages)
 
 
-def timed(stage: Stage) -> Timing:
-    """Time what is inside as a step of the current request; where there is none, nothing is noted."""
-    return Timing(stage)
-
-
 class Timing:
     """One step while it goes on. A class, and no generator: some microseconds for each request depend on it."""
 
@@ -103,9 +93,9 @@ class Timing:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._span: Span | None = None
 
     def __enter__(self) -> Self:
+        self._span: Span | None = None
         self._stages = stages = _CURRENT.get()
         if stages is not None:
             if stages.tracing is not None:
@@ -121,8 +111,14 @@ class Timing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        stages = self._stages
+        stages, stage = self._stages, self._stage
         if stages is not None:
-            stages.took(self._stage, stages.clock() - self._began)
+            took_s = stages.clock() - self._began
+            stages.seconds[stage] = stages.seconds.get(stage, 0.0) + took_s
+            stages.on_end(stage, took_s)
             if self._span is not None:
                 self._span.end(error)
+
+
+timed: Final = Timing
+"""Times what is inside as a step of the current request; where there is none, nothing is noted."""

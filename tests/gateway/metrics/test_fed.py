@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -10,6 +13,7 @@ from gateway.metrics.fed import Spread, adding, spreading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 BUCKETS = (0.1, 0.5, 2.0)
 
@@ -44,6 +48,27 @@ def test_a_series_is_looked_up_once() -> None:
     for _ in range(2):
         add("hf")(1.5)
     assert 'jobs_total{front="hf"} 3.0' in generate_latest(registry).decode()
+
+
+IN_FILES = """
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from gateway.metrics.fed import Spread, adding
+
+registry, read = CollectorRegistry(), CollectorRegistry()
+adding(Counter("jobs", "How many.", ("front",), registry=registry))("hf")(1.5)
+Spread(Histogram("took_seconds", "How long.", buckets=(1.0,), registry=registry)).observe(0.5)
+MultiProcessCollector(read)
+print(generate_latest(read).decode())
+"""
+
+
+def test_what_several_processes_count_is_in_their_files_at_once(tmp_path: Path) -> None:
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", IN_FILES], env=environ, capture_output=True, text=True, check=True)
+    assert 'jobs_total{front="hf"} 1.5' in done.stdout
+    assert 'took_seconds_bucket{le="1.0"} 1.0' in done.stdout
+    assert "took_seconds_sum 0.5" in done.stdout
 
 
 def _without_times(text: str) -> list[str]:
