@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from secrets import token_hex
+from os import urandom
 from typing import TYPE_CHECKING, TypeAlias
 
 from providers.audio.containers import file_name
@@ -20,7 +20,7 @@ _MARK = "\x00audio\x00"
 
 def multipart(url: str, fields: Fields, audio: Audio, *, part: str = "file") -> HttpRequest:
     """Build a POST of a form: the fields in order, then the audio, named and labelled by what it is."""
-    boundary = token_hex(16)
+    boundary = urandom(16).hex()
     head = "".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
     )

@@ -35,6 +35,8 @@ def retry_after_s(reply: HttpReply) -> float | None:
 
 def spent_for_s(reply: HttpReply) -> float | None:
     """Return how long a success says that no more is allowed, finite and positive; None where something is left."""
+    if "ratelimit" not in " ".join(reply.headers):  # as most say nothing: one look instead of one for each header
+        return None
     waits = [each for each in (_spent_allowance(reply), _spent_policy(reply)) if each is not None]
     return max((each for each in waits if math.isfinite(each) and each > 0), default=None)
 

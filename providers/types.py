@@ -231,10 +231,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent: int | None = None  # calls at once
     requests_per_minute: int | None = None  # as the provider allows; None: no end, or not known
     audio_seconds_per_minute: int | None = None
+    name: str = ""  # account and native model, whatever is given: it is asked for ten times in a request
 
-    @property
-    def name(self) -> str:
-        return f"{self.account.name}/{self.native_model}"
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "name", f"{self.account.name}/{self.native_model}")
 
 
 def with_usual_options(job: TranscriptionJob, to: Deployment) -> TranscriptionJob:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from secrets import token_hex
+from os import urandom
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
@@ -141,7 +141,7 @@ class Edge:
         is_work = _is_work(request)
         if is_work and self._drain.in_flight >= settings.server.max_in_flight:
             raise overloaded("the gateway is")
-        async with self._drain.cut():
+        with self._drain.cut():
             if is_work:
                 return await place.handler(request)
             with self._drain.aside():
@@ -194,10 +194,10 @@ def _read_no_more(request: Request) -> None:
 def _request_id(request: Request) -> str:
     """Return the caller's own id where it gave one that is safe to repeat."""
     for name in ("X-Request-Id", "X-Amzn-Trace-Id"):
-        given = request.headers.get(name, "")
-        if _REQUEST_ID.fullmatch(given) and KEY_BEGINS not in given:  # it is logged
+        given = request.headers.get(name)
+        if given and _REQUEST_ID.fullmatch(given) and KEY_BEGINS not in given:  # it is logged
             return given
-    return token_hex(16)
+    return urandom(16).hex()
 
 
 def _http_problem(request: Request, known: web.HTTPException) -> Problem:

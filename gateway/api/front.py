@@ -243,16 +243,21 @@ def _job(asked: Asked, audio: Audio) -> TranscriptionJob:
 def _headers(asked: Asked, answer: Answer) -> dict[str, str]:
     ignored = (*asked.parameters.without_effect, *answer.ignored, *_unread_options(asked, answer))
     duration_s = answer.transcript.duration_s
-    return {
+    headers = {
         "X-Gateway-Provider": answer.deployment.account.name,
         "X-Gateway-Model": answer.deployment.native_model,
         "X-Gateway-Attempts": str(len(answer.attempts)),
         "X-Gateway-Cache": answer.cached.value,
-        **({"X-Gateway-Parts": str(len(answer.parts))} if answer.parts else {}),
-        **({"Age": f"{answer.age_s:.0f}"} if answer.age_s is not None else {}),
-        **({"X-Gateway-Ignored-Parameters": ", ".join(ignored)} if ignored else {}),
-        **({"X-Audio-Duration": f"{duration_s:.3f}"} if duration_s is not None else {}),
     }
+    if answer.parts:
+        headers["X-Gateway-Parts"] = str(len(answer.parts))
+    if answer.age_s is not None:
+        headers["Age"] = f"{answer.age_s:.0f}"
+    if ignored:
+        headers["X-Gateway-Ignored-Parameters"] = ", ".join(ignored)
+    if duration_s is not None:
+        headers["X-Audio-Duration"] = f"{duration_s:.3f}"
+    return headers
 
 
 def _cost(observed: Observed) -> dict[str, str]:

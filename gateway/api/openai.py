@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.api.front import Asked
 from gateway.api.hf import json_response
@@ -63,19 +64,28 @@ class OpenAI:
         granularities = fields.choices("timestamp_granularities", GRANULARITIES)
         if granularities and format_ != "verbose_json":
             raise _refused("timestamp_granularities", "only response_format verbose_json has a place for timestamps")
-        model = fields.model(self.named(request))
+        asked = Asked(
+            model=fields.model(self.named(request)),
+            parameters=Parameters(
+                task=self.task, timestamps=_timestamps(format_, granularities), diarize=format_ == "diarized_json"
+            ),
+            rendering={"format": format_, "granularities": granularities},
+        )
+        return replace(asked, parameters=self._read(fields, asked.parameters)) if fields.are_left else asked
+
+    def _read(self, fields: _Fields, parameters: Parameters) -> Parameters:
+        """Read what most forms do not have."""
         generation = fields.generation()
-        parameters = Parameters(
-            task=self.task,
+        read = replace(
+            parameters,
             language=fields.language() if self.task is Task.TRANSCRIBE else None,
             prompt=fields.read("prompt", PROMPT),
-            timestamps=_timestamps(format_, granularities),
             generation=generation,
-            diarize=format_ == "diarized_json" or fields.flag("diarize"),
+            diarize=parameters.diarize or fields.flag("diarize"),
             provider_options=fields.provider_options(),
         )
         fields.nothing_left()
-        return Asked(model=model, parameters=parameters, rendering={"format": format_, "granularities": granularities})
+        return read
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
         heard, format_ = answer.transcript, asked.rendering["format"]
@@ -140,6 +150,10 @@ class _Fields:
             if self._left.get(name) and not (name == "stream" and self._left[name] == ["false"]):
                 raise _refused(name, reason)
         self._left.pop("stream", None)
+
+    @property
+    def are_left(self) -> bool:
+        return bool(self._left)
 
     def model(self, of_path: str) -> str:
         """Read the model; one that stands in the path is the one meant."""

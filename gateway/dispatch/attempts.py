@@ -243,7 +243,7 @@ class Attempts:
         settings, own_key, sent = self._means.reliability.breakers, self._terms.own_key, self._clock()
         hurried = self._terms.hurried  # now: another may join while this call has its own limit already
         try:
-            async with self._terms.underway.call(deployment, own_key=own_key) as outcome.progress:
+            with self._terms.underway.call(deployment, own_key=own_key) as outcome.progress:
                 transcript = await self._means.backend_of(deployment).transcribe(
                     job, deployment, until, outcome.progress
                 )

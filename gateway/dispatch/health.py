@@ -60,6 +60,7 @@ class Health:
         self._hedges = budget.Budget()
         self._requests = _minute(deployment.requests_per_minute)
         self._audio_s = _minute(deployment.audio_seconds_per_minute)
+        self._rules = rules_of(settings.breakers)
 
     def is_of(self, deployment: Deployment) -> bool:
         """Tell whether it is the same service for the same customer, at whatever price, weight or limit."""
@@ -72,6 +73,7 @@ class Health:
         self.slots.resize(deployment.max_concurrent, settings.queue.max_waiting)
         self._requests = _minute(deployment.requests_per_minute, self._requests)
         self._audio_s = _minute(deployment.audio_seconds_per_minute, self._audio_s)
+        self._rules = rules_of(settings.breakers)
 
     def admits(self, now: float) -> bool:
         """Tell whether it may be asked now."""
@@ -124,8 +126,7 @@ class Health:
             self._state = breaker.park(self._state, now, why, for_s, is_probe=call.is_probe)
         elif call.is_probe or self._is_news(verdict, call):
             self._crashed_at = now if verdict.is_crash else self._crashed_at
-            rules = rules_of(self.settings.breakers)
-            self._state = breaker.end(self._state, now, verdict.outcome, rules, is_probe=call.is_probe)
+            self._state = breaker.end(self._state, now, verdict.outcome, self._rules, is_probe=call.is_probe)
         if call.is_probe and isinstance(self._state, breaker.Closed):
             self._back_since = now
         if verdict.pace is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from gateway.cut import Cut
 from gateway.dispatch.routes import is_paid
 from providers.exchange import Progress
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from providers.types import Deployment
@@ -19,42 +19,40 @@ class CalledOff(Exception):
     """Nobody waits for the call, and it was not too late to save what it costs."""
 
 
-class _Call:
+class _Call(Cut):
     """One call, made within this. A class, and no generator: it is a third of the cost."""
+
+    __slots__ = ("_is_paid", "_of", "_progress")
 
     def __init__(self, of: Underway, *, is_paid: bool) -> None:
         self._of = of
         self._is_paid = is_paid
-        self._limit = asyncio.timeout(None)
-        self._progress = Progress()
+        self._progress = Progress(on_revocable=self._revocable)
 
     @property
     def is_sunk(self) -> bool:
         return self._is_paid and self._progress.is_sunk
 
-    def off(self) -> None:
-        self._limit.reschedule(asyncio.get_running_loop().time())
-
-    async def __aenter__(self) -> Progress:
+    def __enter__(self) -> Progress:  # type: ignore[override] # more than nothing
         if self._of.is_abandoned:
             raise CalledOff
-        await self._limit.__aenter__()
-        self._progress.on_revocable = self._revocable
+        Cut.__enter__(self)
         self._of.calls.add(self)
         return self._progress
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._of.calls.discard(self)
+        self._progress.on_revocable = None  # or the two would wait for the garbage collector
         try:
-            await self._limit.__aexit__(kind, error, traceback)
-        except TimeoutError as late:  # by `off`: what is raised within goes its own way
+            Cut.__exit__(self, kind, error, traceback)
+        except TimeoutError as late:  # by `now`: what is raised within goes its own way
             raise CalledOff from late
 
     def _revocable(self) -> None:
         if self._of.is_abandoned:
-            self.off()
+            self.now()
 
 
 class Underway:
@@ -64,7 +62,7 @@ class Underway:
         self.is_abandoned = False  # nobody waits: no call is begun, and none goes on that could be called off
         self.calls: set[_Call] = set()
 
-    def call(self, to: Deployment, *, own_key: bool) -> AbstractAsyncContextManager[Progress]:
+    def call(self, to: Deployment, *, own_key: bool) -> AbstractContextManager[Progress]:
         """Make a call within this. Raises CalledOff.
 
         own_key: the caller pays it, and knows what it does.
@@ -78,7 +76,7 @@ class Underway:
         self.is_abandoned = True
         for each in self.calls:
             if not each.is_sunk:
-                each.off()
+                each.now()
         return True
 
     def take_up(self) -> None:

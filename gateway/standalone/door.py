@@ -73,7 +73,7 @@ class Door:
             mark = object()
             self._inside.add(mark)
             try:
-                async with self._drain.cut():
+                with self._drain.cut():
                     return await handler(request)
             except TimeoutError:
                 return web.Response(status=503)  # cut off at the end of the drain

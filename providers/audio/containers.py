@@ -124,8 +124,9 @@ def _is_mpeg_audio(head: bytes) -> bool:
     )
 
 
-_SIGNATURES: Final = (
+_SIGNATURES: Final = (  # what is sent most first
     (lambda h: h[:4] in {b"RIFF", b"RF64", b"BW64"} and h[8:12] == b"WAVE", Container.WAV),
+    (_is_mpeg_audio, Container.MP3),
     (lambda h: h[:4] == b"fLaC", Container.FLAC),
     (lambda h: h[:4] == b"OggS", Container.OGG),
     (lambda h: h[4:8] in {b"ftyp", b"moov", b"mdat", b"wide"}, Container.MP4),
@@ -137,6 +138,5 @@ _SIGNATURES: Final = (
     (lambda h: h[:4] == b".snd", Container.AU),
     (lambda h: h[:4] == b"riff" and h[24:28] == b"wave", Container.W64),
     (_is_adts, Container.AAC),
-    (_is_mpeg_audio, Container.MP3),
     (lambda h: h[:377:188] == b"GGG", Container.MPEGTS),  # the sync byte of three packets
 )

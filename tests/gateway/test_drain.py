@@ -10,7 +10,7 @@ from gateway.drain import Drain
 
 
 async def in_flight(drain: Drain, ends: asyncio.Event) -> None:
-    async with drain.cut():
+    with drain.cut():
         await ends.wait()
 
 
@@ -44,9 +44,8 @@ async def test_what_is_aside_is_waited_for_and_not_counted() -> None:
     drain, ends = Drain(), asyncio.Event()
 
     async def asks() -> None:
-        async with drain.cut():
-            with drain.aside():
-                await ends.wait()
+        with drain.cut(), drain.aside():
+            await ends.wait()
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(asks())
@@ -96,7 +95,7 @@ async def test_what_comes_after_the_cut_is_cut_as_well() -> None:
 
 async def test_an_inner_timeout_is_not_taken_for_the_end() -> None:
     drain = Drain()
-    async with drain.cut():
+    with drain.cut():
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await asyncio.Event().wait()

@@ -121,7 +121,7 @@ async def test_what_was_paid_before_all_had_left_is_booked_where_no_answer_comes
     dear = replace(deployment("a/dear"), price=Price(usd_per_minute=0.1))
 
     async def call(bound: Terms) -> Answer:
-        async with bound.underway.call(dear, own_key=False) as progress:
+        with bound.underway.call(dear, own_key=False) as progress:
             progress.sunk()
             sunk.set()
             await go_on.wait()

@@ -30,7 +30,7 @@ class Call:
 
     async def _make(self, underway: Underway, to: Deployment, *, own_key: bool) -> None:
         try:
-            async with underway.call(to, own_key=own_key) as progress:
+            with underway.call(to, own_key=own_key) as progress:
                 self.begun.set_result(progress)
                 await self.done.wait()
         except CalledOff:
@@ -90,6 +90,5 @@ async def test_what_can_be_cancelled_after_all_is_called_off() -> None:
 
 
 async def test_a_calls_own_timeout_passes_through() -> None:
-    with pytest.raises(TimeoutError):
-        async with Underway().call(DEAR, own_key=False):
-            raise TimeoutError
+    with pytest.raises(TimeoutError), Underway().call(DEAR, own_key=False):
+        raise TimeoutError
