@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from logging import Formatter
 from pathlib import Path
 from select import PIPE_BUF
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -34,10 +34,28 @@ _LEVEL_COLOURS: Final = {"warning": _YELLOW, "error": _RED, "critical": _RED}
 _STATUS_COLOURS: Final = {"2": _GREEN, "3": _GREEN, "4": _YELLOW, "5": _RED, "c": _YELLOW}
 
 
+class Event(msgspec.Struct):
+    """An event of ours: of all that a log record has, what a line is made of."""
+
+    msg: str
+    levelname: str
+    created: float  # Unix time
+    fields: dict[str, Any]
+    exc_info: None = None
+
+
+class Lines(Protocol):
+    """A way to write them."""
+
+    def format(self, record: LogRecord | Event) -> str:
+        """Return the line."""
+        ...
+
+
 class Json(Formatter):
     """One JSON object a line."""
 
-    def format(self, record: LogRecord) -> str:
+    def format(self, record: LogRecord | Event) -> str:
         fields = _fields(record)
         line = _encoded(fields)
         return line if _fits(line, _MOST_BYTES) else _encoded(_bounded(fields, _MOST_BYTES))
@@ -50,7 +68,7 @@ class Text(Formatter):
         super().__init__()
         self._paint = paint
 
-    def format(self, record: LogRecord) -> str:
+    def format(self, record: LogRecord | Event) -> str:
         fields = _bounded(_fields(record), _MOST_BYTES - _COLOUR_BYTES)
         trace = fields.pop("traceback", None)
         time, level, event = fields.pop("time"), fields.pop("level"), fields.pop("event")
@@ -88,17 +106,25 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} at {_place(frames[-1])}" if frames else type(error).__name__
 
 
-def _fields(record: LogRecord) -> dict[str, Any]:
-    own: dict[str, Any] | None = getattr(record, "fields", None)
+def _fields(record: LogRecord | Event) -> dict[str, Any]:
+    event, own = _told(record)
     fields: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
-        "event": "library" if own is None else record.getMessage(),
-        **(_of_a_library(record) if own is None else own),
+        "event": event,
+        **own,
     }
     if record.exc_info and record.exc_info[1]:
         fields["traceback"] = "\n".join(_trace(record.exc_info[1]))
     return fields
+
+
+def _told(record: LogRecord | Event) -> tuple[str, dict[str, Any]]:
+    """Return what happened, and what is said of it."""
+    if isinstance(record, Event):
+        return record.msg, record.fields
+    own: dict[str, Any] | None = getattr(record, "fields", None)
+    return ("library", _of_a_library(record)) if own is None else (record.getMessage(), own)
 
 
 def _of_a_library(record: LogRecord) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import threading
 from collections import deque
 from contextlib import suppress
 from select import PIPE_BUF
+from time import time  # noqa: TID251 - as logging has it, of every record
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.lines import Json, Text, painted, unpainted
+from gateway.lines import Event, Json, Text, painted, unpainted
 from providers.local.download import Download
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.dispatch.answers import Attempt
     from gateway.engines import Loaded
+    from gateway.lines import Lines
     from gateway.observe import Observed
 
 LOG = logging.getLogger("asr_gateway")
@@ -43,11 +45,11 @@ class Writer(logging.Handler):
     nothing. Lines beyond what may wait are dropped, the oldest first.
     """
 
-    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+    def __init__(self, stream: TextIO, lines: Lines) -> None:
         super().__init__()
         self._stream = stream
-        self._lines = formatter
-        self._waiting: deque[logging.LogRecord] = deque(maxlen=_WAITING_LINES)
+        self._lines = lines
+        self._waiting: deque[logging.LogRecord | Event] = deque(maxlen=_WAITING_LINES)
         self._dropped = 0
         self._writing = threading.RLock()  # a crash may come while its own thread writes
         self._ended = threading.Event()
@@ -55,12 +57,16 @@ class Writer(logging.Handler):
         self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Keep the record. A deque's append needs none of the lock that logging would take."""
+        """Keep a record that comes by way of logging."""
         kept = bool(self.filter(record))
         if kept:
-            self._dropped += len(self._waiting) == _WAITING_LINES
-            self._waiting.append(record)
+            self.keep(record)
         return kept
+
+    def keep(self, record: logging.LogRecord | Event) -> None:
+        """Keep it until it is written. A deque's append needs none of the lock that logging would take."""
+        self._dropped += len(self._waiting) == _WAITING_LINES
+        self._waiting.append(record)
 
     def write_now(self, record: logging.LogRecord) -> None:
         """Write what waits and this, from the thread that calls: the last words of a process that ends."""
@@ -77,7 +83,7 @@ class Writer(logging.Handler):
             self._write()
         self._write()
 
-    def _line(self, record: logging.LogRecord) -> str:
+    def _line(self, record: logging.LogRecord | Event) -> str:
         try:
             return self._lines.format(record)
         except (TypeError, ValueError):  # half a surrogate pair, or what is no JSON: the thread must outlive it
@@ -90,10 +96,10 @@ class Writer(logging.Handler):
                 self._stream.write(batch)
                 self._stream.flush()
 
-    def _taken(self) -> Iterator[logging.LogRecord]:
+    def _taken(self) -> Iterator[logging.LogRecord | Event]:
         if self._dropped:
             lost, self._dropped = self._dropped, 0
-            yield _made("log_dropped", logging.ERROR, {"lines": lost})
+            yield _event("log_dropped", logging.ERROR, {"lines": lost})
         while self._waiting:
             yield self._waiting.popleft()
 
@@ -165,10 +171,19 @@ def _made(name: str, level: int, fields: dict[str, object], exc_info: Any = None
     return record
 
 
+def _event(name: str, level: int, fields: dict[str, object]) -> Event:
+    return Event(msg=name, levelname=logging.getLevelName(level), created=time(), fields=fields)
+
+
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:
-    """Log an event."""
-    if LOG.isEnabledFor(level):  # and not `log`: it looks for the line of code that called, which nobody is told
-        LOG.handle(_made(name, level, fields))
+    """Log an event. A whole record is made of it, at five times the price, where anybody but the writer handles it."""
+    if not LOG.isEnabledFor(level):
+        return
+    match LOG.handlers:
+        case [Writer() as writer]:
+            writer.keep(_event(name, level, fields))
+        case _:
+            LOG.handle(_made(name, level, fields))
 
 
 def model_load(model: str, engine: str, told: Download | Loaded | Exception | None) -> None:

@@ -16,6 +16,7 @@ import pytest
 from aiohttp.http_exceptions import BadHttpMessage
 
 from gateway import logs
+from gateway.lines import Event, Json
 from gateway.observe import Observed
 
 if TYPE_CHECKING:
@@ -119,6 +120,18 @@ def _fail() -> None:
         raise KeyError("planted-secret two") from error
 
 
+def test_whoever_else_handles_events_is_given_whole_records(written: Any) -> None:
+    """Of an event that the writer alone is told, no record is made."""
+    stop, heard = written("json"), io.StringIO()
+    logs.event("alone")
+    beside = logging.StreamHandler(heard)
+    beside.setFormatter(logging.Formatter("%(name)s %(levelname)s %(threadName)s %(message)s %(fields)s"))
+    logs.LOG.addHandler(beside)
+    logs.event("draining", logging.WARNING, in_flight=3)
+    assert heard.getvalue() == "asr_gateway WARNING MainThread draining {'in_flight': 3}\n"
+    assert [json.loads(line)["event"] for line in stop().splitlines()] == ["alone", "draining"]
+
+
 def test_a_malformed_request_is_an_event_without_its_bytes(written: Any) -> None:
     """The server logs it as an error with a traceback that quotes it, an Authorization header included."""
     stop = written("json")
@@ -141,8 +154,8 @@ def test_the_oldest_of_too_many_lines_are_dropped() -> None:
     """A slow terminal must not hold requests, nor memory."""
     go_on, stream = threading.Event(), io.StringIO()
 
-    class Slow(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
+    class Slow:
+        def format(self, record: logging.LogRecord | Event) -> str:
             assert go_on.wait(30)
             return f"dropped {record.fields['lines']}" if hasattr(record, "fields") else record.getMessage()
 
@@ -162,7 +175,7 @@ def test_the_oldest_of_too_many_lines_are_dropped() -> None:
 def test_a_log_that_nobody_reads_does_not_end_serving() -> None:
     stream = io.StringIO()
     stream.close()
-    writer = logs.Writer(stream, logging.Formatter())
+    writer = logs.Writer(stream, Json())
     writer.handle(logging.LogRecord("asr_gateway", logging.INFO, "", 0, "x", None, None))
     writer.stop()
 
