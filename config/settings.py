@@ -299,13 +299,13 @@ class _FixedKeys(EnvSettingsSource):
         return {key: value for key, value in super().__call__().items() if key not in NOT_FROM_ENVIRONMENT}
 
 
-def load(path: Path | None) -> Settings:
-    """Read the file, if one is given, and the environment. Raises BadConfiguration."""
+def load(path: Path | None, into: type[Settings] = Settings) -> Settings:
+    """Read the file, if one is given, and the environment. Raises BadConfiguration. into: what checks them."""
     document = read_yaml(path) if path else {}
     for key in document.keys() - Settings.model_fields.keys():  # those that begin with _ have a meaning to pydantic
         raise BadConfiguration(f"{key}: unknown key{nearest(key, Settings.model_fields)}")
     try:
-        return Settings(**with_variables(document, "", os.environ))
+        return into(**with_variables(document, "", os.environ))
     except ValidationError as error:
         raise BadConfiguration(explain(error)) from None
     except SettingsError as error:

@@ -94,9 +94,13 @@ def _first(read: Callable[[], Serving]) -> Serving:
 
 def _serving(models: tuple[str, ...], config_file: Path | None, key: str | None, key_file: Path | None) -> Serving:
     """Return what is to be served, as the files say now. Raises BadConfiguration."""
-    from gateway.standalone.serving import Serving, with_local_models  # noqa: PLC0415 - other commands need none of it
+    from gateway.standalone.serving import (  # noqa: PLC0415 - other commands need none of it
+        EngineSettings,
+        Serving,
+        with_local_models,
+    )
 
-    file = load(config_file)
+    file = load(config_file, EngineSettings)
     check_adapters(file)
     return Serving(settings=with_local_models(file, models), key=_key(key, key_file))
 

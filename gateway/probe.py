@@ -1,7 +1,8 @@
 """Whether a gateway is ready, as an exit code: what a container's health check runs.
 
-`python -P -m gateway.probe [URL]`; the port alone is what ASR_GATEWAY_SERVER__PORT says, else 8080. Only the standard
-library is imported: the command line takes a second of a core to start, and this is run again and again.
+`python -P -m gateway.probe [URL]`; the port alone is what ASR_GATEWAY_SERVER__PORT says, else 8080. An engine by itself
+has its answer at /health, which the URL says then. Only the standard library is imported: the command line takes a
+second of a core to start, and this is run again and again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def probe(url: str) -> str | None:
     at = urlsplit(url)
     connection = http.client.HTTPConnection(at.hostname or "127.0.0.1", at.port or 80, timeout=_PATIENCE_S)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", at.path or "/health/ready")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return f"{url} does not answer ({type(error).__name__})"

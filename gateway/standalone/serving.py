@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import model_validator
+
 from config.catalog import load_catalog
 from config.faults import BadConfiguration
-from config.settings import AccountSettings, Route, Target
+from config.settings import AccountSettings, Route, Settings, Target
 from gateway.fleet import build_routes
 from gateway.reload import changed
 from providers.local.provider import NAME as LOCAL
@@ -17,7 +19,13 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from config.settings import Settings
+
+class EngineSettings(Settings):
+    """A gateway's configuration, of which an engine reads a part: where it listens and who may ask is told it apart."""
+
+    @model_validator(mode="after")
+    def _public_needs_keys(self) -> EngineSettings:
+        return self  # the address is the gateway's, also where an image's variable says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

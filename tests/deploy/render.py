@@ -24,15 +24,19 @@ class Refused(AssertionError):
     """Helm would not take the values; the message is its own."""
 
 
-def rendered(values: dict[str, Any]) -> Manifests:
-    """Return what would be installed, by kind: there is one of each. Raises Refused."""
+GATEWAY, ENGINE = "asr-gateway", "asr-gateway-engine"
+_PART = "app.kubernetes.io/name"
+
+
+def rendered(values: dict[str, Any], part: str = GATEWAY) -> Manifests:
+    """Return what would be installed of a part, by kind: there is one of each. Raises Refused."""
     texts: dict[str, str] = _asked("render", values)
     documents = [
         document
         for name, text in texts.items()
         if name.endswith(".yaml")
         for document in yaml.safe_load_all(text)
-        if document
+        if document and document["metadata"]["labels"][_PART] == part
     ]
     by_kind = {document["kind"]: document for document in documents}
     assert len(by_kind) == len(documents)

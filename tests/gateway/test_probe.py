@@ -14,6 +14,7 @@ from aiohttp import web
 from config.settings import Server
 from gateway import probe
 from tests.conftest import serve
+from tests.engine import ENGINE_KEY, engine_program
 from tests.serving import demo_settings, running_in_a_thread
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ async def test_one_that_is_not() -> None:
     assert await asked(url) == f"{url} is not ready (503)"
     await runners[0].cleanup()
     assert await asked(url) == f"{url} does not answer (ConnectionRefusedError)"
+
+
+async def test_an_engine_by_itself_is_asked_elsewhere() -> None:
+    async with engine_program("--model", "tiny.en", key=ENGINE_KEY) as engine:
+        assert await asked(f"{engine.url}/health") is None
+        assert await asked(engine.url) == f"{engine.url} is not ready (401)"
 
 
 async def _draining(request: web.Request) -> web.Response:

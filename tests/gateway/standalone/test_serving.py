@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from config.faults import BadConfiguration
-from config.settings import AccountSettings, Route, Settings, Target
-from gateway.standalone.serving import native_name, with_local_models
+from config.settings import AccountSettings, Route, Settings, Target, load
+from gateway.standalone.serving import EngineSettings, native_name, with_local_models
 
 
 def file(*targets: str) -> Settings:
@@ -39,6 +39,14 @@ def test_without_a_file_they_are_loaded_as_a_local_account_would() -> None:
 
 def test_a_model_is_asked_for_by_its_own_name() -> None:
     assert native_name("cpu/openai/whisper-large-v3@main") == "openai/whisper-large-v3@main"
+
+
+def test_the_gateways_address_is_none_of_its_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image's variable says where a gateway listens, which would want keys there."""
+    monkeypatch.setenv("ASR_GATEWAY_SERVER__HOST", "0.0.0.0")
+    assert served(with_local_models(load(None, EngineSettings), ["tiny.en"])) == ["local/tiny.en"]
+    with pytest.raises(BadConfiguration, match="anybody who reaches it"):
+        load(None)
 
 
 def test_an_engine_without_a_model_is_none() -> None:
