@@ -18,6 +18,7 @@ from providers.local.engine import Abandoned
 from providers.local.hf.inputs import features_of
 from providers.local.hf.interrupts import memory_watched
 from providers.local.hf.rows import most_rows, size_bytes
+from providers.local.hf.spelling import Said, spelt
 from providers.local.hf.windows import windows
 from providers.local.models import ModelMissing
 from providers.sentences import as_asked
@@ -38,7 +39,6 @@ _LEAST_ROW_BYTES: Final = 200_000_000
 _ROWS_ON_A_CPU: Final = 4
 _PADDED: Final = frozenset({"wav2vec2", "hubert", "parakeet_ctc"})
 """Give a row padded under a mask the very letters that they give it alone: those for which a test shows it."""
-_BEGINS_A_WORD: Final = "\u2581"  # SentencePiece's space
 
 
 class Ctc:
@@ -147,7 +147,7 @@ class Ctc:
         """Return the text, and each word with its first frame and the one after its last."""
         tokenizer = self._checkpoint.tokenizer
         if not hasattr(tokenizer, "word_delimiter_token"):
-            return str(tokenizer.decode(ids)), list(_of_pieces(tokenizer, ids))
+            return str(tokenizer.decode(ids)), list(spelt(tokenizer, _of_pieces(tokenizer, ids)))
         decoded = tokenizer.decode(ids, output_word_offsets=True)
         words = ((each["word"], int(each["start_offset"]), int(each["end_offset"])) for each in decoded.word_offsets)
         return decoded.text, [(_cased(tokenizer, text), start, end) for text, start, end in words]
@@ -191,22 +191,13 @@ def _unheard(tokenizer: Any) -> list[int]:  # noqa: ANN401 - the library has no 
     return sorted(set(tokenizer.all_special_ids) - kept)
 
 
-def _of_pieces(tokenizer: Any, ids: Sequence[int]) -> Iterator[tuple[str, int, int]]:  # noqa: ANN401 - as above
-    """Yield each word of a SentencePiece vocabulary with its first frame and the one after its last."""
-    kept: list[int] = []
-    first = end = at = 0
-    for token_id, run in groupby(ids):
+def _of_pieces(tokenizer: Any, ids: Sequence[int]) -> Iterator[Said]:  # noqa: ANN401 - as above
+    """Yield the tokens of a vocabulary of word pieces, without the blanks between them."""
+    at = 0
+    for token, run in groupby(ids):
         start, at = at, at + len(list(run))
-        if token_id == tokenizer.pad_token_id:
-            continue
-        if kept and str(tokenizer.convert_ids_to_tokens(token_id)).startswith(_BEGINS_A_WORD):
-            yield str(tokenizer.decode(kept, group_tokens=False)), first, end
-            kept = []
-        first = first if kept else start
-        kept.append(token_id)
-        end = at
-    if kept:
-        yield str(tokenizer.decode(kept, group_tokens=False)), first, end
+        if token != tokenizer.pad_token_id:
+            yield Said(token, start, at)
 
 
 def _cased(tokenizer: Any, text: str) -> str:  # noqa: ANN401 - as above

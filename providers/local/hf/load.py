@@ -87,7 +87,7 @@ def _loaded(source: str, revision: str | None, name: str, options: LoadOptions, 
         raise _missing(name, error) from error
     kind = KINDS.get(config.model_type)
     if kind is None:
-        raise ModelMissing(f"{name!r} is a model of type {config.model_type}: of those that can be run here, none is")
+        raise ModelMissing(f"{name!r} is a model of type {config.model_type}; run here are {', '.join(sorted(KINDS))}")
     try:
         model = getattr(transformers, kind.model).from_pretrained(
             source, revision=revision, dtype=dtype_of(options, device), tqdm_class=bar(tell)

@@ -20,6 +20,7 @@ from providers.local.hf.checkpoint import LoadOptions
 from providers.local.hf.ctc import Ctc, _of_pieces, _unheard
 from providers.local.hf.load import KINDS as LOADED
 from providers.local.hf.load import load
+from providers.local.hf.spelling import spelt
 from providers.local.models import ModelMissing
 from providers.types import Task, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import sample_audio
@@ -201,8 +202,8 @@ def test_word_pieces_are_joined_and_timed_by_their_frames() -> None:
     the, o, g = (tokenizer.convert_tokens_to_ids(token) for token in ("▁the", "o", "g"))
     frames = [blank, the, the, blank, o, blank, o, the, g, blank]
 
-    assert list(_of_pieces(tokenizer, frames)) == [("theoo", 1, 7), ("theg", 7, 9)]
-    assert list(_of_pieces(tokenizer, [blank] * 3)) == []
+    assert list(spelt(tokenizer, _of_pieces(tokenizer, frames))) == [("theoo", 1, 7), ("theg", 7, 9)]
+    assert list(spelt(tokenizer, _of_pieces(tokenizer, [blank] * 3))) == []
 
 
 def test_a_batch_that_nobody_waits_for_is_not_heard() -> None:

@@ -97,7 +97,7 @@ def _letters(folder: Path, *, lower: bool = False) -> Wav2Vec2CTCTokenizer:
 
 def parakeet(folder: Path) -> Path:
     """Save a FastConformer over a vocabulary of word pieces."""
-    tokenizer = ParakeetTokenizer(tokenizer_object=_pieces("<unk>"), unk_token="<unk>", pad_token="<pad>")
+    tokenizer = ParakeetTokenizer(tokenizer_object=word_pieces("<unk>"), unk_token="<unk>", pad_token="<pad>")
     encoder = {**_SIZE, "subsampling_conv_channels": 8, "initializer_range": 0.3}
     tiny = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)
     return _saved(folder, ParakeetForCTC, tiny, tokenizer, ParakeetFeatureExtractor())
@@ -105,7 +105,7 @@ def parakeet(folder: Path) -> Path:
 
 def seamless(folder: Path) -> Path:
     """Save a SeamlessM4T v2 that writes English, French and Chinese."""
-    trained = json.loads(_pieces("<pad>", "<unk>", "<s>", "</s>").to_str())["model"]
+    trained = json.loads(word_pieces("<pad>", "<unk>", "<s>", "</s>").to_str())["model"]
     merges = [tuple(pair) for pair in trained["merges"]]
     languages = ["eng", "fra", "cmn", "cmn_Hant", "gle", "ceb"]
     special = [f"__{language}__" for language in languages]
@@ -147,7 +147,7 @@ def as_published(folder: Path) -> Path:
 
 def moonshine(folder: Path) -> Path:
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_pieces("<unk>", "<s>", "</s>"), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+        tokenizer_object=word_pieces("<unk>", "<s>", "</s>"), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     )
     tiny = MoonshineConfig(
         vocab_size=len(tokenizer),
@@ -163,7 +163,7 @@ def moonshine(folder: Path) -> Path:
     return _saved(folder, MoonshineForConditionalGeneration, tiny, tokenizer, Wav2Vec2FeatureExtractor())
 
 
-def _pieces(*special: str) -> Tokenizer:
+def word_pieces(*special: str) -> Tokenizer:
     """Train a vocabulary of word pieces on a few words."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
