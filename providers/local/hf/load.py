@@ -33,6 +33,7 @@ class _Kind(NamedTuple):
 
 
 _CTC: Final = _Kind("AutoModelForCTC", "providers.local.hf.ctc:Ctc")
+_TRANSDUCER: Final = "providers.local.hf.transducer:Transducer"
 _SEAMLESS: Final = "providers.local.hf.seamless:Seamless"
 KINDS: Final[Mapping[str, _Kind]] = {
     "whisper": _Kind("WhisperForConditionalGeneration", "providers.local.hf.whisper:Whisper"),
@@ -41,7 +42,10 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "moonshine": _Kind("MoonshineForConditionalGeneration", "providers.local.hf.moonshine:Moonshine"),
     "data2vec-audio": _CTC,
     "hubert": _CTC,
+    "nemotron_asr_streaming": _Kind("NemotronAsrStreamingForRNNT", _TRANSDUCER),
     "parakeet_ctc": _CTC,
+    "parakeet_rnnt": _Kind("ParakeetForRNNT", _TRANSDUCER),
+    "parakeet_tdt": _Kind("ParakeetForTDT", _TRANSDUCER),
     "sew": _CTC,
     "unispeech": _CTC,
     "unispeech-sat": _CTC,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,16 @@ from transformers import (
     HubertForCTC,
     MoonshineConfig,
     MoonshineForConditionalGeneration,
+    NemotronAsrStreamingConfig,
+    NemotronAsrStreamingFeatureExtractor,
+    NemotronAsrStreamingForRNNT,
     ParakeetCTCConfig,
     ParakeetFeatureExtractor,
     ParakeetForCTC,
+    ParakeetForRNNT,
+    ParakeetForTDT,
+    ParakeetRNNTConfig,
+    ParakeetTDTConfig,
     ParakeetTokenizer,
     PreTrainedTokenizerFast,
     SeamlessM4TFeatureExtractor,
@@ -55,6 +63,16 @@ _ON_FRAMES: Final = {
     "unispeech-sat": (UniSpeechSatConfig, UniSpeechSatForCTC),
     "wav2vec2-conformer": (Wav2Vec2ConformerConfig, Wav2Vec2ConformerForCTC),
 }
+_TRANSDUCERS: Final = {
+    "parakeet_tdt": (ParakeetTDTConfig, ParakeetForTDT, ParakeetFeatureExtractor),
+    "parakeet_rnnt": (ParakeetRNNTConfig, ParakeetForRNNT, ParakeetFeatureExtractor),
+    "nemotron_asr_streaming": (
+        NemotronAsrStreamingConfig,
+        NemotronAsrStreamingForRNNT,
+        NemotronAsrStreamingFeatureExtractor,
+    ),
+}
+_QUIET: Final = 20.0
 _COMES_TO_AN_END: Final = 5  # a seed; most tiny models never say the token that ends a text
 _SIZE: Final = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _SPELLING: Final = {**_SIZE, "vocab_size": len(_TOKENS), "initializer_range": 0.5, "pad_token_id": 0}
@@ -101,6 +119,35 @@ def parakeet(folder: Path) -> Path:
     encoder = {**_SIZE, "subsampling_conv_channels": 8, "initializer_range": 0.3}
     tiny = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)
     return _saved(folder, ParakeetForCTC, tiny, tokenizer, ParakeetFeatureExtractor())
+
+
+def transducer(folder: Path, kind: str) -> Path:
+    """Save a FastConformer whose tokens come one after another. kind: its model type."""
+    config, model, features = _TRANSDUCERS[kind]
+    pieces = word_pieces("<unk>", "<pad>", text=f"{TEXT}- ' , . ? ! : / % -,.?!")
+    pieces.add_special_tokens(["<blank>"])
+    tokenizer = ParakeetTokenizer(tokenizer_object=pieces, unk_token="<unk>", pad_token="<pad>")
+    blank = tokenizer.convert_tokens_to_ids("<blank>")
+    tiny = config(
+        vocab_size=len(tokenizer),
+        blank_token_id=blank,
+        pad_token_id=tokenizer.pad_token_id,
+        decoder_hidden_size=32,
+        num_decoder_layers=1,
+        max_symbols_per_step=2,
+        encoder_config={**_SIZE, "subsampling_conv_channels": 8, "initializer_range": 0.5},
+    )
+    return _saved(folder, partial(_talkative, model), tiny, tokenizer, features(), seed=1)
+
+
+def _talkative(model: Any, config: Any) -> Any:
+    """Return a transducer that says several things, and nothing in some of its frames."""
+    drawn = model(config)
+    spread = {drawn.joint.head: 0.7, drawn.encoder_projector: 1.0, drawn.decoder.embedding: 0.3}
+    for layer, std in {**spread, drawn.decoder.decoder_projector: 0.3}.items():
+        torch.nn.init.normal_(layer.weight, std=std)
+    drawn.joint.head.bias.data[config.blank_token_id] += _QUIET
+    return drawn
 
 
 def seamless(folder: Path) -> Path:
@@ -163,13 +210,13 @@ def moonshine(folder: Path) -> Path:
     return _saved(folder, MoonshineForConditionalGeneration, tiny, tokenizer, Wav2Vec2FeatureExtractor())
 
 
-def word_pieces(*special: str) -> Tokenizer:
+def word_pieces(*special: str, text: str = TEXT) -> Tokenizer:
     """Train a vocabulary of word pieces on a few words."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.train_from_iterator(
-        [TEXT], trainers.BpeTrainer(vocab_size=80, special_tokens=list(special), show_progress=False)
+        [text], trainers.BpeTrainer(vocab_size=80, special_tokens=list(special), show_progress=False)
     )
     return tokenizer
 
