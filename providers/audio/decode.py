@@ -96,7 +96,7 @@ def _walked_duration_s(container: InputContainer, stream: av.AudioStream) -> flo
 
 
 def frames(
-    content: Content, *, max_duration_s: float, clock: Callable[[], float] = time.monotonic
+    content: Content, *, max_duration_s: float, clock: Callable[[], float] = time.thread_time
 ) -> Iterator[AudioFrame]:
     """Yield decoded frames, skipping broken packets.
 
@@ -112,18 +112,28 @@ def frames(
             decoded_any = True
             frame.pts = None  # gaps and jumps in a broken file's clock would become silence or errors further on
             yield frame
+            budget.go_on()
         if not decoded_any:
             raise UnreadableAudio(_why_unreadable(content))
 
 
 class Budget:
-    """What decoding may cost, counted frame by frame."""
+    """What decoding may cost, counted frame by frame.
 
-    def __init__(self, max_duration_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    Its own processor time counts, not how long whoever wants the frames takes over them: a model that is busy with
+    others hears a recording for hours.
+    """
+
+    def __init__(self, max_duration_s: float, clock: Callable[[], float] = time.thread_time) -> None:
         self._max_s = max_duration_s
         self._left_s = max_duration_s + 1e-6  # a sum of many floats may pass what it should equal
         self._clock = clock
-        self._give_up_at = clock() + _START_TIME_S + max_duration_s * _DECODE_TIME_PER_S
+        self._left_to_work_s = _START_TIME_S + max_duration_s * _DECODE_TIME_PER_S
+        self._began_s = clock()
+
+    def go_on(self) -> None:
+        """Begin to count time again, perhaps in another thread."""
+        self._began_s = self._clock()
 
     def take(self, frame: AudioFrame) -> None:
         """Count a frame. Raises AudioTooLong, UnreadableAudio."""
@@ -133,7 +143,10 @@ class Budget:
         self._left_s -= frame.samples / frame.sample_rate
         if self._left_s < 0:
             raise AudioTooLong(self._max_s)
-        if self._clock() > self._give_up_at:
+        now_s = self._clock()
+        self._left_to_work_s -= now_s - self._began_s
+        self._began_s = now_s
+        if self._left_to_work_s < 0:
             raise UnreadableAudio("decoding took implausibly long")
 
 

@@ -289,6 +289,15 @@ def test_decoding_that_takes_far_too_long_is_given_up() -> None:
         list(frames(MemoryContent(sample("slushy.flac")), max_duration_s=60, clock=lambda: next(hours)))
 
 
+def test_whoever_takes_long_over_the_frames_gets_them_all() -> None:
+    """A model that is busy hears the rest of a recording when its turn comes."""
+    now_s, heard_s = [0.0], 0.0
+    for frame in frames(MemoryContent(sample("slushy.flac")), max_duration_s=60, clock=lambda: now_s[0]):
+        heard_s += frame.samples / frame.sample_rate
+        now_s[0] += 3600
+    assert heard_s == pytest.approx(seconds_of(sample("slushy.flac")))
+
+
 # Damage ---------------------------------------------------------------------------------------------------------------
 
 
