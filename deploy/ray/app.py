@@ -6,23 +6,22 @@ contract is `providers.local.wire`, the batches are those of LocalModel. Ray pla
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from ray import serve
 from starlette.responses import JSONResponse, Response
 
 from config.settings import AccountSettings, Settings
+from deploy.ray.held import LOG, Held, Loader, NotLoaded
 from deploy.ray.loads import Loads
-from gateway.engines import LocalModels
 from gateway.hearing import Hearing, lets_in
 from gateway.intake.spool import spool_budget
 from providers.local.provider import NAME
-from providers.types import Account, Deployment
+from providers.local.wire import multiplexed_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,11 +31,8 @@ if TYPE_CHECKING:
     from gateway.fleet import LocalBackend
     from gateway.hearing import Told
 
-_LOG: Final = logging.getLogger("ray.serve")  # what Ray writes to the replica's own file
 _KEY_VARIABLE: Final = "ASR_GATEWAY_ENGINE_KEY"
 _FAILURES: Final = 3  # with no success between: the device is broken, and another replica may have another
-_LOOK_EVERY_S: Final = 0.1
-_GOES_WITHIN_S: Final = 120.0  # a model that makes room for another may finish what it has
 
 
 class Arguments(BaseModel):
@@ -45,55 +41,57 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     models: tuple[str, ...] = Field(min_length=1)  # those that may be asked for, as an account `local` names them
-    models_per_replica: int = Field(1, ge=1)  # of those loaded at once; the one that was asked for longest ago goes
+    models_per_replica: int = Field(1, ge=1)  # at once: the first at the start, then the one asked for longest ago goes
     account: dict[str, Any] = {}  # device, compute_type and the like, as of an account `local`
     server: dict[str, Any] = {}  # max_upload, spool
 
 
-class Held:
-    """A model for as long as its replica has it."""
+class Parts(NamedTuple):
+    """What the arguments say, read as a gateway reads it."""
 
-    def __init__(self, model: LocalBackend) -> None:
-        self.model = model
-        self._is_gone = False
-
-    def __del__(self) -> None:
-        """Close it, when nothing runs on it any more. Ray calls this in a thread, and Python once more."""
-        if self._is_gone:
-            return
-        self._is_gone = True
-        until = time.monotonic() + _GOES_WITHIN_S
-        while self.model.waiting and time.monotonic() < until:
-            time.sleep(_LOOK_EVERY_S)
-        self.model.close()
+    models: tuple[str, ...]
+    models_per_replica: int
+    account: AccountSettings
+    settings: Settings
+    key: SecretStr | None
 
 
-class NotLoaded(Exception):
-    """A model is missing, so that it is not among those that are kept."""
+class Failures:
+    """How many jobs failed since one went well."""
 
-    def __init__(self, model: LocalBackend) -> None:
-        super().__init__(str(model.missing))
-        self.model = model
+    def __init__(self) -> None:
+        self._count = 0
+
+    def note(self, told: Told) -> None:
+        if told.failed:
+            self._count += 1
+        elif told.outcome == "ok":
+            self._count = 0
+
+    def check(self) -> None:
+        """Raise where they are too many."""
+        if self._count >= _FAILURES:
+            raise RuntimeError(f"the last {self._count} jobs failed")
 
 
 class Engine:
     """One replica."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        """told: see Arguments. Raises ValueError where the key is empty."""
-        arguments = Arguments.model_validate(told)
-        settings, account = Settings(server=arguments.server), AccountSettings(adapter=NAME, **arguments.account)
-        make = LocalModels(on_batch=lambda *_: None)
+        """told: see Arguments. Raises as `read`."""
+        parts = read(told)
+        loader = Loader(parts.account)
 
-        async def load(name: str) -> Held:
-            return await _loaded(name, account, make)
+        async def load(model_id: str) -> Held:
+            return Held(await loader(unquote(model_id)), self._load.is_due)
 
-        self._names = arguments.models
-        self._key = _key()
-        kept = serve.multiplexed(max_num_models_per_replica=arguments.models_per_replica)(load)
+        self._names = parts.models
+        self._key = parts.key
+        kept = serve.multiplexed(max_num_models_per_replica=parts.models_per_replica)(load)
         self._load: Loads[LocalBackend] = Loads(partial(_had, kept))
-        self._hearing = Hearing(self._held, spool_budget(settings), settings.server.max_upload)
-        self._failures = 0
+        self._first = list(parts.models[: parts.models_per_replica])
+        self._hearing = Hearing(self._held, spool_budget(parts.settings), parts.settings.server.max_upload)
+        self._failures = Failures()
 
     async def __call__(self, request: Request) -> Response:
         """Answer as `asr-gateway engine` does."""
@@ -105,36 +103,52 @@ class Engine:
         if asked == ("GET", "/model"):
             return _response(await self._hearing.model(name))
         if asked == ("POST", "/transcribe"):
-            return self._noted(await self._hearing.transcribe(name, request.headers, request.stream()))
+            told = await self._hearing.transcribe(name, request.headers, request.stream())
+            self._failures.note(told)
+            return _response(told)
         return Response(status_code=404)
 
     async def check_health(self) -> None:
-        """Raise where another replica had better take this one's place."""
-        if self._failures >= _FAILURES:
-            raise RuntimeError(f"the last {self._failures} jobs failed")
+        """Raise where another replica had better take this one's place.
+
+        Ray asks before it sends a replica anything. Models are loaded then: requests go to replicas that have theirs,
+        and to one that had none only when the others are full.
+        """
+        while self._first:
+            await self._load(self._first.pop())  # the first in the list last: it is the last to make room
+        self._failures.check()
 
     async def _held(self, name: str) -> LocalBackend | None:
         """Return a model that may be asked for, loaded if it can be. Ray keeps those asked for lately."""
         return await self._load(name) if name in self._names else None
 
-    def _noted(self, told: Told) -> Response:
-        if told.failed:
-            self._failures += 1
-        elif told.outcome == "ok":
-            self._failures = 0
-        return _response(told)
-
 
 def build(told: dict[str, Any]) -> serve.Application:
-    """Return the application of what serve.yaml says under `args`. How many replicas, and on what, it says besides."""
-    return serve.deployment(Engine).bind(Arguments.model_validate(told).model_dump())
+    """Return the application of what serve.yaml says under `args`. How many replicas, and on what, it says besides.
+
+    Raises as `read`: Ray then leaves the replicas alone that it has.
+    """
+    read(told)
+    return serve.deployment(Engine).bind(told)
+
+
+def read(told: dict[str, Any]) -> Parts:
+    """Read Arguments. Raises ValueError for what cannot be meant, an empty key too; BadConfiguration for a bad one."""
+    arguments = Arguments.model_validate(told)
+    return Parts(
+        models=arguments.models,
+        models_per_replica=arguments.models_per_replica,
+        account=AccountSettings(adapter=NAME, **arguments.account),
+        settings=Settings(server=arguments.server),
+        key=_key(),
+    )
 
 
 def _key() -> SecretStr | None:
     """Return what gateways must send. Raises ValueError where it is empty, BadConfiguration where it is no key."""
     key = os.environ.get(_KEY_VARIABLE)
     if key is None:
-        _LOG.warning("Whoever reaches the port may use these models: %s is not set.", _KEY_VARIABLE)
+        LOG.warning("Whoever reaches the port may use these models: %s is not set.", _KEY_VARIABLE)
         return None
     secret = AccountSettings(adapter=NAME, api_key=SecretStr(key)).secret()
     if not secret:
@@ -143,21 +157,11 @@ def _key() -> SecretStr | None:
 
 
 async def _had(kept: Callable[[str], Awaitable[Held]], name: str) -> LocalBackend:
-    """Return a model, also one that is missing."""
+    """Return a model, also one that is missing. Ray knows it by what it was told in the request's header."""
     try:
-        return (await kept(name)).model
+        return (await kept(multiplexed_id(name))).model
     except NotLoaded as error:
         return error.model
-
-
-async def _loaded(name: str, account: AccountSettings, make: LocalModels) -> Held:
-    """Load a model. Raises NotLoaded."""
-    deployment = Deployment(account=Account(name=NAME, adapter=NAME, base_urls={}), native_model=name)
-    model = make(deployment, account)
-    await model.load()
-    if not model.ready:
-        raise NotLoaded(model)
-    return Held(model)
 
 
 def _response(told: Told) -> Response:

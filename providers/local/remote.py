@@ -12,7 +12,7 @@ import aiohttp
 from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable
 from providers.local.models import ModelMissing
 from providers.local.provider import NAME
-from providers.local.wire import ENGINE, JOBS, MODEL, Model, bearer, decoded
+from providers.local.wire import ENGINE, JOBS, MODEL, Model, bearer, decoded, multiplexed_id
 from providers.transport import UNWATCHED, HttpProvider, Watch, read_capped
 from providers.types import Account, Deployment
 
@@ -105,7 +105,7 @@ class EngineElsewhere:
 
     async def _told(self, name: str) -> Model:
         key = self.account.api_key
-        headers = {MODEL: quote(name, safe="/"), **(bearer(key) if key is not None else {})}
+        headers = {MODEL: multiplexed_id(name), **(bearer(key) if key is not None else {})}
         async with self.session.get(_address(self.account, name), headers=headers, allow_redirects=False) as reply:
             if reply.status != 200:
                 why = _WHY.get(reply.status, f"answered {reply.status}")

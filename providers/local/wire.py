@@ -157,12 +157,17 @@ def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
         headers={
             "content-type": "application/octet-stream",
             JOB_BYTES: str(len(head)),
-            MODEL: quote(to.native_model, safe="/"),
+            MODEL: multiplexed_id(to.native_model),
         },
         body=(head, job.audio.content),
         free=True,
         told=lambda left_s: {TIME_LEFT: f"{left_s:.3f}"},
     )
+
+
+def multiplexed_id(native_model: str) -> str:
+    """Return what a model is called in the header MODEL, which has no room for every letter."""
+    return quote(native_model, safe="/")
 
 
 def parse_reply(reply: HttpReply) -> Transcript:

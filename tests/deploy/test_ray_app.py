@@ -26,19 +26,19 @@ def app() -> Any:
 @pytest.mark.parametrize(
     "told", [[IMPATIENT] * 5, [FAILED, FAILED, Told(), FAILED, FAILED], [FAILED, FAILED, IMPATIENT]]
 )
-async def test_a_replica_stays_whose_models_did_not_fail(app: Any, told: list[Told]) -> None:
-    engine = app.Engine(TOLD)
+def test_a_replica_stays_whose_models_did_not_fail(app: Any, told: list[Told]) -> None:
+    failures = app.Failures()
     for each in told:
-        engine._noted(each)
-    await engine.check_health()
+        failures.note(each)
+    failures.check()
 
 
-async def test_a_replica_is_given_up_whose_models_fail_one_after_another(app: Any) -> None:
-    engine = app.Engine(TOLD)
+def test_a_replica_is_given_up_whose_models_fail_one_after_another(app: Any) -> None:
+    failures = app.Failures()
     for each in (FAILED, FAILED, IMPATIENT, FAILED):
-        engine._noted(each)
+        failures.note(each)
     with pytest.raises(RuntimeError, match="3 jobs failed"):
-        await engine.check_health()
+        failures.check()
 
 
 def test_no_key_is_said_at_the_start(app: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -59,3 +59,19 @@ def test_an_empty_key_is_refused(app: Any, monkeypatch: pytest.MonkeyPatch, key:
     monkeypatch.setenv("ASR_GATEWAY_ENGINE_KEY", key)
     with pytest.raises(error, match=r"(?i)key"):
         app.Engine(TOLD)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"account": {"devise": "cuda"}}, "devise"),
+        ({"server": {"max_upload": "much"}}, "max_upload"),
+        ({"model": []}, "model"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_any_replica_is_replaced(
+    app: Any, changed: dict[str, Any], named: str
+) -> None:
+    """Ray builds an application first, and leaves the one that it has alone where that fails."""
+    with pytest.raises(ValueError, match=named):
+        app.build(TOLD | changed)

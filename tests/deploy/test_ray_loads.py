@@ -66,3 +66,24 @@ async def test_whoever_asks_after_a_fault_has_it_tried_again() -> None:
         with pytest.raises(OSError, match="a"):
             await loads("a")
     assert tried == ["a", "a"]
+
+
+async def test_what_is_loaded_is_due_until_whoever_waited_for_it_goes_on() -> None:
+    """Another may make it leave as soon as it is there."""
+    loaded, go_on = object(), asyncio.Event()
+
+    async def load(_: str) -> object:
+        await go_on.wait()
+        return loaded
+
+    loads = Loads(load)
+    async with asyncio.TaskGroup() as group:
+        waits = group.create_task(loads("a"))
+        await asyncio.sleep(0)
+        assert not loads.is_due(loaded), "who makes room for it would wait for itself"
+        go_on.set()
+        while not loads.is_due(loaded):  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0)
+        assert not loads.is_due(object())
+    assert waits.result() is loaded
+    assert not loads.is_due(loaded)
