@@ -29,7 +29,7 @@ class _Kind(NamedTuple):
     """How checkpoints of one model type are loaded and run."""
 
     model: str  # class of transformers
-    engine: str  # module and class, called with a Checkpoint and the LoadOptions
+    engine: str  # module and what makes one there, called with a Checkpoint and the LoadOptions
 
 
 _CTC: Final = _Kind("AutoModelForCTC", "providers.local.hf.ctc:Ctc")
@@ -49,7 +49,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "sew": _CTC,
     "unispeech": _CTC,
     "unispeech-sat": _CTC,
-    "wav2vec2": _CTC,
+    "wav2vec2": _Kind("AutoModelForCTC", "providers.local.hf.mms:engine_of"),
     "wav2vec2-bert": _CTC,
     "wav2vec2-conformer": _CTC,
     "wavlm": _CTC,
@@ -109,7 +109,7 @@ def _loaded(source: str, revision: str | None, name: str, options: LoadOptions, 
     return _engine(kind)(checkpoint, options)  # type: ignore[no-any-return] # found by its name
 
 
-def _engine(kind: _Kind) -> Any:  # noqa: ANN401 - a class, found by its name
+def _engine(kind: _Kind) -> Any:  # noqa: ANN401 - found by its name
     module, _, name = kind.engine.partition(":")
     return getattr(import_module(module), name)
 

@@ -17,6 +17,7 @@ from providers.local.engine import Abandoned
 from providers.local.hf import generation
 from providers.local.hf.inputs import features_of
 from providers.local.hf.interrupts import memory_watched
+from providers.local.hf.own_codes import by_code
 from providers.local.hf.rows import most_rows, size_bytes
 from providers.local.hf.seq2seq import row_bytes, whole_piece, written
 from providers.local.hf.windows import WINDOW_S, windows
@@ -40,18 +41,6 @@ _DEFAULT_NEW_TOKENS: Final = 256
 _FRAMES_A_SECOND: Final = 100
 _POSITIONS: Final = 512  # of a piece: 190 are heard in 30 s, and 256 said where nobody asks for more
 _SAMPLES_A_SECOND: Final = 16_000
-_BEYOND_WHISPER: Final = {
-    "fuv": "ff",
-    "gaz": "om",
-    "gle": "ga",
-    "ibo": "ig",
-    "kir": "ky",
-    "lug": "lg",
-    "nya": "ny",
-    "ory": "or",
-    "zul": "zu",
-}
-"""Two-letter codes of its languages that Whisper does not know."""
 
 
 class Seamless:
@@ -63,7 +52,7 @@ class Seamless:
         """Take a loaded model. Raises ModelMissing where it does not know the language set for jobs that name none."""
         self._checkpoint = checkpoint
         self._defaults = checkpoint.model.generation_config
-        self._languages = _languages(self._defaults.text_decoder_lang_to_code_id)
+        self._languages = by_code(self._defaults.text_decoder_lang_to_code_id)
         self._otherwise = options.language
         if options.language and options.language not in self._languages:
             raise ModelMissing(f"{checkpoint.name} does not know {options.language!r}, the language set for it")
@@ -156,15 +145,3 @@ class Seamless:
             usual = self._defaults.max_new_tokens or _DEFAULT_NEW_TOKENS
             found["max_new_tokens"] = max(usual, found["min_new_tokens"])
         return found
-
-
-def _languages(known: Mapping[str, int]) -> dict[str, str]:
-    """Return the model's code of each language by ISO-639-1 code where there is one, and by the model's own.
-
-    Of several varieties the plain one: cmn before cmn_Hant, arb before ary.
-    """
-    found: dict[str, str] = {}
-    for own in sorted(known):
-        found.setdefault(code_of(own) or _BEYOND_WHISPER.get(own) or own, own)
-        found.setdefault(own, own)
-    return found

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors.torch import save_file
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -93,6 +95,40 @@ def on_frames(folder: Path, kind: str, norm: str, *, lower: bool = False) -> Pat
     )
     features = Wav2Vec2FeatureExtractor(return_attention_mask=layered)
     return _saved(folder, model, tiny, _letters(folder, lower=lower), features)
+
+
+def adapted(folder: Path, alphabets: Mapping[str, str]) -> Path:
+    """Save a wav2vec2 with an adapter for each language, the first of them within. alphabets: by language."""
+    letters = {name: [*_TOKENS[:5], *alphabet] for name, alphabet in alphabets.items()}
+    vocabulary = {name: {token: at for at, token in enumerate(tokens)} for name, tokens in letters.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    first = next(iter(alphabets))
+    tiny = Wav2Vec2Config(
+        conv_dim=[16] * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        conv_bias=True,
+        adapter_attn_dim=4,
+        **{**_SPELLING, "vocab_size": len(vocabulary[first])},
+    )
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), target_lang=first)
+    _saved(folder, Wav2Vec2ForCTC, tiny, tokenizer, Wav2Vec2FeatureExtractor(return_attention_mask=True))
+    for seed, (name, tokens) in enumerate(vocabulary.items()):
+        _save_adapter(folder, name, len(tokens), seed)
+    return folder
+
+
+def _save_adapter(folder: Path, language: str, letters: int, seed: int) -> None:
+    model = Wav2Vec2ForCTC.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.lm_head = torch.nn.Linear(32, letters)
+        for weights in model._get_adapters().values():
+            torch.nn.init.normal_(weights, std=0.5)
+    save_file(model._get_adapters(), folder / f"adapter.{language}.safetensors")
 
 
 def sew(folder: Path) -> Path:
