@@ -60,7 +60,7 @@ class FasterWhisper:
         kind, _, index = device.partition(":")
         on_gpu = kind == "cuda" or (kind == "auto" and ctranslate2.get_cuda_device_count() > 0)
         # On a CPU several one-thread workers do twice what one worker with several threads does.
-        self.workers = 1 if on_gpu else max(1, os.cpu_count() or 1)
+        self.workers = 1 if on_gpu else _processors()
         try:
             folder = _folder(native_model, tell)
             self._model = WhisperModel(
@@ -186,6 +186,12 @@ def _within(start_s: float, end_s: float, whole_s: float) -> tuple[float, float]
         start_s + AROUND_SPEECH_S if start_s > 0 else 0.0,
         end_s - AROUND_SPEECH_S if end_s < whole_s else whole_s,
     )
+
+
+def _processors() -> int:
+    """Return how many may be kept busy: OMP_NUM_THREADS, which Ray sets for a replica by its share of them, or all."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(told) if told.isascii() and told.isdecimal() else os.cpu_count() or 1)
 
 
 def _folder(native_model: str, tell: Tell) -> Path:

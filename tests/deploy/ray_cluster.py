@@ -31,7 +31,7 @@ _SURROUNDINGS: Final = {
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
 }
 _AS_IT_IS: Final[Mapping[str, Any]] = {}
-_CPU: Final = {"models": ["tiny.en"], "models_per_replica": 1, "account": {"device": "cpu"}}
+_CPU: Final = {"models": ["tiny.en"], "models_per_replica": 1, "account": {"device": "cpu", "compute_type": "int8"}}
 
 
 class Replica(NamedTuple):

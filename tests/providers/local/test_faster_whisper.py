@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,14 @@ def test_tells_what_it_can_do() -> None:
     assert can.timestamps == {Timestamps.SEGMENT, Timestamps.WORD}
     assert can.tasks == {Task.TRANSCRIBE}
     assert can.languages == frozenset({"en"})
+
+
+@pytest.mark.parametrize(("told", "workers"), [("3", 3), ("0", 1), ("4,2", os.cpu_count()), ("", os.cpu_count())])
+def test_no_more_processors_are_kept_busy_than_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, told: str, workers: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert FasterWhisper("tiny.en", device="cpu").workers == workers
 
 
 def test_a_folder_that_holds_no_model_is_a_missing_model(tmp_path: Path) -> None:
