@@ -34,12 +34,14 @@ class _Kind(NamedTuple):
 
 _CTC: Final = _Kind("AutoModelForCTC", "providers.local.hf.ctc:Ctc")
 _TRANSDUCER: Final = "providers.local.hf.transducer:Transducer"
+_MOONSHINE: Final = "providers.local.hf.moonshine:Moonshine"
 _SEAMLESS: Final = "providers.local.hf.seamless:Seamless"
 KINDS: Final[Mapping[str, _Kind]] = {
     "whisper": _Kind("WhisperForConditionalGeneration", "providers.local.hf.whisper:Whisper"),
     "seamless_m4t": _Kind("SeamlessM4TForSpeechToText", _SEAMLESS),
     "seamless_m4t_v2": _Kind("SeamlessM4Tv2ForSpeechToText", _SEAMLESS),
-    "moonshine": _Kind("MoonshineForConditionalGeneration", "providers.local.hf.moonshine:Moonshine"),
+    "moonshine": _Kind("MoonshineForConditionalGeneration", _MOONSHINE),
+    "moonshine_streaming": _Kind("MoonshineStreamingForConditionalGeneration", _MOONSHINE),
     "data2vec-audio": _CTC,
     "hubert": _CTC,
     "nemotron_asr_streaming": _Kind("NemotronAsrStreamingForRNNT", _TRANSDUCER),
@@ -47,6 +49,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "parakeet_rnnt": _Kind("ParakeetForRNNT", _TRANSDUCER),
     "parakeet_tdt": _Kind("ParakeetForTDT", _TRANSDUCER),
     "sew": _CTC,
+    "sew-d": _CTC,
     "unispeech": _CTC,
     "unispeech-sat": _CTC,
     "wav2vec2": _Kind("AutoModelForCTC", "providers.local.hf.mms:engine_of"),

@@ -1,7 +1,8 @@
-"""Moonshine: a small encoder and decoder over raw samples, of one language, quick on a CPU.
+"""Moonshine: a small encoder and decoder over raw samples, of one language, quick on a CPU; as it was, and for streams.
 
 Source: Jeffries et al. 2024, "Moonshine: Speech Recognition for Live Transcription and Voice Commands"; transformers
-5.24 `MoonshineForConditionalGeneration`, and its authors' model cards for how many tokens to let it write.
+5.24 `MoonshineForConditionalGeneration`, `MoonshineStreamingForConditionalGeneration`, and their authors' model cards
+for how many tokens to let them write.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 MAX_DURATION_S: Final = 4 * 3600.0
 _POSITIONS: Final = 30 * MODEL_RATE_HZ // 384 + 194  # of a piece, heard and said
+_STREAMING_POSITIONS: Final = 30 * MODEL_RATE_HZ // 320 + 390
+_STREAMING: Final = "moonshine_streaming"
+_INEXACT_STREAMING: Final = frozenset({"use_cache"})
+"""Its decoder adds positions to what was heard once more at each step, of which only a cache keeps nothing."""
 _SEGMENT_S: Final = 10.0
 """Where times are wanted pieces are this short, for they are all the times there are."""
 _TOKENS_A_SECOND: Final = 13.0
@@ -44,16 +49,16 @@ class Moonshine:
 
     def __init__(self, checkpoint: Checkpoint, options: LoadOptions) -> None:
         self._checkpoint = checkpoint
+        self._config = checkpoint.model.config
+        self._streaming = self._config.model_type == _STREAMING
         self._language = options.language
-        self.max_rows = options.max_rows or most_rows(
-            checkpoint.model, row_bytes(checkpoint.model, checkpoint.model.config.decoder_num_hidden_layers, _POSITIONS)
-        )
+        self.max_rows = options.max_rows or most_rows(checkpoint.model, self._row_bytes())
         self.size_bytes = size_bytes(checkpoint.model)
 
     @cached_property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            generation=frozenset(GENERATION_NAMES),
+            generation=frozenset(GENERATION_NAMES) - (_INEXACT_STREAMING if self._streaming else frozenset()),
             timestamps=frozenset({Timestamps.SEGMENT}),
             languages=frozenset({self._language}) if self._language else None,
             language_hint=False,
@@ -70,7 +75,7 @@ class Moonshine:
         return windows(job, max_duration_s=MAX_DURATION_S, longest_s=longest_s)
 
     def key(self, piece: Piece) -> Hashable:
-        """Tell which pieces may be heard together: those of one length. The first layer is normalised over time."""
+        """Tell which pieces may be heard together: those of one length. Most first layers are normalised over time."""
         return piece.job.generation, len(piece.samples)
 
     def rows(self, piece: Piece) -> int:
@@ -83,8 +88,8 @@ class Moonshine:
             raise Abandoned
         checkpoint = self._checkpoint
         with memory_watched(), torch.inference_mode():
-            inputs = features_of(checkpoint, [piece.samples for piece in pieces])
-            prompts = [[checkpoint.model.config.decoder_start_token_id]] * len(pieces)
+            inputs = features_of(checkpoint, [piece.samples for piece in pieces], **self._padding())
+            prompts = [[self._first_token()]] * len(pieces)
             texts = written(checkpoint, inputs, prompts, self._keywords(pieces[0]), is_abandoned)
         return [
             whole_piece(piece, text, self._language, checkpoint.name) for piece, text in zip(pieces, texts, strict=True)
@@ -96,9 +101,25 @@ class Moonshine:
         if torch.accelerator.is_available():
             torch.accelerator.empty_cache()
 
+    def _row_bytes(self) -> int:
+        if self._streaming:
+            return row_bytes(self._checkpoint.model, self._config.num_hidden_layers, _STREAMING_POSITIONS)
+        return row_bytes(self._checkpoint.model, self._config.decoder_num_hidden_layers, _POSITIONS)
+
+    def _padding(self) -> dict[str, int]:
+        """Return how samples are filled up: to whole frames, where they are not heard as they come."""
+        if not self._streaming:
+            return {}
+        encoder = self._config.encoder_config
+        return {"pad_to_multiple_of": round(encoder.sample_rate * encoder.frame_ms / 1000)}
+
+    def _first_token(self) -> int:
+        start, begin = self._config.decoder_start_token_id, self._config.bos_token_id
+        return int(begin if start is None else start)
+
     @property
     def _room(self) -> generation.Room:
-        return generation.Room(prompt=1, most=self._checkpoint.model.config.max_position_embeddings)
+        return generation.Room(prompt=1, most=self._config.max_position_embeddings)
 
     def _keywords(self, piece: Piece) -> dict[str, Any]:
         found = generation.keywords(piece.job.generation, self._room)

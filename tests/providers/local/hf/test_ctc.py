@@ -33,6 +33,7 @@ KINDS = [("wav2vec2", "layer"), ("wav2vec2", "group"), ("hubert", "layer"), ("wa
 OTHERS = [
     ("data2vec-audio", "layer"),
     ("sew", ""),
+    ("sew-d", ""),
     ("unispeech", "layer"),
     ("unispeech-sat", "layer"),
     ("wav2vec2-bert", ""),
@@ -45,7 +46,12 @@ each_kind = pytest.mark.parametrize(("kind", "norm"), KINDS)
 @cache
 def folder(kind: str, norm: str) -> Path:
     where = Path(mkdtemp()) / f"{kind}-{norm}"
-    special = {"parakeet": tiny_models.parakeet, "sew": tiny_models.sew, "wav2vec2-bert": tiny_models.on_features}
+    special = {
+        "parakeet": tiny_models.parakeet,
+        "sew": tiny_models.sew,
+        "sew-d": tiny_models.sew_d,
+        "wav2vec2-bert": tiny_models.on_features,
+    }
     return special[kind](where) if kind in special else tiny_models.on_frames(where, kind, norm)
 
 

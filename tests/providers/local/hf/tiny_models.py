@@ -20,6 +20,8 @@ from transformers import (
     HubertForCTC,
     MoonshineConfig,
     MoonshineForConditionalGeneration,
+    MoonshineStreamingConfig,
+    MoonshineStreamingForConditionalGeneration,
     NemotronAsrStreamingConfig,
     NemotronAsrStreamingFeatureExtractor,
     NemotronAsrStreamingForRNNT,
@@ -37,6 +39,8 @@ from transformers import (
     SeamlessM4Tv2Config,
     SeamlessM4Tv2ForSpeechToText,
     SEWConfig,
+    SEWDConfig,
+    SEWDForCTC,
     SEWForCTC,
     UniSpeechConfig,
     UniSpeechForCTC,
@@ -135,6 +139,12 @@ def sew(folder: Path) -> Path:
     """Save a model that squeezes its frames."""
     tiny = SEWConfig(feat_extract_norm="layer", **_SPELLING)
     return _saved(folder, SEWForCTC, tiny, _letters(folder), Wav2Vec2FeatureExtractor(return_attention_mask=True))
+
+
+def sew_d(folder: Path) -> Path:
+    """Save a model that squeezes its frames, and looks at how far they are from each other."""
+    tiny = SEWDConfig(feat_extract_norm="layer", **_SPELLING)
+    return _saved(folder, SEWDForCTC, tiny, _letters(folder), Wav2Vec2FeatureExtractor(return_attention_mask=True))
 
 
 def on_features(folder: Path) -> Path:
@@ -244,6 +254,22 @@ def moonshine(folder: Path) -> Path:
         initializer_range=0.5,
     )
     return _saved(folder, MoonshineForConditionalGeneration, tiny, tokenizer, Wav2Vec2FeatureExtractor())
+
+
+def moonshine_streaming(folder: Path) -> Path:
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=word_pieces("<unk>", "<s>", "</s>"), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+    encoder = {"num_key_value_heads": 2, "sliding_windows": [[16, 4], [16, 0]], "initializer_range": 0.5}
+    tiny = MoonshineStreamingConfig(
+        vocab_size=len(tokenizer),
+        encoder_config={**_SIZE, **encoder},
+        num_key_value_heads=2,  # as the published ones
+        initializer_range=0.5,
+        **_SIZE,
+    )
+    features = Wav2Vec2FeatureExtractor(return_attention_mask=True)
+    return _saved(folder, MoonshineStreamingForConditionalGeneration, tiny, tokenizer, features)
 
 
 def word_pieces(*special: str, text: str = TEXT) -> Tokenizer:
