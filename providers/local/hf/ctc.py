@@ -19,8 +19,8 @@ from providers.local.hf.inputs import features_of
 from providers.local.hf.interrupts import memory_watched
 from providers.local.hf.rows import most_rows, size_bytes
 from providers.local.hf.spelling import Said, spelt
-from providers.local.hf.windows import windows
 from providers.local.models import ModelMissing
+from providers.local.windows import windows
 from providers.sentences import as_asked
 from providers.spans import word
 from providers.types import Capabilities, Timestamps, Transcript

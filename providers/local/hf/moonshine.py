@@ -20,7 +20,7 @@ from providers.local.hf.inputs import features_of
 from providers.local.hf.interrupts import memory_watched
 from providers.local.hf.rows import most_rows, size_bytes
 from providers.local.hf.seq2seq import row_bytes, whole_piece, written
-from providers.local.hf.windows import WINDOW_S, windows
+from providers.local.windows import WINDOW_S, windows
 from providers.types import GENERATION_NAMES, Capabilities, Timestamps
 
 if TYPE_CHECKING:

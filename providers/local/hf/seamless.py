@@ -20,9 +20,9 @@ from providers.local.hf.interrupts import memory_watched
 from providers.local.hf.own_codes import by_code
 from providers.local.hf.rows import most_rows, size_bytes
 from providers.local.hf.seq2seq import row_bytes, whole_piece, written
-from providers.local.hf.windows import WINDOW_S, windows
 from providers.local.models import ModelMissing
 from providers.local.provider import NAME
+from providers.local.windows import WINDOW_S, windows
 from providers.types import GENERATION_NAMES, Capabilities, Task, Timestamps
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from providers.local.hf import alignment, generation
 from providers.local.hf.interrupts import Waiting, memory_watched
 from providers.local.hf.rows import most_rows, size_bytes
 from providers.local.hf.whisper_tokens import Tokens, settled, tasks
-from providers.local.hf.windows import windows
 from providers.local.provider import NAME
+from providers.local.windows import windows
 from providers.types import GENERATION_NAMES, Capabilities, Timestamps, Transcript
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from providers.audio.samples import MODEL_RATE_HZ, Samples, read_samples
 from providers.audio.unreadable import AudioTooLong, UnreadableAudio
 from providers.emulators.ear import as_audio
 from providers.local.engine import Piece
-from providers.local.hf.windows import AROUND_SPEECH_S, WINDOW_S, windows
+from providers.local.windows import AROUND_SPEECH_S, WINDOW_S, windows
 from providers.types import TranscriptionJob
 from tests.conftest import encoded, sample_audio, tone
 
