@@ -46,7 +46,9 @@ class LocalSettings(Section):
     language: str | None = Field(None, pattern=r"^[a-z]{2,3}$")  # adapter: local; for models that cannot tell which
     load: When = When.START  # adapter: local; when its models are loaded
     memory_budget: Bytes | None = None  # adapter: local; of its models together: who was used longest ago makes room
-    max_batch: int = Field(16, ge=1, le=1024)  # adapter: local; rows heard together, by engines that can
+    max_batch: int | None = Field(
+        None, ge=1, le=1024
+    )  # adapter: local; rows heard together; None: by engine and device
     max_wait: SecondsOrNone = 0.02  # adapter: local; for others to come, where a batch has room
     max_queue: int | None = Field(None, ge=1, le=100_000)  # adapter: local; jobs waiting or heard; None: by what fits
     non_commercial: bool = False  # adapter: local; whether models may be loaded that are licensed for that alone

@@ -14,7 +14,7 @@ from providers.local.download import not_told
 from providers.local.either import EitherModel
 from providers.local.models import ModelMissing
 from providers.local.names import FASTER_WHISPER, TRANSFORMERS, assumed, known_as, weights_bytes
-from providers.local.provider import LocalModel
+from providers.local.provider import MAX_BATCH, LocalModel
 from providers.local.shelf import Shelf, ShelvedModel
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class LocalModels:
             LocalModel,
             native_model,
             partial(self._load, account, engine),
-            max_batch=account.max_batch,
+            max_batch=account.max_batch or MAX_BATCH,
             max_wait_s=account.max_wait,
             max_queue=account.max_queue,
             on_batch=self._on_batch,
@@ -145,7 +145,9 @@ def load_engine(account: AccountSettings, engine: str, native_model: str, tell: 
 def _faster_whisper(name: str, account: AccountSettings, tell: Tell) -> Engine:
     from providers.local.faster_whisper import FasterWhisper  # noqa: PLC0415 - an optional extra
 
-    return FasterWhisper(name, device=account.device, compute_type=account.compute_type, tell=tell)
+    return FasterWhisper(
+        name, device=account.device, compute_type=account.compute_type, max_rows=account.max_batch, tell=tell
+    )
 
 
 def _transformers(name: str, account: AccountSettings, tell: Tell) -> Engine:

@@ -38,7 +38,6 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     start_s: float  # in the utterance
     language: str | None = None  # as asked, or as the first piece was heard to be in; None: the engine listens for it
     silent: bool = False  # nobody speaks: no engine is asked
-    spoken: tuple[float, ...] = ()  # for its own engine: start and end of each stretch to listen to, in s of the piece
 
     @property
     def duration_s(self) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from providers.local.engine import Engine, Piece
     from providers.types import Transcript, TranscriptionJob
 
-WINDOW_S = 30.0  # pieces of most models
+WINDOW_S = 30.0  # pieces at most
 READERS = 2  # decoding takes a hundredth of hearing: a device never waits for it
 MAX_AUDIO_S = 1800.0  # read and waiting: 115 MB of samples
 

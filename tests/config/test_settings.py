@@ -204,7 +204,7 @@ class TestAccounts:
 
         assert account == AccountSettings(adapter="openai")
         assert (account.device, account.compute_type, account.secret()) == ("auto", "default", None)
-        assert (account.max_batch, account.max_wait, account.max_queue) == (16, 0.02, None)
+        assert (account.max_batch, account.max_wait, account.max_queue) == (None, 0.02, None)
 
     def test_everything(self, read: Read) -> None:
         account = read(

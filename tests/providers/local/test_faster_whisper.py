@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,11 @@ from msgspec.structs import replace
 from providers.audio.samples import MODEL_RATE_HZ, read_samples
 from providers.audio.unreadable import UnreadableAudio
 from providers.emulators.ear import as_audio
-from providers.errors import JobUnsupported
-from providers.local.engine import Abandoned, heard
-from providers.local.faster_whisper import HONOURED, FasterWhisper, _best_type, _options
+from providers.errors import JobRejected, JobUnsupported
+from providers.local.batcher import Batcher
+from providers.local.engine import Abandoned, OutOfMemory, Piece, heard
+from providers.local.faster_whisper import HONOURED, FasterWhisper, _best_type, _decoding, _memory_watched
+from providers.local.listener import Listener
 from providers.local.models import ModelMissing
 from providers.types import GenerationParameters, Task, Timestamps, Transcript, TranscriptionJob
 from tests.conftest import encoded, sample_audio, tone, whisper
@@ -117,10 +122,9 @@ def test_a_high_temperature_draws_by_lot() -> None:
     ],
 )
 def test_sampling_is_a_temperature_above_nothing(generation: dict[str, float], temperature: float) -> None:
-    options = _options(replace(SHORT, generation=GenerationParameters(**generation)))  # type: ignore[arg-type] # as above
+    asked = replace(SHORT, generation=GenerationParameters(**generation))  # type: ignore[arg-type] # as above
 
-    assert options["temperature"] == temperature
-    assert options["best_of"] == 1
+    assert _decoding(asked).temperature == temperature
 
 
 def test_a_prompt_and_a_limit_that_do_not_fit_together_may_fit_elsewhere() -> None:
@@ -131,14 +135,13 @@ def test_a_prompt_and_a_limit_that_do_not_fit_together_may_fit_elsewhere() -> No
 
 def test_a_prompt_is_heard_with() -> None:
     assert "enough" in hear(replace(SHORT, prompt="About war.")).text
+    with pytest.raises(JobRejected, match="control tokens"):
+        hear(replace(SHORT, prompt="<|startoftranscript|>"))
 
 
-@pytest.mark.parametrize("calls", [0, 1])
-def test_a_job_that_nobody_waits_for_stops(calls: int) -> None:
-    """Before the model is asked, and after each window."""
-    asked = itertools.count()
+def test_a_job_that_nobody_waits_for_stops() -> None:
     with pytest.raises(Abandoned):
-        heard(whisper(), SHORT, lambda: next(asked) >= calls)
+        heard(whisper(), SHORT, lambda: True)
 
 
 def test_what_is_no_audio_says_so() -> None:
@@ -187,3 +190,131 @@ def test_small_models_get_the_arithmetic_they_need(tmp_path: Path) -> None:
 def test_a_loaded_model_says_what_memory_it_takes() -> None:
     """Thirty-nine million weights, four bytes each."""
     assert whisper().size_bytes == pytest.approx(39e6 * 4, rel=0.05)
+
+
+def piece(**job: object) -> Piece:
+    asked = replace(SHORT, **job)
+    return Piece(job=asked, samples=np.zeros(0, np.float32), start_s=0.0, language=asked.language)
+
+
+def test_pieces_are_heard_together_where_one_call_can_do_it() -> None:
+    """Rows may differ in language and task; what says the same in other words is the same."""
+    key, plain = whisper().key, piece()
+
+    for same in (
+        piece(language="en"),
+        piece(task=Task.TRANSLATE),
+        piece(timestamps=Timestamps.SEGMENT),
+        piece(generation=GenerationParameters(num_beams=1, do_sample=False, temperature=0.7)),
+    ):
+        assert key(same) == key(plain)
+    others = [
+        piece(prompt="a"),
+        piece(timestamps=Timestamps.WORD),
+        piece(generation=GenerationParameters(num_beams=3)),
+        piece(generation=GenerationParameters(temperature=0.7)),
+        piece(generation=GenerationParameters(max_new_tokens=7)),
+    ]
+    assert len({key(each) for each in (plain, *others)}) == 6
+    assert [whisper().rows(each) for each in (plain, others[2])] == [1, 3]
+
+
+def test_a_batch_is_of_rows_where_the_device_gains_by_them() -> None:
+    """On a CPU a worker for each core does more: rows are for who asks for them."""
+    assert whisper().max_rows == 1
+    assert FasterWhisper("tiny.en", device="cpu", max_rows=5).max_rows == 5
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA failed with error out of memory",
+        "cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED",
+        "mkl_malloc: failed to allocate memory",
+        "could not create a memory object",
+    ],
+)
+def test_a_full_device_is_told_by_its_words(said: str) -> None:
+    """As a GPU says it, which is not to be had here; the last two are met below."""
+    with pytest.raises(OutOfMemory, match=said), _memory_watched():
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="cuDNN failed with status CUDNN_STATUS_NOT_SUPPORTED"), _memory_watched():
+        raise RuntimeError("cuDNN failed with status CUDNN_STATUS_NOT_SUPPORTED")
+
+
+WITH_LITTLE_MEMORY = """
+import asyncio, resource
+from providers.local.batcher import Batcher
+from providers.local.faster_whisper import FasterWhisper
+from providers.types import TranscriptionJob
+from tests.conftest import sample_audio
+
+engine = FasterWhisper("tiny.en", device="cpu", max_rows=8)
+engine.workers = 1  # as a GPU has it
+(piece,) = engine.pieces(TranscriptionJob(model="m", audio=sample_audio("sb_spk2_snt1.flac")))
+
+async def main():
+    to = Batcher(engine, max_rows=8, max_wait_s=0.05, max_audio_s=60, on_batch=lambda pieces, _: batches.append(pieces))
+    alone = await to.submit(piece, "first")  # its thread is there
+    batches.clear()
+    taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (250 << 20), -1))
+    answers = await asyncio.gather(*(to.submit(piece, lane) for lane in range(8)))
+    await asyncio.to_thread(to.close)
+    assert answers == [alone] * 8, answers
+    print(*batches)
+
+batches = []
+asyncio.run(main())
+"""
+
+
+def test_what_does_not_fit_the_memory_is_heard_in_fewer_rows() -> None:
+    """Of a real process that may have no more: eight rows at once are too many for it, each alone is not."""
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", WITH_LITTLE_MEMORY],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environ,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr
+    batches = [int(each) for each in ended.stdout.split()]
+    assert batches[:2] == [8, 4]
+    assert max(batches[2:]) < 8
+
+
+async def test_a_recording_that_no_model_can_hear_fails_alone() -> None:
+    """In a batch with others it is the end of none: all are heard again, one by one."""
+    engine, fine = FasterWhisper("tiny.en", device="cpu", max_rows=4), ["sb_spk2_snt1.flac", "arctic_a0024.wav"]
+    pieces = [next(iter(engine.pieces(TranscriptionJob(model="m", audio=sample_audio(name))))) for name in fine]
+    broken = replace(pieces[0], samples=np.zeros((2, 2, 2), np.float32))
+    batches: list[int] = []
+    batcher = Batcher(
+        engine, max_rows=4, max_wait_s=5, max_audio_s=60, on_batch=lambda together, _: batches.append(together)
+    )
+
+    answers = [batcher.submit(each, lane) for lane, each in enumerate([pieces[0], broken, pieces[1], pieces[0]])]
+    said = await asyncio.gather(*answers, return_exceptions=True)
+    await asyncio.to_thread(batcher.close)
+
+    assert batches == [4, 1, 1, 1, 1]
+    assert isinstance(said.pop(1), ValueError | IndexError | RuntimeError)
+    expected = [heard(whisper(), TranscriptionJob(model="m", audio=sample_audio(name))) for name in (*fine, fine[0])]
+    assert said == expected
+
+
+async def test_callers_at_once_are_heard_in_one_batch() -> None:
+    """Each as alone; a recording of two windows among them."""
+    engine, names = FasterWhisper("tiny.en", device="cpu", max_rows=5), ["jfk.flac", "two_cities.flac", "slushy.wav"]
+    jobs = [TranscriptionJob(model="m", audio=sample_audio(name)) for name in (*names, "arctic_a0024.wav")]
+    batches: list[int] = []
+    to = Listener(engine, max_batch=5, max_wait_s=60, on_batch=lambda pieces, _: batches.append(pieces))
+
+    said = await asyncio.gather(*(to.hear(each) for each in jobs))
+    await asyncio.to_thread(to.close)
+
+    assert batches == [5]
+    assert said == [heard(whisper(), each) for each in jobs]
