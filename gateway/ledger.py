@@ -147,7 +147,7 @@ def row_of(observed: Observed, status: str, seconds: float, at: float) -> Row:
         request_id=observed.request_id,
         key=observed.caller,
         model=observed.model or "none",
-        deployment=observed.label or "none",
+        deployment=observed.label or next((label for label, _ in observed.charges), "none"),
         front=observed.front,
         audio_s=observed.audio_s,
         billed_s=observed.billed_s,

@@ -47,6 +47,7 @@ class Observed(msgspec.Struct, kw_only=True):
     billed_s: float | None = None
     cost_usd: float | None = None
     charges: tuple[tuple[str, Charge], ...] = ()  # what these are the sums of, by the deployment's label
+    in_vain: tuple[tuple[str, Charge], ...] = ()  # of those, what brought nothing
     attempts: int = 0  # made for this request alone
     parts: int = 0  # that the audio was asked for in; 0: as a whole
     tries: list[Attempt] = msgspec.field(default_factory=list)  # those same, in the order in which they ended
@@ -68,10 +69,12 @@ class Observed(msgspec.Struct, kw_only=True):
         if self.attempts:  # also where another began the call and has left
             self.tries = list(answer.attempts)
         charges = () if self.cache in NOT_PAID else charges_of(answer, self.audio_s)
-        self.charges = tuple((label(to), charge) for to, charge in charges)
-        charge = total([charge for _, charge in charges]) if charges else NOTHING
-        self.billed_s, self.cost_usd = charge.billed_s, charge.cost_usd
+        self._charged((*self.in_vain, *((label(to), charge) for to, charge in charges)))
         self.audio_s = answer.transcript.duration_s or self.audio_s
+
+    def spent(self, paid: Answer, label: Callable[[Deployment], str]) -> None:
+        """Note what was paid for and has brought nothing. label: as `answered` takes it."""
+        self.in_vain = tuple((label(to), charge) for to, charge in charges_of(paid, self.audio_s))
 
     def refused(self, problem: Problem) -> None:
         """Note what the caller is told instead of an answer."""
@@ -107,8 +110,12 @@ class Observed(msgspec.Struct, kw_only=True):
             self.tries.append(attempt)
 
     def failed(self) -> None:
-        """Charge nothing: there was no answer, whatever it cost us."""
-        self.billed_s, self.cost_usd, self.charges = NOTHING.billed_s, NOTHING.cost_usd, ()
+        """Charge what parts cost that were heard before another failed, and else nothing: there was no answer."""
+        self._charged(self.in_vain)
+
+    def _charged(self, charges: tuple[tuple[str, Charge], ...]) -> None:
+        charge = total([charge for _, charge in charges]) if charges else NOTHING
+        self.charges, self.billed_s, self.cost_usd = charges, charge.billed_s, charge.cost_usd
 
 
 def exemplar() -> dict[str, str] | None:

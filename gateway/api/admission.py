@@ -127,6 +127,7 @@ class Admission(msgspec.Struct):
     _held: tuple[Demand, Granted] | None = None
     _charge: _Charge | None = None
     _unused: tuple[float, float] | None = None  # audio seconds and USD to correct the charge by, once it is answered
+    _in_vain_usd: float = 0.0  # paid for what brought no answer
     _corrected: tuple[float, float] = (0.0, 0.0)  # by how many it was, at its end
 
     async def __aenter__(self) -> Self:
@@ -161,7 +162,13 @@ class Admission(msgspec.Struct):
     def answered(self, answer: Answer) -> None:
         """Note that the work was done, whatever becomes of the answer now."""
         if (charge := self._charge) is not None:
-            self._unused = charge.back if self.observed.cache in NOT_PAID else _used_besides(answer, charge)
+            audio_s, usd = charge.back if self.observed.cache in NOT_PAID else _used_besides(answer, charge)
+            self._unused = audio_s, usd + self._in_vain_usd
+
+    def spent(self, paid: Answer) -> None:
+        """Note what was paid although there is no answer: its money is gone, its audio counts as not heard."""
+        if self._charge is not None:
+            self._in_vain_usd = _paid_usd(paid, self._charge)
 
     def paid(self, answer: Answer) -> None:
         """Settle the charge of a request that is over: its call went on without it."""
@@ -187,7 +194,7 @@ class Admission(msgspec.Struct):
             demand, granted = self._held
             granted.correct(Correction(places=demand.places, lease=demand.lease))
         if (charge := self._charge) is not None:
-            self._corrected = audio_s, usd = self._unused or _unanswered(charge, error)
+            self._corrected = audio_s, usd = self._unused or _unanswered(charge, error, self._in_vain_usd)
             charge.granted.correct(corrected(charge.demand, charge.granted, audio_s=audio_s, usd=usd))
         elif not self._was_denied and any(each.kind is Kind.REQUESTS for each in self.own.rates):
             # It never came to a job, and was a request all the same.
@@ -267,12 +274,14 @@ def is_small(request: web.BaseRequest) -> bool:
     return announced.isdecimal() and int(announced) <= SMALL_BYTES
 
 
-def _unanswered(charge: _Charge, error: BaseException | None) -> tuple[float, float]:
+def _unanswered(charge: _Charge, error: BaseException | None, in_vain_usd: float) -> tuple[float, float]:
     """Return audio seconds and USD to correct a charge by that brought nothing.
 
-    What failed is given back. What the caller did not wait for is not: the work was begun, and perhaps billed.
+    What failed is given back, but for what was paid. What the caller did not wait for is not: the work was begun, and
+    perhaps billed.
     """
-    return (0.0, 0.0) if isinstance(error, asyncio.CancelledError) else charge.back
+    audio_s, usd = charge.back
+    return (0.0, 0.0) if isinstance(error, asyncio.CancelledError) else (audio_s, usd + in_vain_usd)
 
 
 def _used_besides(answer: Answer, charge: _Charge) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from config.auth import AuthMode
 from gateway.api import options
 from gateway.api.response import Response
 from gateway.api.terms import asking, is_dry_run
-from gateway.dispatch.answers import CREDENTIALS_REJECTED
+from gateway.dispatch.answers import CREDENTIALS_REJECTED, InVain
 from gateway.dispatch.explain import explained
 from gateway.intake.measure import measure
 from gateway.problems import Problem, forbidden, unauthorized
@@ -162,8 +162,9 @@ class Endpoint:
                 return _planned(service.dispatcher, job, route)
             admit = partial(admission.charge, asked.model, route, audio)
             book = partial(_booked, service, observed, admission)
-            how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload), book=book)
-            answer = await _dispatched(partial(service.caching.transcribe, job, route, how, admit), caller)
+            spent = partial(_spent, service, observed, admission)
+            how = replace(how, timeout_s=left_s, hold=partial(_held, service, upload), book=book, spent=spent)
+            answer = await _dispatched(partial(service.caching.transcribe, job, route, how, admit), caller, spent)
             observed.answered(answer, service.dispatcher.means.health.label)
             admission.answered(answer)
             with timed(Stage.RENDER):
@@ -199,17 +200,30 @@ def _booked(service: Service, observed: Observed, admission: Admission, answer: 
     service.book(alone, ABANDONED)
 
 
+def _spent(service: Service, observed: Observed, admission: Admission, paid: Answer) -> None:
+    """Write down what was paid and brought this request nothing."""
+    observed.spent(paid, service.dispatcher.means.health.label)
+    admission.spent(paid)
+
+
 def _planned(dispatcher: Dispatcher, job: TranscriptionJob, route: Route) -> Response:
     plan, part_s = dispatcher.foreseen(job, route)
     told = explained(job, route, plan, dispatcher.means.health, part_s)
     return Response(msgspec.json.encode(told), "application/json")
 
 
-async def _dispatched(dispatch: Callable[[], Awaitable[Answer]], caller: Caller) -> Answer:
-    """Dispatch. Raises Problem; where the key that was refused is the caller's own, the caller is told so."""
+async def _dispatched(
+    dispatch: Callable[[], Awaitable[Answer]], caller: Caller, spent: Callable[[Answer], None]
+) -> Answer:
+    """Dispatch. Raises Problem; where the key that was refused is the caller's own, the caller is told so.
+
+    spent: told what was paid in vain.
+    """
     try:
         return await dispatch()
     except Problem as problem:
+        if isinstance(problem, InVain) and problem.paid is not None:
+            spent(problem.paid)
         if caller.token is not None and problem.type == CREDENTIALS_REJECTED:
             raise unauthorized("the provider refused this token") from problem
         raise

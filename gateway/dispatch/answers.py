@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -20,13 +20,14 @@ from providers.errors import (
     QuotaExhausted,
     RateLimited,
 )
+from providers.types import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.dispatch.health import Condition
     from gateway.problems import ProblemType
-    from providers.types import Deployment, Transcript
+    from providers.types import Deployment
 
 DEADLINE: Final = "deadline"
 """The type of a Problem where the time was over before there was an answer."""
@@ -149,10 +150,25 @@ def overloaded(what: str, retry_after_s: float = 1.0) -> Problem:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Abandoned(Problem):
+class InVain(Problem):
+    """There is no answer, and something was paid for all the same."""
+
+    paid: Answer | None = None  # what it was, perhaps with holes: to be booked, never told
+
+
+class Abandoned(InVain):
     """Nobody waited any more, and what went on has brought no answer."""
 
-    paid: Answer | None = None  # what was heard and paid for all the same, with holes: to be booked, never told
+    __slots__ = ()
+
+
+def in_vain(problem: Problem, paid: Sequence[Paid]) -> InVain:
+    """Return the problem with what was paid before it came up; at least one call."""
+    told = {each.name: getattr(problem, each.name) for each in fields(Problem)}
+    heard = Answer(
+        transcript=Transcript(text=""), deployment=paid[0].deployment, ignored=(), attempts=(), parts=tuple(paid)
+    )
+    return InVain(**told, paid=heard)
 
 
 def abandoned(paid: Answer | None = None) -> Abandoned:

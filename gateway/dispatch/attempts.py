@@ -275,7 +275,9 @@ class Attempts:
         self._last = turn
         self._means.on_attempt(deployment, attempt)
         if self._is_billed(deployment, outcome):
-            self._paid.append(Paid(deployment=deployment, transcript=outcome.transcript))
+            paid = Paid(deployment=deployment, transcript=outcome.transcript)
+            self._paid.append(paid)
+            self._terms.underway.paid.append(replace(paid, length_s=self._job.audio.duration_s))
 
     def _is_billed(self, deployment: Deployment, outcome: _Outcome) -> bool:
         """Tell whether a call is billed: an answer is, and what was called off too late; what failed is not."""

@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import Answer, Cached, not_cached
+from gateway.dispatch.answers import Answer, Cached, InVain, not_cached
 from gateway.dispatch.fingerprint import key_of
 from gateway.dispatch.flights import Errand, Flights
 from gateway.dispatch.kept_answers import name_of, named_in, pack, unpack
@@ -45,6 +45,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     control: CacheControl = ANY
     hold: Callable[[], AbstractContextManager[None]] = nullcontext  # keeps the audio for a call that outlives it
     book: Callable[[Answer], None] | None = None  # told of an answer that came when the caller had left, and is paid
+    spent: Callable[[Answer], None] = lambda _: None  # told what was paid where an older answer is given after all
 
 
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +153,8 @@ class Caching:
             stale = await self._stale(store, sound, wanted) if _is_an_outage(problem) else None
             if stale is None:
                 raise
+            if isinstance(problem, InVain) and problem.paid is not None:
+                wanted.asking.spent(problem.paid)
             return stale
 
     async def _sound_key(self, wanted: _Wanted) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import ABANDONED, DEADLINE, Abandoned, Answer, Cached
+from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached, InVain
 from gateway.problems import Problem
 from gateway.stages import Stage, timed
 
@@ -137,7 +137,7 @@ class Flights:
                 flight.book(answer)
             await errand.keep(answer)
         except Exception as error:  # noqa: BLE001 - it goes to whoever waits
-            if flight.book is not None and isinstance(error, Abandoned) and error.paid is not None:
+            if flight.book is not None and isinstance(error, InVain) and error.paid is not None:
                 flight.book(error.paid)
             self._failed(flight, error)
         finally:
@@ -241,6 +241,15 @@ def _as_told(flight: _Flight, answer: Answer, state: Cached) -> Answer:
     return replace(answer, cached=state, age_s=0.0 if state is Cached.HIT else None)
 
 
+def _as_failed(flight: _Flight, problem: Problem) -> Problem:
+    """Return the problem as one of those who waited is told it: what was paid is the first one's, as an answer is."""
+    if isinstance(problem, InVain):
+        if flight.is_accounted_for:
+            problem.paid = None
+        flight.is_accounted_for = True
+    return problem
+
+
 def _outcome(flight: _Flight) -> Answer:
     """Return what it brought. Raises Problem: one's own copy, for each adds the way it went to what it raises."""
     if not flight.landing.done():
@@ -254,5 +263,5 @@ def _outcome(flight: _Flight) -> Answer:
         raise TimeoutError("the process ends")  # as every request is told that is cut off then
     error = flight.landing.exception()
     if isinstance(error, Problem):
-        raise dataclasses.replace(error) from error  # noqa: TID251 - of a dataclass
+        raise _as_failed(flight, dataclasses.replace(error)) from error  # noqa: TID251 - of a dataclass
     return flight.landing.result()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import DEADLINE, TOO_LARGE
+from gateway.dispatch.answers import DEADLINE, TOO_LARGE, Abandoned, in_vain
 from gateway.dispatch.attempts import Attempts
 from gateway.dispatch.means import Backend, Means, Terms
 from gateway.dispatch.parts import cut, in_parts, part_limit, short
@@ -78,7 +78,17 @@ class Dispatcher:
         )
 
     async def run(self, job: TranscriptionJob, route: Route, terms: Terms) -> Answer:
-        """Return the answer, on terms that may be put off meanwhile. Raises Problem."""
+        """Return the answer, on terms that may be put off meanwhile. Raises Problem: InVain where some was paid."""
+        try:
+            return await self._run(job, route, terms)
+        except Abandoned:
+            raise
+        except Problem as problem:
+            if not terms.underway.paid:
+                raise
+            raise in_vain(problem, terms.underway.paid) from problem
+
+    async def _run(self, job: TranscriptionJob, route: Route, terms: Terms) -> Answer:
         await self._wait_loaded(route, terms.deadline)
         try:
             return await self._whole(job, route, terms)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from gateway.dispatch.answers import Paid
     from providers.types import Deployment
 
 
@@ -61,6 +62,7 @@ class Underway:
     def __init__(self) -> None:
         self.is_abandoned = False  # nobody waits: no call is begun, and none goes on that could be called off
         self.calls: set[_Call] = set()
+        self.paid: list[Paid] = []  # calls that are over and billed, whatever became of the job
 
     def call(self, to: Deployment, *, own_key: bool) -> AbstractContextManager[Progress]:
         """Make a call within this. Raises CalledOff.

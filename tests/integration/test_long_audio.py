@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
 from msgspec.structs import replace
 
+from config.auth import Auth
+from config.cache import Cache
 from config.long_audio import LongAudio
+from config.reliability import Reliability
 from config.settings import Route, Target
+from config.usage import Usage
 from providers.audio.part_limit import PartLimit
 from providers.audio.samples import MODEL_RATE_HZ, read_samples
 from providers.audio.split import Part, split
@@ -19,17 +28,24 @@ from providers.emulators.ear import as_audio
 from providers.local.engine import heard
 from providers.stitch import stitched
 from providers.types import Audio, Container, Timestamps, Transcript, TranscriptionJob
-from tests.conftest import encoded, sample_audio, tone, whisper
+from tests.asking import key
+from tests.conftest import encoded, sample, sample_audio, serve, tone, whisper
 from tests.contract.test_word_errors import SPOKEN, errors, words
+from tests.integration.test_paid_calls import rows_of
 from tests.serving import emulated_account, routed, running
+from tests.watching import samples
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from gateway.app import Gateway
 
     Emulate = Callable[..., Awaitable[str]]
 
 MODEL = "gpt-4o-transcribe"  # takes 1400 s
 MINUTES = 25
+TWO_PARTS_USD = 20 * 0.006
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +84,90 @@ async def test_where_the_operator_says_no_it_is_413(emulate: Emulate, lecture: b
         session.post("/models/m", data=BytesIO(lecture)) as reply,
     ):
         assert (reply.status, (await reply.json())["type"]) == (413, "too-large")
+
+
+@dataclass(slots=True)
+class Failing:
+    """A provider that answers so many calls, and no more."""
+
+    answers: int
+    calls: int = 0
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        await request.read()
+        self.calls += 1
+        if self.calls <= self.answers:
+            return web.json_response({"text": "so"})
+        return web.json_response({"error": {"message": "no", "type": "server_error", "code": None}}, status=500)
+
+
+@asynccontextmanager
+async def billed(provider: Failing, folder: Path, **cache: Any) -> AsyncIterator[tuple[aiohttp.ClientSession, Gateway]]:
+    """Serve with one key, a budget of 10 USD a day and a ledger; parts are asked for one after another."""
+    runners = list[web.AppRunner]()
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_post("/{rest:.*}", provider.__call__)
+    account = emulated_account("openai", await serve(app, runners))
+    newsroom = key("newsroom", "hf_gw_newsroom", limits={"usd_per_day": 10})
+    route = Route(targets=(Target(target=f"up/{MODEL}", substitute=True),), long_audio=LongAudio(parallel=1))
+    settings = routed("m", {"up": account}, f"up/{MODEL}").model_copy(
+        update={
+            "models": {"m": route},
+            "auth": Auth.model_validate({"mode": "keys", "keys": [newsroom]}),
+            "usage": Usage(store="sqlite", path=folder / "usage.sqlite"),
+            "reliability": Reliability.model_validate({"retries": {"limit": 0}}),
+            "cache": Cache.model_validate(cache or {"store": "none"}),
+        }
+    )
+    bearer = {"Authorization": "Bearer hf_gw_newsroom"}
+    async with running(settings) as (url, gateway), aiohttp.ClientSession(url, headers=bearer) as session:
+        yield session, gateway
+    await runners[0].cleanup()
+
+
+async def sent(session: aiohttp.ClientSession, body: bytes) -> tuple[int, Mapping[str, str]]:
+    async with session.post("/models/m", data=BytesIO(body)) as reply:
+        await reply.read()
+        return reply.status, reply.headers
+
+
+def left_cents(headers: Mapping[str, str]) -> int:
+    """Return what is left of the budget."""
+    found = re.search(r'"budget-per-day";r=(\d+)', headers["RateLimit"])
+    assert found
+    return int(found[1])
+
+
+async def test_parts_that_were_heard_before_another_fails_are_accounted_for(lecture: bytes, tmp_path: Path) -> None:
+    """In the ledger, in the metrics and on the caller's budget; the third of three has no answer."""
+    provider = Failing(answers=2)
+    async with billed(provider, tmp_path) as (session, gateway):
+        assert (await sent(session, lecture))[0] == 502
+        seen = samples(gateway)
+        provider.answers = 1_000
+        left = left_cents((await sent(session, sample("slushy.wav")))[1])
+
+    row = (await rows_of(tmp_path))[0]
+    assert (row.outcome, row.deployment, row.key) == ("all-failed", f"up/{MODEL}", "newsroom")
+    assert row.cost_usd == pytest.approx(TWO_PARTS_USD, rel=0.05)
+    assert row.billed_s == pytest.approx(1200.0, rel=0.05)
+    assert seen[f"asr_cost_usd_total{{deployment=up/{MODEL}}}"] == pytest.approx(row.cost_usd)
+    assert seen["asr_caller_cost_usd_total{caller=newsroom}"] == pytest.approx(row.cost_usd)
+    assert left == int((10 - TWO_PARTS_USD) * 100)
+
+
+async def test_they_are_too_where_an_older_answer_is_given_after_all(lecture: bytes, tmp_path: Path) -> None:
+    provider = Failing(answers=5)
+    async with billed(provider, tmp_path, store="memory", ttl="50ms", stale_for="1h") as (session, _):
+        _, first = await sent(session, lecture)
+        await asyncio.sleep(0.1)
+        status, stale = await sent(session, lecture)
+
+    assert (status, stale["X-Gateway-Cache"], provider.calls) == (200, "stale", 6)
+    rows = await rows_of(tmp_path)
+    assert [each.outcome for each in rows] == ["ok", "ok"]
+    assert rows[1].cost_usd == pytest.approx(TWO_PARTS_USD, rel=0.05)
+    assert left_cents(first) - left_cents(stale) == pytest.approx(TWO_PARTS_USD * 100, abs=1)
 
 
 def recording() -> tuple[Audio, list[str]]:

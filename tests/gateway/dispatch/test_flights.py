@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import Answer, Cached, abandoned
+from gateway.dispatch.answers import Answer, Cached, InVain, Paid, abandoned, in_vain
 from gateway.dispatch.flights import Errand, Flights
 from gateway.dispatch.means import Terms
 from gateway.drain import Drain
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ANSWER = Answer(
     transcript=Transcript(text="hello"), deployment=deployment("a/m"), ignored=(), attempts=(), cached=Cached.MISS
 )
+PAID = Paid(deployment=ANSWER.deployment, transcript=ANSWER.transcript)
 
 
 @dataclass(slots=True)
@@ -113,6 +114,19 @@ async def test_who_joins_what_fails_because_all_had_left_asks_anew() -> None:
         await asyncio.sleep(0)
         job.outcome = None
         assert ((await joining).cached, job.calls) == (Cached.MISS, 2)
+
+
+async def test_what_was_paid_in_vain_is_told_to_one_of_those_who_wait() -> None:
+    """Each of them would pay it else."""
+    job = Job(outcome=in_vain(Problem(status=502, type="all-failed", message="no"), [PAID]))
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        asking = [group.create_task(_error(flights, job)) for _ in range(3)]
+        await asyncio.sleep(0)
+        job.go_on.set()
+    told = [each.result() for each in asking]
+
+    assert [isinstance(each, InVain) and each.paid is not None for each in told].count(True) == 1
+    assert {str(each) for each in told} == {"all-failed: no"}
 
 
 async def test_what_was_paid_before_all_had_left_is_booked_where_no_answer_comes_of_it() -> None:

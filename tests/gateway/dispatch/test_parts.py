@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from config.long_audio import LongAudio
 from config.reliability import Deadline
-from gateway.dispatch.answers import Abandoned, Answer
+from gateway.dispatch.answers import Abandoned, Answer, InVain
 from gateway.dispatch.charge import charges_of, total
 from gateway.dispatch.parts import SHORTEST_S, part_limit
 from gateway.dispatch.plan import Candidate
@@ -42,6 +42,11 @@ TAKES_30_S = Capabilities(timestamps=frozenset({Timestamps.SEGMENT}), max_durati
 
 def long_audio(seconds: float = 100.0) -> Audio:
     return replace(as_audio(encoded(tone(seconds, RATE_HZ), RATE_HZ, "wav", "pcm_s16le")), duration_s=seconds)
+
+
+def priced(way: Route, minimum_s: float = 0.0) -> Route:
+    price = Price(usd_per_minute=0.6, minimum_s=minimum_s)
+    return replace(way, deployments=tuple(replace(each, price=price) for each in way.deployments))
 
 
 def descriptors() -> int:
@@ -177,18 +182,59 @@ class TestAsked:
         assert len(fleet.asked) == 3
         assert descriptors() <= before
 
+    async def test_what_was_heard_before_is_told_with_what_it_cost(self) -> None:
+        """Once, whatever has been tried for it."""
+        fleet = Takers({"a/x": TAKES_30_S}, unreadable_after=2)
+        way = priced(replace(route("a/x"), long_audio=LongAudio(parallel=1)))
+        with dispatching(fleet) as dispatcher, pytest.raises(InVain) as problem:
+            await dispatcher.transcribe(job(long_audio()), way)
+
+        assert problem.value.paid is not None
+        assert [part.length_s for part in problem.value.paid.parts] == [length_s for _, length_s in fleet.asked[:2]]
+
+    async def test_one_that_is_called_off_when_another_fails_may_be_paid_for_too(self) -> None:
+        fleet = Hanging({"a/x": TAKES_30_S})
+        fleet.sent = asyncio.Event()
+        way = priced(replace(route("a/x"), long_audio=LongAudio(parallel=2)))
+        with dispatching(fleet) as dispatcher, pytest.raises(InVain, match="part 2 of") as problem:
+            await dispatcher.transcribe(job(long_audio()), way)
+
+        assert problem.value.paid is not None
+        assert [part.transcript for part in problem.value.paid.parts] == [None]
+
+    async def test_where_none_was_heard_nothing_was_paid(self) -> None:
+        fleet = Takers({"a/x": TAKES_30_S}, unreadable_after=0)
+        with dispatching(fleet) as dispatcher, pytest.raises(Problem, match="part 1 of") as problem:
+            await dispatcher.transcribe(job(long_audio()), priced(route("a/x")))
+
+        assert not isinstance(problem.value, InVain)
+
     async def test_what_it_costs_is_what_its_parts_cost(self) -> None:
         """A price with a minimum is paid for every part."""
         fleet = Takers({"a/x": TAKES_30_S})
-        price = Price(usd_per_minute=0.6, minimum_s=60.0)
-        way = route("a/x")
-        way = replace(way, deployments=tuple(replace(each, price=price) for each in way.deployments))
+        way = priced(route("a/x"), minimum_s=60.0)
         with dispatching(fleet) as dispatcher:
             answer = await dispatcher.transcribe(job(long_audio()), way)
 
         charge = total(each for _, each in charges_of(answer, 100.0))
         assert charge.billed_s == pytest.approx(60.0 * len(answer.parts))
         assert charge.cost_usd == pytest.approx(0.6 * len(answer.parts))
+
+
+class Hanging(Takers):
+    """The first part is sent and has no answer; the second is refused then."""
+
+    sent: asyncio.Event
+
+    async def transcribe(
+        self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress
+    ) -> Transcript:
+        del job, deadline
+        if not self.sent.is_set():
+            progress.sunk()
+            self.sent.set()
+            await asyncio.Event().wait()
+        raise JobRejected(to.account.adapter, "no audio in it")
 
 
 class Paying(Takers):
@@ -219,9 +265,7 @@ class TestAbandoned:
         fleet = Paying({"a/x": TAKES_30_S})
         fleet.two, fleet.go_on = asyncio.Event(), asyncio.Event()
         way = replace(route("a/x"), long_audio=LongAudio(parallel=2))
-        way = replace(
-            way, deployments=tuple(replace(each, price=Price(usd_per_minute=0.6)) for each in way.deployments)
-        )
+        way = priced(way)
         with dispatching(fleet) as dispatcher:
             wanted = job(long_audio())
             terms = dispatcher.terms(wanted, way, None)
