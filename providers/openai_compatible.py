@@ -26,6 +26,7 @@ from providers.locales import locale_of
 from providers.openai_form import Reply, ReplySegment, ReplyWord, text_of
 from providers.provider import Provider, ProviderOptions, options_for, succeeded
 from providers.types import (
+    NO_GENERATION,
     Capabilities,
     Container,
     Deployment,
@@ -291,10 +292,11 @@ _SERVERS: Final[Mapping[str | None, _Server]] = {
 
 def _server(to: Deployment) -> _Server:
     named = to.account.options.get("server")
-    if named not in _SERVERS:
+    server = _SERVERS.get(named)
+    if server is None:
         known = ", ".join(sorted(name for name in _SERVERS if name))
         raise ValueError(f"account {to.account.name}: options.server is {named!r}, but only these are known: {known}")
-    return _SERVERS[named]
+    return server
 
 
 # --- the translation
@@ -311,12 +313,19 @@ def build_request(job: TranscriptionJob, to: Deployment) -> HttpRequest:
     options = options_for(job, NAME, server.can)
     if job.task is Task.TRANSLATE and job.timestamps is Timestamps.WORD and server.path is None:
         raise JobUnsupported(NAME, "a translation has no word times there")
-    generation: dict[str, str] = {}  # by field: temperature and do_sample write the same one
-    for write in server.generation.values():
-        generation.update(write(job.generation))
-    form = server.fields(replace(job, generation=GenerationParameters()), to)
+    form = server.fields(replace(job, generation=NO_GENERATION), to)
     url = to.account.base_urls["api"] + server.path if server.path else openai_form.url(job, to)
-    return multipart(url, [*form, *generation.items(), *openai_form.option_fields(options)], job.audio)
+    written = [*form, *_generation(server, job).items(), *openai_form.option_fields(options)]
+    return multipart(url, written, job.audio)
+
+
+def _generation(server: _Server, job: TranscriptionJob) -> dict[str, str]:
+    """Return the generation parameters by field: temperature and do_sample write the same one."""
+    written: dict[str, str] = {}
+    if job.generation != NO_GENERATION:  # few jobs have any
+        for write in server.generation.values():
+            written.update(write(job.generation))
+    return written
 
 
 def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
@@ -324,12 +333,8 @@ def transcribe(job: TranscriptionJob, to: Deployment) -> Exchange[Transcript]:
     asked = openai_form.honoured(job, capabilities(to))
     reply = succeeded((yield replace(build_request(asked, to), bills=True)), classify_error)
     heard = openai_form.transcript(_server(to).read(openai_form.read_reply(NAME, reply)), reply)
-    missing = {
-        Timestamps.NONE: False,
-        Timestamps.SEGMENT: not heard.segments,
-        Timestamps.WORD: not heard.words,
-    }[asked.timestamps]
-    if heard.text and missing:
+    has_times = heard.words if asked.timestamps is Timestamps.WORD else heard.segments
+    if heard.text and asked.timestamps is not Timestamps.NONE and not has_times:
         raise JobUnsupported(NAME, f"this server answered without the {asked.timestamps} times it was asked for")
     return heard
 

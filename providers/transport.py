@@ -93,17 +93,12 @@ class HttpProvider:
         self, job: TranscriptionJob, to: Deployment, deadline: Moment, progress: Progress | None = None
     ) -> Transcript:
         """Return the transcript. Raises ProviderError only. progress: is kept up to date meanwhile."""
-        loop = asyncio.get_running_loop()
-
-        async def send_as_account(request: HttpRequest, until: Moment) -> HttpReply:
-            return await self._send(to.account, request, until)
-
         return await run(
             self.provider.transcribe(job, to),
-            send_as_account,
+            functools.partial(self._send, to.account),
             provider=self.provider.name,
             deadline=deadline,
-            clock=loop.time,
+            clock=asyncio.get_running_loop().time,
             errands=self._errands,
             sleep=self._sleep,
             progress=progress,
@@ -208,7 +203,7 @@ async def _exchanged(
             watch.replied(response.status, response.headers)
             return HttpReply(
                 status=response.status,
-                headers=_dated({name.lower(): value for name, value in response.headers.items()}),
+                headers=_dated(_lowered(response.headers)),
                 body=await read_capped(response, provider, max_reply_bytes),
             )
     except TimeoutError as error:
@@ -264,6 +259,10 @@ def _place(text: str, base_urls: tuple[str, ...]) -> _Place:
     url, own = URL(text, encoded=True), frozenset(URL(each, encoded=True).origin() for each in base_urls)
     may_be_declared = url.user is None and url.password is None and url.scheme in {each.scheme for each in own}
     return _Place(url, is_own=may_be_declared and url.origin() in own, may_be_declared=may_be_declared)
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    return dict(zip(map(str.lower, headers), headers.values(), strict=True))
 
 
 def _dated(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.api.front import Asked, endpoint
-from gateway.api.parameters import from_fields, overridden, read_parameters
+from gateway.api.parameters import NOTHING_ASKED, Parameters, from_fields, overridden, read_parameters
 from gateway.api.response import Response
 from gateway.intake.upload import Shape
 from gateway.problems import Problem, bad_request, not_found, unknown_parameter
@@ -52,15 +52,11 @@ class HuggingFace:
                 raise unknown_parameter(name, ("inputs", *sorted(_BESIDE_THE_AUDIO)))
         given = {**query_parameters(request), **from_fields(upload.fields), **upload.document}
         named = given.pop("model", None)
-        model = self.named(request) or _model(request, named)
-        given.pop("options", None)  # wait_for_model, use_cache: of a server that had to load its models
-        nested = as_object(given.pop("parameters", None), "parameters")
         return Asked(
-            model=model,
+            model=self.named(request) or _model(request, named),
             account=_account(request),
             native_adapter=self._adapter,
-            # The body's parameters win over the form's, and these over the query's: they are the most deliberate.
-            parameters=read_parameters(overridden(given, nested)),
+            parameters=_parameters(given) if given else NOTHING_ASKED,
         )
 
     def render(self, asked: Asked, audio: Audio, answer: Answer) -> Response:
@@ -109,6 +105,13 @@ def query_parameters(request: Request) -> dict[str, Any]:
     """Read `?return_timestamps=word`: the only channel a JS client has."""
     query = request.query
     return from_fields((name, value) for name, value in query.items() if name not in _NOT_PARAMETERS) if query else {}
+
+
+def _parameters(given: dict[str, Any]) -> Parameters:
+    given.pop("options", None)  # wait_for_model, use_cache: of a server that had to load its models
+    nested = as_object(given.pop("parameters", None), "parameters")
+    # The body's parameters win over the form's, and these over the query's: they are the most deliberate.
+    return read_parameters(overridden(given, nested))
 
 
 def _account(request: Request) -> str | None:

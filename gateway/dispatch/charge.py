@@ -49,6 +49,8 @@ def charge_of(answer: Answer | Paid, duration_s: float | None) -> Charge:
 def charges_of(answer: Answer, duration_s: float | None) -> tuple[tuple[Deployment, Charge], ...]:
     """Return what each call cost that was paid for this answer, the one that brought it first."""
     length_s = duration_s if duration_s is not None else answer.transcript.duration_s
+    if not answer.parts and not answer.besides:  # as nearly always
+        return ((answer.deployment, charge_of(answer, length_s)),)
     paid: tuple[Answer | Paid, ...] = (*(answer.parts or (answer,)), *answer.besides)
     return tuple((each.deployment, charge_of(each, length_s)) for each in paid)
 

@@ -108,7 +108,10 @@ class Turns:
 
     def free(self) -> Turn | None:
         """Return the first that can be asked now and has a place."""
-        return next((turn for turn in self._askable() if self._begin(turn)), None)
+        for turn in self._askable():
+            if self._begin(turn):
+                return turn
+        return None
 
     async def queued(self, deadline: Moment) -> Turn | None:
         """Wait for a place where all that could be asked are busy.

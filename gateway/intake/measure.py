@@ -23,7 +23,7 @@ LOWEST_BYTES_PER_S = 750  # 6 kbit/s, the thinnest Opus: where nothing tells, au
 
 async def measure(upload: Upload, demuxer: Demuxer, *, max_duration_s: float) -> Audio:
     """Return the upload as Audio. Raises Problem: 400 unreadable, 413 too long, 415 no audio at all."""
-    container = identify(upload.content)
+    container = identify(upload.content, upload.sniffed)
     if container is None:
         raise _unknown(upload.content.read_at(0, HEAD_BYTES))
     seconds = await _duration_s(upload, container, demuxer)

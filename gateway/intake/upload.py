@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.intake.fetch import Fetcher
     from providers.audio.content import Content
+    from providers.types import Container
 
 _THE_BODY = "the body"
 # Without quotes too it may hold what RFC 2045 wants quoted: clients write so.
@@ -39,6 +40,7 @@ class Upload(msgspec.Struct):
 
     content: Content
     digest: str
+    sniffed: Container | None = None  # what the first bytes of a body that is the audio itself were taken for
     document: dict[str, Any] = msgspec.field(default_factory=dict)  # of a JSON body, without the audio
     fields: list[tuple[str, str]] = msgspec.field(default_factory=list)  # of a form
     spools: list[Spool] = msgspec.field(default_factory=list)
@@ -103,8 +105,8 @@ class Intake:
         boundary = _boundary(request, head)
         if boundary:
             return await self._form(body, boundary, shape)
-        if shape.raw and sniff(head) is not None:
-            return await self._raw(body)
+        if shape.raw and (sniffed := sniff(head)) is not None:
+            return await self._raw(body, sniffed)
         if shape.json_path and head.lstrip()[:1] == b"{":
             return await self._json(body, shape.json_path)
         if shape.raw and looks_like_address(head):
@@ -113,10 +115,10 @@ class Intake:
             return await self._text(body)
         raise _not_an_upload(request, head, shape)
 
-    async def _raw(self, body: Body) -> Upload:
+    async def _raw(self, body: Body, sniffed: Container) -> Upload:
         limit = self.limits.max_upload_bytes
         spool, content, digest = await self._spooled(body.chunks(limit))
-        return Upload(content, digest, spools=[spool])
+        return Upload(content, digest, sniffed=sniffed, spools=[spool])
 
     async def _json(self, body: Body, path: tuple[str, ...]) -> Upload:
         spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
@@ -180,9 +182,10 @@ class Intake:
 
 def _boundary(request: web.BaseRequest, head: bytes) -> str | None:
     """Return the form's boundary where the header and the body agree that it is one. Raises Problem 400."""
-    if not request.content_type.startswith("multipart/"):
+    declared = request.headers.get(hdrs.CONTENT_TYPE, "")
+    if not declared.lower().startswith("multipart/"):
         return None
-    match = _BOUNDARY.search(request.headers[hdrs.CONTENT_TYPE])
+    match = _BOUNDARY.search(declared)
     boundary = (match[1] or match[2].strip()) if match else ""
     if not boundary.isascii():  # RFC 2046 allows fewer still
         raise bad_request("Content-Type: the boundary must be ASCII")

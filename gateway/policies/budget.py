@@ -28,8 +28,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 def deposit(budget: Budget, now: float) -> Budget:
     """Note a request."""
-    current = _decayed(budget, now)
-    return Budget(requests=current.requests + 1, extras=current.extras, at=current.at)
+    left = _part_left(budget, now)
+    return Budget(requests=budget.requests * left + 1, extras=budget.extras * left, at=max(now, budget.at))
 
 
 def withdraw(budget: Budget, now: float, *, ratio: float, floor: float) -> Budget | None:
@@ -50,6 +50,10 @@ def withdraw(budget: Budget, now: float, *, ratio: float, floor: float) -> Budge
 
 
 def _decayed(budget: Budget, now: float) -> Budget:
+    left = _part_left(budget, now)
+    return Budget(requests=budget.requests * left, extras=budget.extras * left, at=max(now, budget.at))
+
+
+def _part_left(budget: Budget, now: float) -> float:
     elapsed_s = max(0.0, now - budget.at)  # a clock that goes back ages nothing
-    factor = math.exp(-elapsed_s / WINDOW_S)
-    return Budget(requests=budget.requests * factor, extras=budget.extras * factor, at=max(now, budget.at))
+    return math.exp(-elapsed_s / WINDOW_S)

@@ -67,8 +67,13 @@ def sniff(head: bytes) -> Container | None:
     return _by_signature(head)
 
 
-def identify(content: Content) -> Container | None:
-    """Return the container of a whole body, or None. Skips an ID3 tag, which AAC and FLAC files wear too."""
+def identify(content: Content, sniffed: Container | None = None) -> Container | None:
+    """Return the container of a whole body, or None. Skips an ID3 tag, which AAC and FLAC files wear too.
+
+    sniffed: what its first bytes were taken for already. Only an MP3 file may have been assumed.
+    """
+    if sniffed is not None and sniffed is not Container.MP3:
+        return sniffed
     head = content.read_at(0, HEAD_BYTES)
     tag_bytes = id3_bytes(head)
     if not tag_bytes:
