@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from gateway.api.admission import is_small
-from gateway.api.auth import check_origin, is_admins, refuse_key_in_url
+from gateway.api.auth import check_origin, refuse_key_in_url
 from gateway.api.hf import HuggingFace
 from gateway.api.openai import OpenAI
 from gateway.dispatch.answers import overloaded
@@ -138,11 +138,10 @@ class Edge:
         if caller is not None:
             request.caller = caller
             observed.caller = caller.name
-        is_work = _is_work(request)
-        if is_work and self._drain.in_flight >= settings.server.max_in_flight:
+        if place.is_work and self._drain.in_flight >= settings.server.max_in_flight:
             raise overloaded("the gateway is")
         with self._drain.cut():
-            if is_work:
+            if place.is_work:
                 return await place.handler(request)
             with self._drain.aside():
                 return await place.handler(request)
@@ -205,11 +204,6 @@ def _http_problem(request: Request, known: web.HTTPException) -> Problem:
     kind = _KINDS.get(known.status, "bad-request")
     message = f"{request.method} {request.path[:120]}: {known.reason}"
     return Problem(status=known.status, type=kind, message=message, headers=headers)
-
-
-def _is_work(request: Request) -> bool:
-    """Tell whether it is audio, which there may be too much of; health and metrics are always answered."""
-    return request.method == hdrs.METH_POST and not is_admins(request.place.route)
 
 
 def _cut_off() -> Problem:

@@ -150,8 +150,10 @@ class Endpoint:
             asked = self.front.read(request, upload)
             observed.model = _known(service.routes, asked.model)
             route = _route(service.routes, asked, caller)
-            left_s = await service.intake.fetch(upload, how.timeout_s)
-            observed.upload_bytes = upload.content.size_bytes
+            left_s = how.timeout_s
+            if upload.address is not None:
+                left_s = await service.intake.fetch(upload, left_s)
+                observed.upload_bytes = upload.content.size_bytes
             with timed(Stage.PROBE):
                 audio = await measure(upload, service.demuxer, max_duration_s=service.settings.server.max_duration)
             observed.audio_s = audio.duration_s

@@ -7,6 +7,7 @@ Source: @huggingface/tasks 0.21.54 (ASR specification), requests recorded from h
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,7 +45,7 @@ class HuggingFace:
         self._adapter = adapter
 
     def named(self, request: Request) -> str:
-        return request.place.variables.get("model", "").removesuffix("/").removesuffix(PIPELINE).strip("/")
+        return _named(request.place.variables.get("model", ""))
 
     def read(self, request: Request, upload: Upload) -> Asked:
         for name, value in upload.document.items():
@@ -105,6 +106,12 @@ def query_parameters(request: Request) -> dict[str, Any]:
     """Read `?return_timestamps=word`: the only channel a JS client has."""
     query = request.query
     return from_fields((name, value) for name, value in query.items() if name not in _NOT_PARAMETERS) if query else {}
+
+
+@lru_cache(maxsize=256)
+def _named(rest: str) -> str:
+    """Return the model that the rest of a path names."""
+    return rest.removesuffix("/").removesuffix(PIPELINE).strip("/")
 
 
 def _parameters(given: dict[str, Any]) -> Parameters:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
+
+from gateway.api.auth import is_admins
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -38,6 +40,7 @@ class Place(msgspec.Struct, frozen=True):
     handler: Handler
     route: str  # its pattern, never the path: that may hold anything a caller writes. "none" where there is none
     variables: Mapping[str, str]  # of the pattern
+    is_work: bool  # audio, which there may be too much of; health and metrics are always answered
     expect: Callable[[Any], Awaitable[web.StreamResponse | None]]  # answers `Expect: 100-continue`
 
 
@@ -81,7 +84,8 @@ class Site(msgspec.Struct, kw_only=True, eq=False):
         found = await self.paths.resolve(request)  # type: ignore[arg-type] # it reads what every request has
         resource = found.route.resource
         route = resource.canonical if resource is not None else "none"
-        place = Place(found.handler, route, dict(found), found.expect_handler)  # type: ignore[arg-type] # ours take ours
+        is_work = request.method == hdrs.METH_POST and not is_admins(route)
+        place = Place(found.handler, route, dict(found), is_work, found.expect_handler)  # type: ignore[arg-type] # ours take ours
         if resource is not None:
             if len(self.remembered) >= MOST_PATHS:
                 self.remembered.clear()

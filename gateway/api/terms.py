@@ -54,7 +54,10 @@ def timeout_s(request: Request) -> float | None:
 
 def is_dry_run(request: Request) -> bool:
     """Tell whether only the plan is wanted. It tells of prices and health, so that it is for admins. Raises Problem."""
-    given = request.headers.get(DRY_RUN, "").strip().lower()
+    said = request.headers.get(DRY_RUN)
+    if said is None:
+        return False
+    given = said.strip().lower()
     if given not in _YES | _NO:
         raise invalid_parameter(DRY_RUN, given, "true or false")
     if given in _YES:
