@@ -278,8 +278,8 @@ async def read_capped(response: aiohttp.ClientResponse, provider: str, max_bytes
     if (response.content_length or 0) > max_bytes:
         raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
     whole = bytearray()
-    while chunk := await response.content.readany():
-        whole += chunk
+    while not response.content.at_eof():
+        whole += await response.content.readany()
         if len(whole) > max_bytes:
             raise MalformedReply(provider, f"the reply is larger than {max_bytes} bytes")
     encoding = response.headers.get("content-encoding", "identity").lower()

@@ -10,7 +10,7 @@ from gateway.intake.spool import Spool
 from gateway.problems import bad_request, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
 
     from gateway.intake.spool import SpoolBudget
 
@@ -27,12 +27,15 @@ class Form:
         self.fields: list[tuple[str, str]] = []
         self.spool: Spool | None = None
 
-    async def read(self, chunks: AsyncIterator[bytes], boundary: str, max_upload_bytes: int) -> None:
-        """Take the whole form. Raises Problem 400 where it is malformed, 413 where a part is too large."""
+    async def read(self, arrived: Callable[[], Awaitable[bytes]], boundary: str, max_upload_bytes: int) -> None:
+        """Take the whole form. Raises Problem 400 where it is malformed, 413 where a part is too large.
+
+        arrived: returns what has arrived since it was last asked, b"" at the end.
+        """
         part: _Part | None = None
         try:
             with PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
-                async for chunk in chunks:
+                while chunk := await arrived():
                     for event in parser.parse(chunk):
                         match event:
                             case MultipartSegment():

@@ -11,7 +11,7 @@ from aiohttp import ClientPayloadError, StreamReader, hdrs, web
 from gateway.problems import bad_request, stalled, too_large, unsupported_media
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from gateway.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Body:
         if encoding not in {"", "identity"}:
             raise unsupported_media("a body with Content-Encoding is not taken; send the audio as it is")
         self._stream: StreamReader = request.content
-        self._announced = request.content_length
+        self._announced = request.content_length or 0
         self._limits = limits
         self._clock = asyncio.get_running_loop().time
         self._started = self._clock()
@@ -58,20 +58,23 @@ class Body:
             self._head += chunk
         return self._head
 
-    async def chunks(self, max_bytes: int, what: str = "the upload") -> AsyncIterator[bytes]:
-        """Yield the body as it arrives. Raises Problem 413 as soon as it cannot fit, 408 where it stalls."""
-        if self._announced is not None and self._announced > max_bytes:
-            raise too_large(what, f"the limit of {max_bytes} bytes")
+    async def chunk(self, max_bytes: int) -> bytes:
+        """Return what has arrived since, b"" at the end. Raises Problem 413 as soon as the whole cannot fit, 408.
+
+        No iterator: of those, asyncio keeps a list.
+        """
+        if self._announced > max_bytes:
+            raise _too_large(max_bytes)
         chunk = self._head or await self._next()
         self._head = b""
-        while chunk:
-            if self._received > max_bytes:
-                raise too_large(what, f"the limit of {max_bytes} bytes")
-            yield chunk
-            chunk = await self._next()
+        if self._received > max_bytes:
+            raise _too_large(max_bytes)
+        return chunk
 
     async def _next(self) -> bytes:
         """Return what has arrived, b"" at the end. Raises Problem 408, or 400 where it is no HTTP."""
+        if self._stream.at_eof():
+            return b""
         try:
             chunk = self._stream.read_nowait() or await self._awaited()
         except TimeoutError as error:
@@ -85,7 +88,9 @@ class Body:
 
     async def _awaited(self) -> bytes:
         """Wait for the next bytes: only then is there anything to time."""
-        if self._stream.is_eof():
-            return b""
         async with asyncio.timeout(self._limits.idle_s):
             return await self._stream.readany()
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return too_large("the upload", f"the limit of {max_bytes} bytes")

@@ -6,6 +6,7 @@ import asyncio
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +23,7 @@ from gateway.stages import Stage, timed
 from providers.audio.containers import HEAD_BYTES, name_of_other, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from aiohttp import web
 
@@ -117,11 +118,11 @@ class Intake:
 
     async def _raw(self, body: Body, sniffed: Container) -> Upload:
         limit = self.limits.max_upload_bytes
-        spool, content, digest = await self._spooled(body.chunks(limit))
+        spool, content, digest = await self._spooled(body, limit)
         return Upload(content, digest, sniffed=sniffed, spools=[spool])
 
     async def _json(self, body: Body, path: tuple[str, ...]) -> Upload:
-        spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
+        spool, content, _ = await self._spooled(body, self.limits.max_json_bytes)
         try:
             decoded = await decode_document(content, path, self.budget, self.limits.max_upload_bytes)
         finally:
@@ -136,7 +137,7 @@ class Intake:
         return await self._text(body)
 
     async def _text(self, body: Body) -> Upload:
-        spool, content, _ = await self._spooled(body.chunks(self.limits.max_json_bytes))
+        spool, content, _ = await self._spooled(body, self.limits.max_json_bytes)
         try:
             decoded = await decode_text(content, self.budget, self.limits.max_upload_bytes)
         finally:
@@ -147,7 +148,7 @@ class Intake:
     async def _form(self, body: Body, boundary: str, shape: Shape) -> Upload:
         form = Form(self.budget, shape.form_parts)
         try:
-            await form.read(body.chunks(self.limits.max_form_bytes), boundary, self.limits.max_upload_bytes)
+            await form.read(partial(body.chunk, self.limits.max_form_bytes), boundary, self.limits.max_upload_bytes)
             spool = form.file(shape.form_parts[0])
             content, digest = await spool.finish()
         except BaseException:
@@ -168,10 +169,10 @@ class Intake:
         upload.address = Address(param, address)
         return upload
 
-    async def _spooled(self, chunks: AsyncIterator[bytes]) -> tuple[Spool, Content, str]:
+    async def _spooled(self, body: Body, max_bytes: int) -> tuple[Spool, Content, str]:
         spool = Spool(self.budget)
         try:
-            async for chunk in chunks:
+            while chunk := await body.chunk(max_bytes):
                 await spool.write(chunk)
             content, digest = await spool.finish()
         except BaseException:

@@ -17,7 +17,7 @@ from gateway.problems import Problem
 from tests.conftest import sample
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
 MIB = 1 << 20
 WAV = sample("slushy.wav")
@@ -37,12 +37,13 @@ def read(chunks: Iterable[bytes], *, boundary: str = "b", max_bytes: int = MIB) 
     budget = SpoolBudget(memory_per_upload=1000, memory_total=MIB, disk_total=64 * MIB)
     form = Form(budget, ("file", "audio"))
 
-    async def arriving() -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
+    arriving = iter(chunks)
+
+    async def arrived() -> bytes:
+        return next(arriving, b"")
 
     async def whole() -> str:
-        await form.read(arriving(), boundary, max_bytes)
+        await form.read(arrived, boundary, max_bytes)
         return (await form.file("file").finish())[1]
 
     try:
