@@ -21,13 +21,13 @@ def headers_of(standings: Iterable[Standing]) -> dict[str, str]:
 
     Nothing where there is nothing to tell: what others may spend is the operator's business.
     """
-    told = [each for each in standings if isinstance(each.rule, Rate) or each.rule.scope is Scope.KEY]
-    if not told:
-        return {}
-    return {
-        "RateLimit-Policy": ", ".join([_policy(each.rule, each.window_s) for each in told]),
-        "RateLimit": ", ".join([f"{_name(each.rule)};r={_left(each)};t={math.ceil(each.reset_s)}" for each in told]),
-    }
+    policies, levels = [], []
+    for each in standings:
+        rule = each.rule
+        if isinstance(rule, Rate) or rule.scope is Scope.KEY:
+            policies.append(_policy(rule, each.window_s))
+            levels.append(f"{_name(rule)};r={_left(each)};t={math.ceil(each.reset_s)}")
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(levels)} if policies else {}
 
 
 @lru_cache(maxsize=4096)

@@ -1,8 +1,8 @@
 """Rate limit by GCRA (ITU-T I.371): one number per key, no window edges.
 
 The number is the theoretical arrival time (tat): when what has been taken will have been paid for at the sustained
-rate. How far that lies ahead of the present is all that is asked here; whose tat has passed is at rest, as if it had
-never been seen, so that it need not be kept.
+rate. All that is asked here is how far ahead of the present that lies, in seconds: 0 or less at rest, where it is as if
+the key had never been seen, so that its number need not be kept.
 
 A request is admitted where one unit is free, whatever it costs, and charged its whole cost, which may leave its key in
 debt: audio longer than the burst would never be admitted otherwise, and long audio would starve beside short. So in T
@@ -28,7 +28,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     quota: float  # 1: none beyond the rate
     window_s: float
     interval_s: float = 0.0  # between units at the sustained rate
-    most_ahead_s: float = 0.0  # at which one still passes
+    most_ahead_s: float = 0.0  # of itself at which one still passes: who is further ahead is refused
 
     def __post_init__(self) -> None:
         interval_s = self.window_s / self.quota
@@ -37,11 +37,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wait_s(ahead_s: float, pace: Pace) -> float:
-    """Return for how long a request waits until a unit is free, if nobody takes it first; 0: it may pass.
-
-    ahead_s: from now to the key's tat; 0 or less at rest.
-    """
-    return ahead_s - (pace.window_s - pace.interval_s) if ahead_s > pace.most_ahead_s else 0.0
+    """Return for how long whoever is refused waits until a unit is free, if nobody takes it first."""
+    return ahead_s - (pace.window_s - pace.interval_s)
 
 
 def after(ahead_s: float, units: float, pace: Pace) -> float:

@@ -54,8 +54,7 @@ class MemoryLimits:
     def take_now(self, demand: Demand) -> Granted | Denied:
         """Take all that is asked for, or nothing."""
         now, today = self._clock(), self._wall()
-        ahead_s = self._ahead_s(demand.rules, now)
-        refused = self._refusals(demand, ahead_s, today)
+        ahead_s, refused = self._asked(demand, now, today)
         if refused:
             wait_s, rule = max(refused, key=lambda each: each[0])
             return Denied(rule=rule, retry_after_s=wait_s, levels=self._levels(demand.rules, ahead_s, today))
@@ -65,7 +64,8 @@ class MemoryLimits:
     def note(self, demand: Demand) -> None:
         """Count what was taken elsewhere, whatever is left of it here."""
         now, today = self._clock(), self._wall()
-        self._take(demand, self._ahead_s(demand.rules, now), now, today)
+        ahead_s, _ = self._asked(demand, now, today)
+        self._take(demand, ahead_s, now, today)
 
     def note_spent(self, budget: Budget, usd: float) -> None:
         """Count money that was spent elsewhere."""
@@ -86,23 +86,21 @@ class MemoryLimits:
         for each in correction.places:
             self._give_back(each)
 
-    def _ahead_s(self, rules: Rules, now: float) -> list[float]:
-        """Return how far each rate is ahead; 0 or less at rest."""
-        return [self._tats.get(each.name, now) - now for each in rules.rates]
-
-    def _refusals(self, demand: Demand, ahead_s: list[float], today: float) -> Refusals:
-        rules = demand.rules
-        refused: Refusals = [
-            (wait_s, rate)
-            for rate, each_s in zip(rules.rates, ahead_s, strict=True)
-            if (wait_s := gcra.wait_s(each_s, rate))
-        ]
-        if rules.budgets:
+    def _asked(self, demand: Demand, now: float, today: float) -> tuple[list[float], Refusals]:
+        """Return how far each rate is ahead, and what refuses the demand."""
+        ahead_s: list[float] = []
+        refused: Refusals = []
+        for rate in demand.rules.rates:
+            each_s = self._tats.get(rate.name, now) - now
+            ahead_s.append(each_s)
+            if each_s > rate.most_ahead_s:
+                refused.append((gcra.wait_s(each_s, rate), rate))
+        if demand.rules.budgets:
             refused += self._too_dear(demand, today)
         for place in demand.places:
             if self._taken.get(place.name, 0) >= place.count:
                 refused.append((PLACE_AGAIN_S, place))
-        return refused
+        return ahead_s, refused
 
     def _too_dear(self, demand: Demand, today: float) -> Iterator[tuple[float, Budget]]:
         for budget in demand.rules.budgets:
