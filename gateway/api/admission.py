@@ -27,6 +27,7 @@ from gateway.policies.limits import (
     Rules,
     Scope,
     corrected,
+    rules_for,
     rules_of,
 )
 from gateway.problems import Problem
@@ -91,7 +92,7 @@ class Limiting:
 
     def of(self, request: web.BaseRequest, caller: Caller, observed: Observed) -> Admission:
         """Return a request's, to be entered before its body is read."""
-        own = rules_of(Scope.GATEWAY, "all", self.settings.limits) + rules_of(Scope.KEY, caller.name, caller.limits)
+        own = rules_for(caller.name, caller.limits, self.settings.limits)
         return Admission(self, own, observed, is_small=is_small(request))
 
     def model_rules(self, model: str) -> Rules:

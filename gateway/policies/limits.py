@@ -198,6 +198,12 @@ def rules_of(scope: Scope, name: str, limits: Limits) -> Rules:
     )
 
 
+@lru_cache(maxsize=4096)
+def rules_for(key: str, limits: Limits, everybodys: Limits) -> Rules:
+    """Return the rules that a key's requests stand under whatever they ask for."""
+    return rules_of(Scope.GATEWAY, "all", everybodys) + rules_of(Scope.KEY, key, limits)
+
+
 def budget_name(scope: Scope, name: str, period: Period) -> str:
     """Return the name of a budget's counter."""
     return f"{scope}:{name}:usd:{period}"

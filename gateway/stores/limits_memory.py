@@ -150,5 +150,7 @@ class MemoryLimits:
             del spent[name]
 
     def _levels(self, rules: Rules, ahead_s: list[float], today: float) -> Levels:
+        if not rules.budgets:
+            return Levels(rules=rules, ahead_s=ahead_s)
         spent = [spend.present(self._spent.get(each.name), today, each.period) for each in rules.budgets]
         return Levels(rules=rules, ahead_s=ahead_s, spent=spent, today=today)
