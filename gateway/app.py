@@ -89,7 +89,7 @@ class Gateway:
         make_fetching: gives the session for audio that callers name by address.
         """
         self.catalog = load_catalog()
-        self.metrics = Metrics()
+        self.metrics = Metrics(exemplar if settings.tracing.endpoint is not None else None)
         self.drain = Drain()
         self.demuxer = Demuxer()
         self.spool = spool_budget(settings)
@@ -108,8 +108,6 @@ class Gateway:
         self._closing, self._beside = asyncio.Event(), asyncio.Event()
         self._beside.set()  # nothing is done yet that `close` must wait for
         self.state = State(settings, self.metrics, self.health.clock, when_lost=lambda: self.settings.limits.when_lost)
-        if self.state.tracer is not None:
-            self.metrics.exemplar = exemplar
         self.witness = Witness(
             metrics=self.metrics, health=self.health, state=self.state, routes=lambda: self.service.routes
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 
@@ -56,7 +56,7 @@ class Tracing(Protocol):
 class Stages(msgspec.Struct):
     """One request's steps. What goes on when the request is over is told to on_end all the same."""
 
-    on_end: Callable[[Stage, float], None]  # told each step's seconds
+    on_end: Mapping[Stage, Callable[[float], None]]  # told the seconds of a step of its kind
     tracing: Tracing | None = None  # None while nobody looks: it costs nothing then
     # Not the event loop's clock: uvloop's counts milliseconds, and stands still between two turns of the loop.
     clock: Callable[[], float] = perf_counter
@@ -115,7 +115,7 @@ class Timing:
         if stages is not None:
             took_s = stages.clock() - self._began
             stages.seconds[stage] = stages.seconds.get(stage, 0.0) + took_s
-            stages.on_end(stage, took_s)
+            stages.on_end[stage](took_s)
             if self._span is not None:
                 self._span.end(error)
 

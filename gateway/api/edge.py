@@ -86,7 +86,7 @@ class Edge:
         if hdrs.EXPECT in request.headers:
             await request.place.expect(request)
         loop = asyncio.get_running_loop()
-        stages = Stages(self._metrics.stage)
+        stages = Stages(self._metrics.stages)
         observed = Observed(request_id=_request_id(request), started=loop.time(), stage_s=stages.seconds)
         if self._tracer is not None:
             observed.trace = self._tracer.begin(request.method, request.headers)

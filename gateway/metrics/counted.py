@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.dispatch.answers import Attempt
     from gateway.dispatch.health import Condition
+    from gateway.metrics.fed import Exemplar
     from gateway.observe import Observed
     from gateway.policies.limits import Denied
     from gateway.stores.kept import AnswerStore
@@ -32,7 +33,8 @@ OTHER: Final = "other"
 class Metrics:
     """One process's numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, exemplar: Exemplar | None = None) -> None:
+        """exemplar: of the request that is being counted; None where nobody traces."""
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, that nobody reads
         # What counts what has happened: in files that outlive the process, where several serve one port.
         self.counted = counted = CollectorRegistry()
@@ -41,14 +43,14 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.registry.register(counted)
         self.registry.register(shown)
-        self.exemplar: Callable[[], dict[str, str] | None] = no_exemplar  # of the request that is being counted
         self.named_callers: frozenset[str] = frozenset()  # the keys that the configuration names
         self._later_callers: set[str] = set()
 
         self._requests = adding(declared.REQUESTS.build(counted))
-        self._request_seconds = spreading(declared.REQUEST_SECONDS.build(counted))
+        self._request_seconds = spreading(declared.REQUEST_SECONDS.build(counted), exemplar)
         stage_seconds = declared.STAGE_SECONDS.build(counted)
-        self._stage_seconds = {stage: Spread(stage_seconds.labels(stage)) for stage in Stage}
+        # What counts the seconds of each step of a request.
+        self.stages = {stage: Spread(stage_seconds.labels(stage), exemplar).observe for stage in Stage}
         self._problems = adding(declared.PROBLEMS.build(counted))
         self._upload_bytes = Spread(declared.UPLOAD_BYTES.build(counted))
         self._audio_seconds = adding(declared.AUDIO_SECONDS.build(counted))
@@ -60,7 +62,7 @@ class Metrics:
         self.usage_dropped = declared.USAGE_ROWS_DROPPED.build(counted).inc
 
         self._attempts = adding(declared.ATTEMPTS.build(counted))
-        self._attempt_seconds = spreading(declared.ATTEMPT_SECONDS.build(counted))
+        self._attempt_seconds = spreading(declared.ATTEMPT_SECONDS.build(counted), exemplar)
         self._real_time_factor = spreading(declared.REAL_TIME_FACTOR.build(counted))
         self._failovers = adding(declared.FAILOVERS.build(counted))
         self._hedges = adding(declared.HEDGES.build(counted))
@@ -89,7 +91,7 @@ class Metrics:
     def request(self, observed: Observed, status: str, seconds: float) -> None:
         """Count a request at its end. status: a number, or "cancelled"."""
         self._requests(observed.front, observed.model or "none", status)(1)
-        self._request_seconds(observed.front).observe(seconds, self.exemplar())
+        self._request_seconds(observed.front).observe(seconds)
         if observed.problem:
             self._problems(observed.problem)(1)
         if observed.upload_bytes:
@@ -107,10 +109,6 @@ class Metrics:
             self._cost_usd(label)(charge.cost_usd or 0.0)
         if observed.charges and observed.caller:
             self._caller_cost_usd(self._caller(observed.caller))(observed.cost_usd or 0.0)
-
-    def stage(self, stage: Stage, seconds: float) -> None:
-        """Count a step of a request."""
-        self._stage_seconds[stage].observe(seconds, self.exemplar())
 
     def cache_lookup(self, store: str, found: bool) -> None:  # noqa: FBT001 - the cache's callback
         """Count a look for an answer."""
@@ -131,7 +129,7 @@ class Metrics:
     def attempt(self, deployment: str, attempt: Attempt) -> None:
         """Count a call. deployment: a name from the configuration, whatever a wildcard route made of a caller's."""
         self._attempts(deployment, attempt.outcome, attempt.kind)(1)
-        self._attempt_seconds(deployment).observe(attempt.seconds, self.exemplar())
+        self._attempt_seconds(deployment).observe(attempt.seconds)
         # A check's half second is all overhead: it says nothing of how fast audio is worked through.
         if attempt.outcome == "ok" and attempt.audio_s and attempt.kind is not Kind.CHECK:
             self._real_time_factor(deployment).observe(attempt.seconds / attempt.audio_s)
@@ -196,8 +194,3 @@ class Metrics:
 
 
 _OUTCOMES: Final = {"2": "ok", "4": "refused", "5": "failed", "c": "cancelled"}
-
-
-def no_exemplar() -> dict[str, str] | None:
-    """Return what points from a number to a trace of one of those that made it: nothing, where nobody traces."""
-    return None

@@ -9,30 +9,34 @@ them anew, nothing is counted any more and every test of metrics says so.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from prometheus_client import Counter, Histogram
+
+
+Exemplar: TypeAlias = Callable[[], dict[str, str] | None]
+"""Gives the labels that lead from what is counted now to its trace, where that is kept."""
 
 
 class Spread:
     """One series of a histogram."""
 
-    __slots__ = ("_add_to_bucket", "_add_to_sum", "_bounds", "_series")
+    __slots__ = ("_add_to_bucket", "_add_to_sum", "_bounds", "_exemplar", "_series")
 
-    def __init__(self, series: Histogram) -> None:
+    def __init__(self, series: Histogram, exemplar: Exemplar | None = None) -> None:
         self._series = series
+        self._exemplar = exemplar
         self._bounds = series._upper_bounds  # noqa: SLF001 - see above
         self._add_to_sum = _adds_to(series._sum)  # noqa: SLF001
         self._add_to_bucket = [_adds_to(each) for each in series._buckets]  # noqa: SLF001
 
-    def observe(self, amount: float, exemplar: Mapping[str, str] | None = None) -> None:
-        """Count an amount. exemplar: leads to a trace."""
-        if exemplar:
-            self._series.observe(amount, dict(exemplar))
+    def observe(self, amount: float) -> None:
+        """Count an amount."""
+        if self._exemplar is not None and (labels := self._exemplar()):
+            self._series.observe(amount, labels)
             return
         self._add_to_sum(amount)
         self._add_to_bucket[bisect_left(self._bounds, amount)](1)
@@ -46,9 +50,9 @@ def adding(counter: Counter) -> Callable[..., Callable[[float], None]]:
     return cache(lambda *labels: _adds_to(counter.labels(*labels)._value))  # noqa: SLF001 - see above
 
 
-def spreading(histogram: Histogram) -> Callable[..., Spread]:
+def spreading(histogram: Histogram, exemplar: Exemplar | None = None) -> Callable[..., Spread]:
     """Return what gives a histogram's series by labels, remembered as above."""
-    return cache(lambda *labels: Spread(histogram.labels(*labels)))
+    return cache(lambda *labels: Spread(histogram.labels(*labels), exemplar))
 
 
 def _adds_to(value: Any) -> Callable[[float], None]:  # noqa: ANN401 - of one of prometheus-client's two kinds

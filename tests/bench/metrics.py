@@ -57,7 +57,7 @@ def alone(name: str) -> None:
 def request(metrics: Metrics) -> None:
     """Count all that a request which is answered by its first deployment counts."""
     metrics.in_flight += 1
-    with noted_in(Stages(metrics.stage)):
+    with noted_in(Stages(metrics.stages)):
         for each in _STAGES:
             with timed(each):
                 pass
@@ -94,7 +94,7 @@ def _each_us(work: Callable[[], object], times: int = 5_000) -> float:
 
 def uncounted() -> None:
     """Serve as the program does, and count nothing."""
-    for name in ("request", "stage", "attempt", "cache_lookup", "flight"):
+    for name in ("request", "attempt", "cache_lookup", "flight"):
         setattr(counted.Metrics, name, lambda *_, **__: None)
     stages.Timing.__enter__ = lambda self: self  # type: ignore[method-assign]
     stages.Timing.__exit__ = lambda *_: None  # type: ignore[method-assign]

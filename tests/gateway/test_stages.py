@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import count
 
 import pytest
@@ -18,7 +19,10 @@ class Ticking:
         self._seconds = count()
 
     def stages(self) -> Stages:
-        return Stages(lambda stage, seconds: self.told.append((stage, seconds)), clock=lambda: next(self._seconds))
+        return Stages({each: partial(self._tell, each) for each in Stage}, clock=lambda: next(self._seconds))
+
+    def _tell(self, stage: Stage, seconds: float) -> None:
+        self.told.append((stage, seconds))
 
 
 class Traced:

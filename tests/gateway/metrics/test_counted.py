@@ -87,8 +87,8 @@ def test_keys_beyond_a_bound_share_a_series_but_for_those_in_the_configuration()
 
 def test_a_step_is_counted_by_its_name() -> None:
     metrics = Metrics()
-    metrics.stage(Stage.PROBE, 0.25)
-    metrics.stage(Stage.PROBE, 0.5)
+    metrics.stages[Stage.PROBE](0.25)
+    metrics.stages[Stage.PROBE](0.5)
     assert values(metrics, "asr_stage_seconds_sum")["probe",] == 0.75
     assert {stage for (stage,) in values(metrics, "asr_stage_seconds_count")} == {each.value for each in Stage}
 

@@ -19,9 +19,8 @@ OPENMETRICS: Final = "application/openmetrics-text;version=1.0.0;q=0.6,text/plai
 
 async def test_openmetrics_points_from_times_to_traces() -> None:
     """With the trace that is current as the number is counted; the plain text has no place for it."""
-    metrics = Metrics()
-    metrics.exemplar = lambda: {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
-    metrics.stage(Stage.PROBE, 0.25)
+    metrics = Metrics(lambda: {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"})
+    metrics.stages[Stage.PROBE](0.25)
     metrics.request(observed(front="hf"), "200", 0.1)
     told = await exposed(metrics, OPENMETRICS)
 
@@ -35,7 +34,7 @@ async def test_openmetrics_points_from_times_to_traces() -> None:
 
 async def test_without_a_trace_there_is_no_exemplar() -> None:
     metrics = Metrics()
-    metrics.stage(Stage.PROBE, 0.25)
+    metrics.stages[Stage.PROBE](0.25)
     told = await exposed(metrics, OPENMETRICS)
     assert b" # {" not in told.body
     assert told.body.endswith(b"# EOF\n")
@@ -51,7 +50,7 @@ async def test_whoever_asks_for_nothing_else_is_told_in_plain_text(accept: str) 
 def test_what_is_shown_holds_nothing_that_is_counted() -> None:
     """That is in files already where several serve one port: it would be counted twice."""
     metrics = Metrics()
-    metrics.stage(Stage.PROBE, 0.25)
+    metrics.stages[Stage.PROBE](0.25)
     shown = {each.name for each in text_string_to_metric_families(shown_now(metrics).decode())}
     assert "asr_requests_in_flight" in shown
     assert shown.isdisjoint(each.name for each in metrics.counted.collect())

@@ -37,7 +37,7 @@ def test_a_histogram_shows_what_it_would_have_shown_fed_by_its_own_way(amounts: 
 
 def test_an_exemplar_goes_the_usual_way() -> None:
     made, shown = histogram()
-    spreading(made)("hf").observe(0.3, {"trace_id": "a"})
+    spreading(made, lambda: {"trace_id": "a"})("hf").observe(0.3)
     assert 'took_seconds_bucket{front="hf",le="0.5"} 1.0' in shown()
 
 
