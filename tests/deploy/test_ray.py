@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.deploy.ray_cluster import Now, Replica
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(180)
 
 TINY = "tiny.en"
 ROUTE, OTHER_ROUTE = "openai/whisper-tiny.en", "other"
