@@ -42,7 +42,7 @@ class LocalSettings(Section):
     compute_type: str = "default"  # adapter: local; a CTranslate2 type such as int8 or float16
     dtype: Dtype = Dtype.AUTO  # adapter: local; what transformers counts in
     attention: str = Field("auto", pattern=r"^[a-z0-9_]{1,40}$")  # adapter: local; transformers' sdpa, eager, …
-    compile: bool = False  # adapter: local; torch.compile: slow to begin with, faster from then on
+    compile: bool = False  # adapter: local; Whisper's torch.compile: minutes more to load, for a GPU
     language: str | None = Field(None, pattern=r"^[a-z]{2,3}$")  # adapter: local; for models that cannot tell which
     load: When = When.START  # adapter: local; when its models are loaded
     memory_budget: Bytes | None = None  # adapter: local; of its models together: who was used longest ago makes room

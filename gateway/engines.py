@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 
 from config.local import EngineName, When
 from gateway.policies.landmarks import NONE_YET, is_landmark
-from providers.local.download import not_told
 from providers.local.either import EitherModel
+from providers.local.loading import Download, NotCompiled, not_told
 from providers.local.models import ModelMissing
 from providers.local.names import FASTER_WHISPER, TRANSFORMERS, assumed, known_as, weights_bytes
 from providers.local.provider import MAX_BATCH, LocalModel
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from config.settings import AccountSettings
     from gateway.fleet import LocalBackend
-    from providers.local.download import Download, Tell
     from providers.local.engine import Engine
+    from providers.local.loading import Tell
     from providers.types import Deployment
 
 _LIBRARIES: Final = {FASTER_WHISPER: "faster_whisper", TRANSFORMERS: "transformers"}
@@ -43,13 +43,14 @@ class LocalModels:
         self,
         *,
         on_batch: Callable[[str, int, float], None],
-        on_load: Callable[[str, str, Download | Loaded | ModelMissing | None], None] = lambda *_: None,
+        on_load: Callable[[str, str, Download | NotCompiled | Loaded | ModelMissing | None], None] = lambda *_: None,
         on_download: Callable[[str, Download | None], None] = lambda *_: None,
     ) -> None:
         """on_batch: as LocalModel tells it.
 
-        on_load: told a model and its engine when loading begins, with None, how far a long download is, and how it
-        ended; in a thread that does it. on_download: told each step of a model's download, and None when it is over.
+        on_load: told a model and its engine when loading begins, with None, how far a long download is, that it
+        cannot be compiled, and how it ended; in a thread that does it. on_download: told each step of a model's
+        download, and None when it is over.
         """
         self._on_batch = on_batch
         self._on_load = on_load
@@ -112,8 +113,11 @@ class LocalModels:
         """Return what is told how far a download is, and passes its landmarks on as what is to be read."""
         last_share, last_s = NONE_YET, time.monotonic()
 
-        def tell(now: Download) -> None:
+        def tell(now: Download | NotCompiled) -> None:
             nonlocal last_share, last_s
+            if isinstance(now, NotCompiled):
+                self._on_load(native_model, engine, now)
+                return
             self._on_download(native_model, now)
             now_s = time.monotonic()
             if is_landmark(now.share, last_share, now_s - last_s):

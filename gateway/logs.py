@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.lines import Event, Json, Text, painted, unpainted
-from providers.local.download import Download
+from providers.local.loading import Download, NotCompiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +186,7 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
             LOG.handle(_made(name, level, fields))
 
 
-def model_load(model: str, engine: str, told: Download | Loaded | Exception | None) -> None:
+def model_load(model: str, engine: str, told: Download | NotCompiled | Loaded | Exception | None) -> None:
     """Log that a local model begins to be loaded, how far a download is, or how that ended. From any thread.
 
     One that an engine cannot load another may: whether it is missing is told elsewhere.
@@ -197,6 +197,8 @@ def model_load(model: str, engine: str, told: Download | Loaded | Exception | No
         case Download():
             received, whole = told
             event("model_downloading", model=model, engine=engine, bytes=received, of_bytes=whole)
+        case NotCompiled(reason):
+            event("model_not_compiled", logging.WARNING, model=model, engine=engine, reason=reason)
         case Exception():
             event("model_not_loaded", model=model, engine=engine, reason=str(told))
         case _:

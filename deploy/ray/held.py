@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.engines import Loaded, LocalModels
 from gateway.heap import give_back
-from providers.local.download import Download
+from providers.local.loading import Download, NotCompiled
 from providers.local.provider import NAME
 from providers.types import Account, Deployment
 
@@ -72,11 +72,13 @@ class Loader:
         return model
 
 
-def _log_load(model: str, engine: str, told: Download | Loaded | ModelMissing | None) -> None:
+def _log_load(model: str, engine: str, told: Download | NotCompiled | Loaded | ModelMissing | None) -> None:
     """Write down how far a long download is, and how loading a model ended."""
     if isinstance(told, Download):
         LOG.info("model_downloading model=%s engine=%s bytes=%d of_bytes=%d", model, engine, *told)
     elif isinstance(told, Loaded):
         LOG.info("model_loaded model=%s engine=%s seconds=%.3f bytes=%d", model, engine, *told)
+    elif isinstance(told, NotCompiled):
+        LOG.warning("model_not_compiled model=%s engine=%s reason=%s", model, engine, told.reason)
     elif told is not None:
         LOG.warning("model_not_loaded model=%s engine=%s reason=%s", model, engine, told)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from providers.local.download import Download
+    from providers.local.loading import Download
 
 
 class LocalMetrics:

@@ -6,10 +6,14 @@ Source: huggingface_hub 2.4 `snapshot_download` and transformers 5.24 `from_pret
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
+
+from providers.local.loading import Download
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from providers.local.loading import Tell
 
 # Where faster-whisper 1.2 has the sizes that it knows by name; its own download tells nobody how far it is.
 REPOSITORIES: Final[Mapping[str, str]] = {
@@ -27,25 +31,6 @@ REPOSITORIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("large-v3-turbo", "turbo"), "mobiuslabsgmbh/faster-whisper-large-v3-turbo"),
 }
 _CTRANSLATE2_FILES: Final = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
-
-
-class Download(NamedTuple):
-    """How far it is."""
-
-    received_bytes: int
-    whole_bytes: int
-
-    @property
-    def share(self) -> float:
-        return self.received_bytes / self.whole_bytes
-
-
-Tell: TypeAlias = "Callable[[Download], None]"
-"""Told how far a download is, in whichever thread receives, many times a second."""
-
-
-def not_told(_: Download) -> None:
-    """Tell nobody."""
 
 
 def ctranslate2_files(native_model: str, tell: Tell) -> str:

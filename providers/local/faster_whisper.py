@@ -16,8 +16,9 @@ import ctranslate2
 from faster_whisper import WhisperModel
 
 from providers.errors import JobUnsupported
-from providers.local.download import ctranslate2_files, not_told
+from providers.local.download import ctranslate2_files
 from providers.local.engine import OutOfMemory
+from providers.local.loading import not_told
 from providers.local.lockstep import Decoding, Lockstep
 from providers.local.models import ModelMissing, locate, or_installed
 from providers.local.provider import MAX_BATCH, NAME
@@ -27,8 +28,8 @@ from providers.types import Capabilities, Segment, Task, Timestamps, Transcript,
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from providers.local.download import Tell
     from providers.local.engine import Piece
+    from providers.local.loading import Tell
     from providers.local.lockstep import Row
     from providers.types import GenerationParameters, TranscriptionJob
 

@@ -142,6 +142,18 @@ async def downloaded(gateway: Program) -> dict[str, float]:
     return {each.labels["model"]: each.value for each in samples if each.name == "asr_local_download_ratio"}
 
 
+async def test_a_model_that_cannot_be_compiled_hears_all_the_same(tmp_path: Path) -> None:
+    """Where there is no compiler, as in most images: the log says so, and jobs do not fail."""
+    variables = ("CXX=/nowhere/g++", f"TORCHINDUCTOR_CACHE_DIR={tmp_path}/compiled")
+    document = locally(EMBEDDED, engine="transformers", compile=True)
+    async with program(document, tmp_path, command=("env", *variables)) as gateway:
+        status, text = await ask(gateway, EMBEDDED)
+    assert (status, text.lower().replace(",", "").startswith(SAID)) == (200, True)
+    (told,) = [each for each in gateway.lines if each["event"] == "model_not_compiled"]
+    assert (told["level"], told["model"], told["engine"]) == ("warning", EMBEDDED, "transformers")
+    assert "No working C++ compiler" in told["reason"]
+
+
 async def test_models_that_do_not_fit_together_take_turns(tmp_path: Path) -> None:
     """Two folders with the same weights, 150 MB each in float32, and room for both or for one of them."""
     names = ("one", "two")

@@ -27,7 +27,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     device: str = AUTO  # as torch names it: cpu, cuda, cuda:1, mps, xpu; auto: an accelerator where there is one
     dtype: str = AUTO  # float32, float16, bfloat16; auto: float32 on a CPU, 16 bits elsewhere
     attention: str = AUTO  # eager, sdpa, flash_attention_2; auto: as transformers chooses for the model
-    compile: bool = False  # faster after a slow first call of each shape
+    compile: bool = False  # of Whisper's: a load that takes minutes more, worth it on a GPU
     max_rows: int | None = None  # of a batch; None: as fits the device
     language: str | None = None  # ISO-639-1; where a model cannot tell: the one it hears, or of jobs that name none
     non_commercial: bool = False  # the use is none, so weights that may be used for no other may be loaded

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import transformers
 
-from providers.local.download import bar, not_told
+from providers.local.download import bar
 from providers.local.hf.checkpoint import Checkpoint, LoadOptions, device_of, dtype_of, placed
 from providers.local.hf.ctranslate2_file import WEIGHTS
 from providers.local.hf.from_ctranslate2 import checkpoint_of
 from providers.local.hf.licences import check_licence
 from providers.local.hf.whisper import Whisper
+from providers.local.loading import NotCompiled, not_told
 from providers.local.models import EMBEDDED, ModelMissing, installed, locate, or_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from providers.local.download import Tell
     from providers.local.engine import Engine
+    from providers.local.loading import Tell
 
 _PATHS: Final = ("/", "./", "../", "~")
 
@@ -61,11 +62,24 @@ KINDS: Final[Mapping[str, _Kind]] = {
 
 
 def load(native_model: str, options: LoadOptions, tell: Tell = not_told) -> Engine:
-    """Return the model, ready to hear. Blocking: a model of the Hub may be downloaded. Raises ModelMissing.
+    """Return the model, ready to hear. Blocking: it may be downloaded, and be compiled. Raises ModelMissing.
 
     native_model: an embedded model, the path of a folder, or a Hub id with a revision after @ where one is wanted. A
-    folder may hold a transformers checkpoint or a CTranslate2 Whisper model. tell: of a download.
+    folder may hold a transformers checkpoint or a CTranslate2 Whisper model. tell: of a download, and of what was to be
+    compiled and cannot be.
     """
+    engine = _engine_of(native_model, options, tell)
+    if options.compile and (reason := _uncompiled(engine)):
+        tell(NotCompiled(reason))
+    return engine
+
+
+def _uncompiled(engine: Engine) -> str | None:
+    """Compile it; return why it is not."""
+    return engine.compile() if isinstance(engine, Whisper) else "models of this kind are run as they are"
+
+
+def _engine_of(native_model: str, options: LoadOptions, tell: Tell) -> Engine:
     if native_model == EMBEDDED or native_model in installed():
         return Whisper(checkpoint_of(Path(locate(native_model)), native_model, options), options)
     check_licence(native_model, options)

@@ -42,11 +42,28 @@ class Whisper:
         self._model = checkpoint.model
         self._tokens = Tokens(checkpoint.model, checkpoint.tokenizer)
         self._model.generation_config = settled(self._model, self._tokens)
-        encoder = self._model.get_encoder()
-        self._encoder = torch.compile(encoder) if options.compile else encoder
-        self._compiled = options.compile and self._model.device.type != "cpu"
+        self._encoder = self._model.get_encoder()
+        self._compiles_steps = False  # of the decoder
         self.size_bytes = size_bytes(self._model)
         self.max_rows = options.max_rows or most_rows(self._model, _row_bytes(self._model))
+
+    def compile(self) -> str | None:
+        """Compile what it runs; return why it could not. Blocking: minutes on a small machine.
+
+        For one row and for several, which torch keeps apart; a job that comes later would have to wait for either.
+        """
+        encoder = torch.compile(self._encoder)
+        config = self._model.config
+        heard_at_once = config.num_mel_bins, 2 * config.max_source_positions
+        try:
+            with torch.inference_mode():
+                for rows in (1, 2):
+                    encoder(torch.zeros(rows, *heard_at_once, device=self._model.device, dtype=self._model.dtype))
+        except Exception as error:  # noqa: BLE001 - torch's own errors, and those of the compilers below it
+            return str(error).splitlines()[0] or type(error).__name__
+        self._encoder = encoder
+        self._compiles_steps = self._model.device.type != "cpu"
+        return None
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -135,7 +152,7 @@ class Whisper:
         prompts = [self._tokens.prompt(job, language) for language in languages]
         begin = len(prompts[0])
         options = generation.keywords(job.generation, self._room(job))
-        if self._compiled and options["num_beams"] == 1 and "custom_generate" not in options:
+        if self._compiles_steps and options["num_beams"] == 1 and "custom_generate" not in options:
             options["cache_implementation"] = "static"  # which the library compiles for
         timing = [WhisperTimeStampLogitsProcessor(self._model.generation_config, begin_index=begin)]
         tokens = GenerationMixin.generate(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from faster_whisper.utils import _MODELS
 
-from providers.local.download import REPOSITORIES, Download, bar
+from providers.local.download import REPOSITORIES, bar
+from providers.local.loading import Download, NotCompiled
 
 
 def test_its_sizes_are_where_faster_whisper_has_them() -> None:
@@ -14,7 +15,7 @@ def test_its_sizes_are_where_faster_whisper_has_them() -> None:
 
 def test_of_several_bars_the_largest_is_told_and_never_less_than_before() -> None:
     """A small file first; then all together, received and written, with a retry that begins anew; and files counted."""
-    told: list[Download] = []
+    told: list[Download | NotCompiled] = []
     made = bar(told.append)
     with made(total=10, unit="B") as small:
         small.update(10)
