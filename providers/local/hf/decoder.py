@@ -6,12 +6,16 @@ helpers for a step are private and change between releases, so the model is call
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+
+_OF_THE_AUDIO: Final = ("last_hidden_state", "attention_mask")
+"""Of an encoder's output, what a decoder reads. The mask is there where the encoder squeezes what it hears."""
 
 
 class Decoder:
@@ -46,7 +50,8 @@ class Decoder:
         """Go on with these rows, of which some may be there several times."""
         if self._use_cache:
             self._cache.reorder_cache(rows)
-        self._encoded = type(self._encoded)(last_hidden_state=self._encoded.last_hidden_state[rows])
+        kept = {name: each for name in _OF_THE_AUDIO if (each := self._encoded.get(name)) is not None}
+        self._encoded = type(self._encoded)(**{name: each[rows] for name, each in kept.items()})
         self._mask = None if self._mask is None else self._mask[rows]
 
     def follow(self, rows: Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import torch
 
 from providers.audio.samples import MODEL_RATE_HZ
 
@@ -23,5 +24,7 @@ def features_of(checkpoint: Checkpoint, rows: Sequence[Samples], **options: Any)
     found = checkpoint.features(heard, sampling_rate=MODEL_RATE_HZ, padding=True, return_tensors="pt", **options)
     model = checkpoint.model
     return {
-        name: each.to(model.device, model.dtype if each.is_floating_point() else None) for name, each in found.items()
+        name: each.to(model.device, model.dtype if each.is_floating_point() else None)
+        for name, each in found.items()
+        if isinstance(each, torch.Tensor)  # some say besides how they have cut what was too long
     }

@@ -43,6 +43,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "seamless_m4t_v2": _Kind("SeamlessM4Tv2ForSpeechToText", _SEAMLESS),
     "moonshine": _Kind("MoonshineForConditionalGeneration", _MOONSHINE),
     "moonshine_streaming": _Kind("MoonshineStreamingForConditionalGeneration", _MOONSHINE),
+    "cohere_asr": _Kind("CohereAsrForConditionalGeneration", "providers.local.hf.cohere:Cohere"),
     "data2vec-audio": _CTC,
     "hubert": _CTC,
     "nemotron_asr_streaming": _Kind("NemotronAsrStreamingForRNNT", _TRANSDUCER),

@@ -13,6 +13,9 @@ from safetensors.torch import save_file
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    CohereAsrConfig,
+    CohereAsrFeatureExtractor,
+    CohereAsrForConditionalGeneration,
     Data2VecAudioConfig,
     Data2VecAudioForCTC,
     GenerationConfig,
@@ -79,6 +82,7 @@ _TRANSDUCERS: Final = {
     ),
 }
 _QUIET: Final = 20.0
+_CHOOSES: Final = 4  # a seed; with many others every search finds the same
 _COMES_TO_AN_END: Final = 5  # a seed; most tiny models never say the token that ends a text
 _SIZE: Final = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _SPELLING: Final = {**_SIZE, "vocab_size": len(_TOKENS), "initializer_range": 0.5, "pad_token_id": 0}
@@ -270,6 +274,32 @@ def moonshine_streaming(folder: Path) -> Path:
     )
     features = Wav2Vec2FeatureExtractor(return_attention_mask=True)
     return _saved(folder, MoonshineStreamingForConditionalGeneration, tiny, tokenizer, features)
+
+
+def cohere(folder: Path) -> Path:
+    """Save a model that is told which language it hears, as the library's own processor does."""
+    told = ["<|startofcontext|>", "<|startoftranscript|>", "<|emo:undefined|>", "<|en|>", "<|fr|>", "<|ja|>", "<|pnc|>"]
+    told += ["<|noitn|>", "<|notimestamp|>", "<|nodiarize|>"]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=word_pieces("<unk>", "<pad>", "</s>", *told, text=f"{TEXT}\u2581 "),
+        unk_token="<unk>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        additional_special_tokens=told,
+    )
+    encoder = {**_SIZE, "subsampling_conv_channels": 8, "initializer_range": 0.3, "num_mel_bins": 80}
+    tiny = CohereAsrConfig(
+        vocab_size=len(tokenizer),
+        encoder_config={"model_type": "parakeet_encoder", **encoder},
+        pad_token_id=1,
+        eos_token_id=2,
+        bos_token_id=2,
+        max_position_embeddings=300,
+        initializer_range=0.5,
+        **_SIZE,
+    )
+    features = CohereAsrFeatureExtractor(feature_size=80)
+    return _saved(folder, CohereAsrForConditionalGeneration, tiny, tokenizer, features, seed=_CHOOSES)
 
 
 def word_pieces(*special: str, text: str = TEXT) -> Tokenizer:
