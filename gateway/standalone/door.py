@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.hearing import lets_in
+from providers.local.wire import Condition, Health, State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,7 +49,7 @@ class Door:
         models = self._host.models.values()
         if self._drain.is_draining:
             return "draining"
-        if not models or any(_state(each) == "loading" for each in models):
+        if not models or any(_state(each) is State.LOADING for each in models):
             return "loading"
         if not any(each.ready for each in models):
             return "missing"
@@ -84,25 +85,24 @@ class Door:
 
     async def _health(self, request: web.Request) -> web.Response:
         """Say how it is; to a probe, which has no key, the word alone."""
-        told: dict[str, Any] = {"status": self.status()}
-        if self._may_enter(request):
-            told["models"] = {name: _condition(each) for name, each in self._host.models.items()}
-        code = 200 if told["status"] in _SERVES else 503
+        models = {name: _condition(each) for name, each in self._host.models.items()}
+        told = Health(status=self.status(), models=models if self._may_enter(request) else None)
+        code = 200 if told.status in _SERVES else 503
         return web.Response(status=code, body=msgspec.json.encode(told), content_type="application/json")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._host.metrics.shown_now(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _state(model: LocalBackend) -> str:
-    return "ready" if model.ready else "loading" if model.missing is None else "missing"
+def _state(model: LocalBackend) -> State:
+    return State.READY if model.ready else State.LOADING if model.missing is None else State.MISSING
 
 
-def _condition(model: LocalBackend) -> dict[str, Any]:
+def _condition(model: LocalBackend) -> Condition:
     queued = model.queued[1] if model.queued is not None else 0
-    return {
-        "state": _state(model),
-        "why": str(model.missing) if model.missing is not None and not model.ready else None,
-        "running": model.waiting - queued,
-        "queued": queued,
-    }
+    return Condition(
+        state=_state(model),
+        why=str(model.missing) if model.missing is not None and not model.ready else None,
+        running=model.waiting - queued,
+        queued=queued,
+    )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Final, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 import aiohttp
 
-from providers.errors import JobUnsupported, MalformedReply, ProviderUnavailable
+from providers.errors import AttemptTimedOut, CredentialsRejected, JobUnsupported, MalformedReply, ProviderUnavailable
 from providers.local.models import ModelMissing
 from providers.local.provider import NAME
-from providers.local.wire import ENGINE, JOBS, MODEL, Model, bearer, decoded, multiplexed_id
+from providers.local.wire import ENGINE, JOBS, MODEL, Health, Model, bearer, decoded, multiplexed_id
 from providers.transport import UNWATCHED, HttpProvider, Watch, read_capped
 from providers.types import Account, Deployment
 
@@ -27,18 +28,43 @@ _HOST = "http://engine"  # a name for HTTP's sake: the socket's path says where
 _ASK_AGAIN_S: Final = 0.5
 _ANSWER_S: Final = 5.0  # for an engine elsewhere to say what it knows of a model
 _ANSWER_BYTES: Final = 1 << 20
+_HEALTHY_OR_NOT: Final = frozenset({200, 503})
 _HALF_LIFE_S: Final = 2.0  # of what an engine said of its queue: that of a few short jobs
-_WHY: Final = {401: "refuses our key", 403: "refuses our key", 404: "does not hold the model"}
+
+
+class Absence(StrEnum):
+    """Why a model elsewhere cannot be had: the words of attempts, and one more."""
+
+    UNREACHABLE = ProviderUnavailable.outcome  # nobody listens there, or whoever does wants no requests now
+    SILENT = AttemptTimedOut.outcome  # it may be loading
+    KEY = CredentialsRejected.outcome
+    NOT_HELD = "not_held"  # the engine is there, and has no such model
+    STRANGE = MalformedReply.outcome  # what answers is no engine
+
+
+_WHY: Final = {
+    401: (Absence.KEY, "refuses our key"),
+    403: (Absence.KEY, "refuses our key"),
+    404: (Absence.NOT_HELD, "does not hold the model"),
+}
 
 
 class Away(Exception):
     """An engine did not say what it knows of a model."""
 
-    def __init__(self, reason: str, *, is_loading: bool = False, is_certain: bool = False) -> None:
-        """is_loading: it may be at it. is_certain: it is there, and does not give us the model."""
+    def __init__(self, reason: str, why: Absence) -> None:
         super().__init__(reason)
-        self.is_loading = is_loading
-        self.is_certain = is_certain
+        self.why = why
+
+    @property
+    def is_loading(self) -> bool:
+        """Tell whether it may be at it."""
+        return self.why is Absence.SILENT
+
+    @property
+    def is_certain(self) -> bool:
+        """Tell whether it is there, and does not give us the model."""
+        return self.why in {Absence.KEY, Absence.NOT_HELD}
 
 
 class Engine(Protocol):
@@ -93,25 +119,40 @@ class EngineElsewhere:
 
     async def model(self, name: str) -> Model:
         """Ask once. Raises Away."""
+        told: Model = await self._asked(_address(self.account, name), Model, {MODEL: multiplexed_id(name)})
+        return told
+
+    async def health(self) -> Health:
+        """Ask how it is, and its models where it tells. Raises Away."""
+        told: Health = await self._asked(f"{self.account.base_urls['api']}/health", Health, {}, _HEALTHY_OR_NOT)
+        return told
+
+    async def _asked(
+        self, url: str, kind: type[Any], headers: Mapping[str, str], statuses: frozenset[int] = frozenset({200})
+    ) -> Any:  # noqa: ANN401 - what kind says
+        """Return what it answers with one of the statuses. Raises Away."""
         try:
             async with asyncio.timeout(_ANSWER_S):
-                return await self._told(name)
+                return decoded(await self._told(url, headers, statuses), kind)
         except TimeoutError as error:
-            raise Away(self._says("has not answered yet"), is_loading=True) from error
+            raise Away(self._says("has not answered yet"), Absence.SILENT) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Away(self._says("cannot be reached")) from error
+            raise Away(self._says("cannot be reached"), Absence.UNREACHABLE) from error
         except (MalformedReply, ValueError) as error:
-            raise Away(self._says("does not answer like an engine")) from error
+            raise Away(self._says("does not answer like an engine"), Absence.STRANGE) from error
 
-    async def _told(self, name: str) -> Model:
+    async def _told(self, url: str, headers: Mapping[str, str], statuses: frozenset[int]) -> bytes:
         key = self.account.api_key
-        headers = {MODEL: multiplexed_id(name), **(bearer(key) if key is not None else {})}
-        async with self.session.get(_address(self.account, name), headers=headers, allow_redirects=False) as reply:
-            if reply.status != 200:
-                why = _WHY.get(reply.status, f"answered {reply.status}")
-                raise Away(self._says(why), is_certain=reply.status in _WHY)
-            told: Model = decoded(await read_capped(reply, NAME, _ANSWER_BYTES), Model)
-            return told
+        headers = {**headers, **(bearer(key) if key is not None else {})}
+        async with self.session.get(url, headers=headers, allow_redirects=False) as reply:
+            if reply.status in statuses:
+                return await read_capped(reply, NAME, _ANSWER_BYTES)
+            raise self._refused(reply.status)
+
+    def _refused(self, status: int) -> Away:
+        absence = Absence.UNREACHABLE if status >= 500 else Absence.STRANGE
+        why, what = _WHY.get(status, (absence, f"answered {status}"))
+        return Away(self._says(what), why)
 
     def _says(self, what: str) -> str:
         return f"{self.account.name}: the engine at {self.account.base_urls['api']} {what}"
@@ -128,7 +169,7 @@ class RemoteModel:
         self.queued = None  # known where it runs
         self.waiting = 0  # jobs of this process that are queued or running there
         self.is_in_doubt = False  # it could not be had just now: what it can do may have changed
-        self.is_away = False  # nor did it answer when it was asked, and not for being busy
+        self.absence: Absence | None = None  # why its engine did not say what it knows of it, when it was last asked
         self._others, self._others_at = 0, -math.inf
         self._name = name
         self._engine = engine
@@ -139,6 +180,11 @@ class RemoteModel:
     @property
     def ready(self) -> bool:
         return self.capabilities is not None
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether it did not answer when it was asked, and not for being busy."""
+        return self.absence not in {None, Absence.SILENT}
 
     @property
     def may_be_away(self) -> bool:
@@ -156,15 +202,15 @@ class RemoteModel:
         try:
             told = await self._engine.model(self._name)
         except Away as away:
-            self._is_away(away)
+            self._note_absence(away)
             return
-        self.capabilities, self.is_in_doubt, self.is_away = told.capabilities, False, False
+        self.capabilities, self.is_in_doubt, self.absence = told.capabilities, False, None
         self.missing = ModelMissing(told.missing) if told.missing is not None else None
         self._tried.set()
 
-    def _is_away(self, away: Away) -> None:
+    def _note_absence(self, away: Away) -> None:
         """Keep what it can do, once that is known: whether it answers is for each call to find out."""
-        self.is_in_doubt, self.is_away = True, not away.is_loading
+        self.is_in_doubt, self.absence = True, away.why
         if away.is_certain:
             self.capabilities = None
         if self.capabilities is None:

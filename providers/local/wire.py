@@ -2,12 +2,14 @@
 
 `POST /transcribe?model=...`: the job as JSON, its length in `x-job-bytes`, then the audio as it is; `x-time-left` gives
 the seconds until nobody waits any more. 200 is the transcript; anything else a refusal, named as in `errors.py`.
-`GET /model?model=...` answers when the model is loaded or known to be missing. Source: this module, on both sides.
+`GET /model?model=...` answers when the model is loaded or known to be missing; `GET /health` at once, of all models to
+whoever has the key. Source: this module, on both sides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -100,6 +102,31 @@ class Model:
 
     capabilities: Capabilities | None
     missing: str | None = None  # why it could not be loaded
+
+
+class State(StrEnum):
+    """How a model is."""
+
+    READY = "ready"
+    LOADING = "loading"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """How a model is, and how much it has to do."""
+
+    state: State
+    why: str | None = None  # it is missing
+    running: int = 0  # jobs
+    queued: int = 0
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an engine is."""
+
+    status: str  # in a word
+    models: dict[str, Condition] | None = None  # None: it does not tell, or not without the key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

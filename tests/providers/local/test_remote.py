@@ -23,7 +23,7 @@ from providers.errors import (
     RateLimited,
 )
 from providers.local.models import ModelMissing
-from providers.local.remote import EngineClient, EngineElsewhere, RemoteModel
+from providers.local.remote import Absence, EngineClient, EngineElsewhere, RemoteModel
 from providers.local.wire import JOB_BYTES, JOBS, REFUSED, TIME_LEFT, Model, Written, refusal
 from providers.transport import new_session
 from providers.types import Account, Capabilities, Deployment, Moment, Transcript, TranscriptionJob
@@ -366,22 +366,25 @@ async def asked(answer: web.Response) -> AsyncIterator[tuple[RemoteModel, Guarde
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("answer", "why", "absence"),
     [
-        (web.Response(status=401), "refuses our key"),
-        (web.Response(status=404), "does not hold the model"),
-        (web.Response(status=302, headers={"Location": "http://elsewhere"}), "answered 302"),
-        (web.Response(status=503), "answered 503"),
-        (web.Response(text="welcome"), "does not answer like an engine"),
-        (web.Response(body=b"{}" + b" " * (2 << 20)), "does not answer like an engine"),
-        (answered(Model(capabilities=None, missing="no such folder")), "no such folder"),
+        (web.Response(status=401), "refuses our key", Absence.KEY),
+        (web.Response(status=404), "does not hold the model", Absence.NOT_HELD),
+        (web.Response(status=302, headers={"Location": "http://elsewhere"}), "answered 302", Absence.STRANGE),
+        (web.Response(status=503), "answered 503", Absence.UNREACHABLE),
+        (web.Response(text="welcome"), "does not answer like an engine", Absence.STRANGE),
+        (web.Response(body=b"{}" + b" " * (2 << 20)), "does not answer like an engine", Absence.STRANGE),
+        (answered(Model(capabilities=None, missing="no such folder")), "no such folder", None),
     ],
 )
-async def test_why_a_model_elsewhere_cannot_be_had_is_said(answer: web.Response, why: str) -> None:
+async def test_why_a_model_elsewhere_cannot_be_had_is_said(
+    answer: web.Response, why: str, absence: Absence | None
+) -> None:
     async with asked(answer) as (model, guarded):
         await model.wait_loaded()
         assert not model.ready
         assert str(model.missing).endswith(why)
+        assert model.absence is absence
         assert guarded.headers == ["Bearer k"]
 
 
