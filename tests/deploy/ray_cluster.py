@@ -29,6 +29,7 @@ _SURROUNDINGS: Final = {
     "RAY_AUTH_MODE": "disabled",  # and makes keys for a cluster of several machines
     "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",  # how soon a queue is noticed: else ten seconds
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
+    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",  # else one that hangs is waited for
 }
 _AS_IT_IS: Final[Mapping[str, Any]] = {}
 _CPU: Final = {"models": ["tiny.en"], "models_per_replica": 1, "account": {"device": "cpu", "compute_type": "int8"}}

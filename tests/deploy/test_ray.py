@@ -192,6 +192,20 @@ async def test_a_replica_that_is_killed_under_load_loses_no_request(ray: RayClus
     assert {each.attempts for each in answers} == {1, 2}
 
 
+async def test_a_replica_that_hangs_under_load_loses_no_request(ray: RayCluster) -> None:
+    """It does not answer three times in a row; then it is killed, and what it was at is sent again."""
+    both = {"min_replicas": 2, "max_replicas": 2}
+    document = ray.file(scaling=both, health_check_period_s=0.5, health_check_timeout_s=2)
+    before = (await ray.serve(document)).running
+    async with gateway(ray, TINY) as front, front.asked_by(4) as answers:
+        hung = await in_the_middle(before)
+        assert hung.pid is not None
+        os.kill(hung.pid, signal.SIGSTOP)
+        await ray.until(lambda now: len(now.running) == 2 and hung.name not in now.running)
+    assert {(each.status, each.said) for each in answers} == {(200, SAID)}
+    assert {each.attempts for each in answers} == {1, 2}
+
+
 async def test_a_replica_whose_jobs_fail_is_replaced(ray: RayCluster, broken: str) -> None:
     """After three of them one after another."""
     document = ray.file(args={"models": [TINY, broken], "models_per_replica": 2}, health_check_period_s=0.5)
