@@ -83,7 +83,7 @@ class Edge:
     async def run(self, request: Request) -> web.StreamResponse:
         """Answer a request whatever happens, and count it."""
         request.site, request.place = self.site, await self.site.find(request)
-        if hdrs.EXPECT in request.headers:
+        if request.headers.get(hdrs.EXPECT):  # an empty one expects nothing
             await request.place.expect(request)
         loop = asyncio.get_running_loop()
         stages = Stages(self._metrics.stages)
