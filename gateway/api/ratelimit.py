@@ -51,9 +51,13 @@ def _unit(rule: Rate | Budget) -> str:
 
 
 def _quota(rule: Rate | Budget) -> int:
-    return int(rule.usd * 100) if isinstance(rule, Budget) else int(rule.quota)
+    return _whole(rule.usd * 100) if isinstance(rule, Budget) else _whole(rule.quota)
 
 
 def _left(standing: Standing) -> int:
-    rounded = round(standing.left, 6)  # 599.0000000001 and 598.9999999999 are both 599
-    return int(rounded * 100) if isinstance(standing.rule, Budget) else int(rounded)
+    return _whole(standing.left * 100) if isinstance(standing.rule, Budget) else _whole(standing.left)
+
+
+def _whole(units: float) -> int:
+    """Return how many whole units there are: 599.0000000001 and 598.9999999999 are both 599, 100 * 0.29 is 29."""
+    return int(round(units, 6))

@@ -73,6 +73,13 @@ def test_money_is_told_in_cents_and_never_rounded_up() -> None:
     assert told_ == '"budget-per-day";r=149;t=86400'
 
 
+def test_no_cent_is_lost_to_binary_fractions() -> None:
+    """100 * 1.15 is a little less than 115."""
+    of = standings(Scope.KEY, Limits(usd_per_day=1.15))
+    assert policies(of).startswith('"budget-per-day";q=115;')
+    assert levels(of) == '"budget-per-day";r=115;t=86400'
+
+
 def test_the_names_say_whose_limit_it_is() -> None:
     limits = Limits(requests_per_minute=1, audio_seconds_per_day=2)
     assert levels(standings(Scope.MODEL, limits)) == ('"model-requests";r=1;t=0, "model-audio-seconds-per-day";r=2;t=0')
