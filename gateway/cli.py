@@ -127,7 +127,8 @@ def providers_check(accounts: tuple[str, ...], config_file: Path | None, *, yes:
     """Ask each configured account, or those named, with half a second of silence; show the cost first.
 
     Tells whether the credentials are accepted, how long it took, and what is left of the rate limits where the
-    provider says so. Exit code 1 where one does not answer.
+    provider says so. Engines elsewhere are asked which models they have, and local models are looked for on this
+    machine, both for nothing. Exit code 1 where one does not answer or a model is missing.
     """
     from gateway.providers_cli import check_providers  # noqa: PLC0415 - other commands need none of it
 

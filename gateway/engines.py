@@ -132,7 +132,7 @@ def engines_for(native_model: str, wanted: EngineName = EngineName.AUTO) -> tupl
     if wanted is not EngineName.AUTO:
         return (wanted.value,)
     able = tuple(known_as(native_model))
-    return tuple(engine for engine in able if find_spec(_LIBRARIES[engine])) or able[:1]
+    return tuple(filter(is_installed, able)) or able[:1]
 
 
 def load_engine(account: AccountSettings, engine: str, native_model: str, tell: Tell = not_told) -> Engine:
@@ -141,9 +141,19 @@ def load_engine(account: AccountSettings, engine: str, native_model: str, tell: 
     try:
         return _LOADERS[engine](name, account, tell)
     except ImportError as error:
-        extra = "local" if engine == FASTER_WHISPER else "transformers"
-        demo = ", or [demo]" if engine == FASTER_WHISPER else ""
-        raise ModelMissing(f'local models need an extra: pip install "asr-gateway[{extra}]"{demo}') from error
+        raise wants_extra(engine) from error
+
+
+def is_installed(engine: str) -> bool:
+    """Tell whether an engine's library is there; it is not imported."""
+    return find_spec(_LIBRARIES[engine]) is not None
+
+
+def wants_extra(engine: str) -> ModelMissing:
+    """Say what to install where it is not."""
+    extra = "local" if engine == FASTER_WHISPER else "transformers"
+    demo = ", or [demo]" if engine == FASTER_WHISPER else ""
+    return ModelMissing(f'local models need an extra: pip install "asr-gateway[{extra}]"{demo}')
 
 
 def _faster_whisper(name: str, account: AccountSettings, tell: Tell) -> Engine:

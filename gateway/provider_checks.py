@@ -1,11 +1,11 @@
-"""Each configured account asked once, with half a second of silence: whether it lets us in, how fast, what is left."""
+"""Each provider's account asked once, with half a second of silence: whether it lets us in, how fast, what is left."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from dataclasses import dataclass, replace  # noqa: TID251 - of a dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -14,8 +14,8 @@ from gateway.dispatch.call import Call
 from gateway.dispatch.checks import SAMPLE_S, ask_once, silence
 from gateway.dispatch.routes import NAME_HERE, cost_of
 from gateway.fleet import HELD
-from providers.allowances import Allowance, allowances
-from providers.errors import CredentialsRejected, QuotaExhausted, RateLimited
+from gateway.found import Found
+from providers.allowances import allowances
 from providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from gateway.dispatch.routes import Routes
     from providers.types import Deployment
 
-_OK: Final = "ok"
-# What an outcome says of the credentials. Of the others nothing: nobody may have looked at them.
-_CREDENTIALS: Final = {
-    _OK: "accepted",
-    RateLimited.outcome: "accepted",
-    QuotaExhausted.outcome: "accepted",
-    CredentialsRejected.outcome: "refused",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -44,29 +35,10 @@ class Planned:
     cost_usd: float | None  # None: not known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """How it went."""
-
-    deployment: Deployment
-    outcome: str  # an attempt's
-    reason: str  # in our words; empty where all is well
-    seconds: float  # until it answered
-    left: tuple[Allowance, ...]  # of its rate limits, as it told them
-
-    @property
-    def is_well(self) -> bool:
-        return self.outcome == _OK
-
-    @property
-    def credentials(self) -> str:
-        return _CREDENTIALS.get(self.outcome, "not known")
-
-
 def planned(routes: Routes, catalog: Catalog) -> list[Planned]:
     """Return a call for each account that has a model to ask: the cheapest that its targets name, else the catalog's.
 
-    Local models have no credentials, and engines elsewhere are none of a provider's: they are not asked.
+    Models on machines of ours are none of a provider's: `engine_checks` and `local_checks` are about them.
     """
     deployments = [each for route in routes.by_model.values() for each in route.deployments]
     accounts = dict.fromkeys(each.account.name for each in deployments if each.account.adapter not in HELD)
@@ -83,6 +55,8 @@ def without_key(settings: Settings, calls: Iterable[Planned]) -> list[str]:
 
 async def check(settings: Settings, calls: Sequence[Planned]) -> list[Found]:
     """Ask all at once; return what was found, in the same order."""
+    if not calls:
+        return []
     gateway = Gateway(settings)
     try:
         return list(await asyncio.gather(*(_found(gateway, each.deployment) for each in calls)))

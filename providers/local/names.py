@@ -39,7 +39,7 @@ def known_as(native_model: str) -> Mapping[str, str]:
     """
     if native_model in {EMBEDDED, MULTILINGUAL}:
         return {FASTER_WHISPER: native_model, TRANSFORMERS: native_model}
-    if _is_path(native_model):
+    if is_path(native_model):
         is_converted = (Path(native_model).expanduser() / "model.bin").is_file()
         return dict.fromkeys((*([FASTER_WHISPER] * is_converted), TRANSFORMERS), native_model)
     if size := native_model if native_model in _HUB_IDS else _SIZES.get(native_model):
@@ -64,11 +64,12 @@ def assumed(native_model: str, honoured: frozenset[str] = frozenset(GENERATION_N
 
 def weights_bytes(native_model: str) -> int:
     """Return the size of a model's files where its name is a path; else 0: it is known once they are loaded."""
-    if not _is_path(native_model):
+    if not is_path(native_model):
         return 0
     folder = Path(native_model).expanduser()
     return sum(file.stat().st_size for pattern in _WEIGHTS for file in folder.glob(pattern))
 
 
-def _is_path(native_model: str) -> bool:
+def is_path(native_model: str) -> bool:
+    """Tell a folder from a name."""
     return native_model.startswith(("/", "./", "../", "~"))

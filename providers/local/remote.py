@@ -124,7 +124,12 @@ class EngineElsewhere:
 
     async def health(self) -> Health:
         """Ask how it is, and its models where it tells. Raises Away."""
-        told: Health = await self._asked(f"{self.account.base_urls['api']}/health", Health, {}, _HEALTHY_OR_NOT)
+        try:
+            told: Health = await self._asked(f"{self.account.base_urls['api']}/health", Health, {}, _HEALTHY_OR_NOT)
+        except Away as away:
+            if away.why is Absence.NOT_HELD:  # each engine has one
+                raise self._strange() from away
+            raise
         return told
 
     async def _asked(
@@ -139,7 +144,7 @@ class EngineElsewhere:
         except (aiohttp.ClientError, OSError) as error:
             raise Away(self._says("cannot be reached"), Absence.UNREACHABLE) from error
         except (MalformedReply, ValueError) as error:
-            raise Away(self._says("does not answer like an engine"), Absence.STRANGE) from error
+            raise self._strange() from error
 
     async def _told(self, url: str, headers: Mapping[str, str], statuses: frozenset[int]) -> bytes:
         key = self.account.api_key
@@ -153,6 +158,9 @@ class EngineElsewhere:
         absence = Absence.UNREACHABLE if status >= 500 else Absence.STRANGE
         why, what = _WHY.get(status, (absence, f"answered {status}"))
         return Away(self._says(what), why)
+
+    def _strange(self) -> Away:
+        return Away(self._says("does not answer like an engine"), Absence.STRANGE)
 
     def _says(self, what: str) -> str:
         return f"{self.account.name}: the engine at {self.account.base_urls['api']} {what}"

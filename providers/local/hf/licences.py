@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import yaml
 
 from providers.local.models import ModelMissing
-
-if TYPE_CHECKING:
-    from providers.local.hf.checkpoint import LoadOptions
 
 _NON_COMMERCIAL: Final = ("facebook/seamless-m4t-", "facebook/hf-seamless-m4t-", "facebook/mms-")
 """How ids on the Hugging Face Hub begin, lower case, whose weights are CC-BY-NC-4.0. Read on their model cards."""
@@ -18,13 +15,13 @@ _CARD: Final = "README.md"
 _FENCE: Final = "---"
 
 
-def check_licence(native_model: str, options: LoadOptions) -> None:
+def check_licence(native_model: str, *, non_commercial: bool) -> None:
     """Refuse weights for non-commercial use that nobody opted in for. Raises ModelMissing.
 
     native_model: a Hub id, or a folder, which may hold its model card. Before anything is fetched.
     """
     licence = _licence_of(native_model)
-    if licence and not options.non_commercial:
+    if licence and not non_commercial:
         raise ModelMissing(
             f"the weights of {native_model} are licensed for non-commercial use only ({licence}): "
             "set non_commercial: true on the account if yours is"

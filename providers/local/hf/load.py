@@ -16,14 +16,14 @@ from providers.local.hf.licences import check_licence
 from providers.local.hf.whisper import Whisper
 from providers.local.loading import NotCompiled, not_told
 from providers.local.models import EMBEDDED, ModelMissing, installed, locate, or_installed
+from providers.local.names import is_path
+from providers.local.whereabouts import checkpoint_folder, on_hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from providers.local.engine import Engine
     from providers.local.loading import Tell
-
-_PATHS: Final = ("/", "./", "../", "~")
 
 
 class _Kind(NamedTuple):
@@ -83,21 +83,13 @@ def _uncompiled(engine: Engine) -> str | None:
 def _engine_of(native_model: str, options: LoadOptions, tell: Tell) -> Engine:
     if native_model == EMBEDDED or native_model in installed():
         return Whisper(checkpoint_of(Path(locate(native_model)), native_model, options), options)
-    check_licence(native_model, options)
-    if not native_model.startswith(_PATHS):
-        return _loaded(*_named(native_model), native_model, options, tell)
-    folder = Path(native_model).expanduser()
+    check_licence(native_model, non_commercial=options.non_commercial)
+    if not is_path(native_model):
+        return _loaded(*on_hub(native_model), native_model, options, tell)
+    folder = checkpoint_folder(native_model)
     if (folder / WEIGHTS).is_file():
         return Whisper(checkpoint_of(folder, native_model, options), options)
-    if not (folder / "config.json").is_file():
-        raise ModelMissing(f"{folder} holds neither config.json nor {WEIGHTS}: name the folder of a model")
     return _loaded(str(folder), None, native_model, options, tell)
-
-
-def _named(native_model: str) -> tuple[str, str | None]:
-    """Return Hub id and revision. A size of Whisper's alone is OpenAI's own."""
-    name, _, revision = native_model.partition("@")
-    return name if "/" in name else f"openai/whisper-{name}", revision or None
 
 
 def _loaded(source: str, revision: str | None, name: str, options: LoadOptions, tell: Tell) -> Engine:

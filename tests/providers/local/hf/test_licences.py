@@ -11,7 +11,6 @@ from providers.local.hf.licences import check_licence
 from providers.local.hf.load import load
 from providers.local.models import ModelMissing
 
-BUSINESS, RESEARCH = LoadOptions(), LoadOptions(non_commercial=True)
 SEAMLESS = "facebook/seamless-m4t-v2-large"
 
 
@@ -21,13 +20,13 @@ SEAMLESS = "facebook/seamless-m4t-v2-large"
 )
 def test_a_known_model_has_to_be_opted_in_for(model: str) -> None:
     with pytest.raises(ModelMissing, match=r"non-commercial use only \(CC-BY-NC-4.0\): set non_commercial: true"):
-        check_licence(model, BUSINESS)
-    check_licence(model, RESEARCH)
+        check_licence(model, non_commercial=False)
+    check_licence(model, non_commercial=True)
 
 
 def test_it_is_asked_before_anything_is_fetched() -> None:
     with pytest.raises(ModelMissing, match="non-commercial use only"):
-        load(SEAMLESS, BUSINESS)
+        load(SEAMLESS, LoadOptions())
 
 
 @pytest.mark.parametrize("licence", ["cc-by-nc-4.0", "CC-BY-NC-SA-4.0", "cc-by-nc-nd-4.0"])
@@ -35,8 +34,8 @@ def test_a_folder_says_so_in_its_model_card(tmp_path: Path, licence: str) -> Non
     (tmp_path / "README.md").write_text(f"---\nlanguage: en\nlicense: {licence}\n---\n# A model\n")
 
     with pytest.raises(ModelMissing, match=licence):
-        check_licence(str(tmp_path), BUSINESS)
-    check_licence(str(tmp_path), RESEARCH)
+        check_licence(str(tmp_path), non_commercial=False)
+    check_licence(str(tmp_path), non_commercial=True)
 
 
 @pytest.mark.parametrize(
@@ -57,5 +56,5 @@ def test_what_says_nothing_of_it_is_loaded(tmp_path: Path, card: bytes | None) -
     if card is not None:
         (tmp_path / "README.md").write_bytes(card)
 
-    check_licence(str(tmp_path), BUSINESS)
-    check_licence("openai/whisper-large-v3", BUSINESS)
+    check_licence(str(tmp_path), non_commercial=False)
+    check_licence("openai/whisper-large-v3", non_commercial=False)

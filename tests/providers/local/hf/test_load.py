@@ -10,8 +10,9 @@ import torch
 from transformers import Wav2Vec2Config, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from providers.local.hf.checkpoint import LoadOptions
-from providers.local.hf.load import _named, load
+from providers.local.hf.load import load
 from providers.local.models import ModelMissing, locate
+from providers.local.whereabouts import on_hub
 from providers.types import GenerationParameters, Timestamps, TranscriptionJob
 from tests.conftest import sample_audio
 from tests.golden import tiny
@@ -97,7 +98,7 @@ def test_a_folder_that_breaks_off_is_missing(saved: Path, tmp_path: Path) -> Non
         load(str(tmp_path), ON_CPU)
 
 
-def test_a_model_of_another_kind_is_named(tmp_path: Path) -> None:
+def test_a_model_of_another_kind_ison_hub(tmp_path: Path) -> None:
     Wav2Vec2Config(model_type="wav2vec2").save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelMissing, match=r"is a model of type bert; run here are .*moonshine.*wav2vec2, .*whisper$"):
@@ -119,4 +120,4 @@ def test_what_the_hub_does_not_give_is_missing(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_a_name_is_an_id_and_perhaps_a_revision(name: str, told: tuple[str, str | None]) -> None:
-    assert _named(name) == told
+    assert on_hub(name) == told
