@@ -26,6 +26,7 @@ def test_of_several_bars_the_largest_is_told_and_never_less_than_before() -> Non
     received.update(-30)
     received.update(20)
     files.update(5)
+    made(total=90, unit="B").update(90)  # another small file
     written.update(60)
     received.update(100)  # more than there is
 
