@@ -81,10 +81,18 @@ class Host:
 
     async def keep(self) -> None:
         """Let go of what the latest configuration does not name, once nothing runs on it any more."""
+        await self.let_go(self.forgotten())
+
+    def forgotten(self) -> Iterable[LocalBackend]:
+        """Forget what the latest configuration does not name, and return it. Not while another is being adopted."""
         kept = self._wanted.values()
         gone = [model for model in dict.fromkeys((*self._made.values(), *self._replaced)) if model not in kept]
         self._made, self._replaced = self._wanted, []
         self.models = self._named(self._wanted)
+        return gone
+
+    async def let_go(self, gone: Iterable[LocalBackend]) -> None:
+        """Close what was forgotten, once nothing runs on it any more."""
         for model in gone:
             while model.waiting:  # noqa: ASYNC110 - a count has no event
                 await asyncio.sleep(_LOOK_EVERY_S)

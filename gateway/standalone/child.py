@@ -46,7 +46,7 @@ class Engine:
         )
         self._door = Door(self.host, self.drain, serving.key)
         self._listeners: list[Listener] = []
-        self._loading, self._letting_go = asyncio.Lock(), asyncio.Lock()
+        self._loading = asyncio.Lock()
 
     async def start(self, listeners: list[socket.socket]) -> None:
         for each in listeners:
@@ -77,10 +77,15 @@ class Engine:
         return missing
 
     async def let_go(self) -> None:
-        """Let go of the models that are served no more, when whoever may ask for them has been answered."""
-        async with self._letting_go:
-            await self._door.left()
-            await self.host.keep()
+        """Let go of the models that are served no more, when whoever may ask for them has been answered.
+
+        Where another configuration was taken up meanwhile, that is left to whoever lets go for that one.
+        """
+        settings = self.settings
+        await self._door.left()
+        async with self._loading:  # what is being adopted may count on what is there
+            gone = self.host.forgotten() if self.settings is settings else ()
+        await self.host.let_go(gone)
 
     async def stop(self, grace_s: float) -> None:
         """Let what is in flight finish, cut what does not, and close. grace_s: how long to listen on before."""
