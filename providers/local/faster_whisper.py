@@ -95,10 +95,17 @@ class FasterWhisper:
             generation=HONOURED,
             timestamps=frozenset({Timestamps.SEGMENT, Timestamps.WORD}),
             tasks=frozenset(Task) if multilingual else frozenset({Task.TRANSCRIBE}),
-            languages=frozenset(self._model.supported_languages),
+            languages=frozenset(self._languages),
             prompt=True,
             max_duration_s=MAX_DURATION_S,
         )
+
+    @property
+    def _languages(self) -> Iterator[str]:
+        """Yield those that there is a token for: without one a row's prompt would be shorter than the others'."""
+        for code in self._model.supported_languages:  # of the largest models, whichever this is
+            if not self._model.model.is_multilingual or self._model.hf_tokenizer.token_to_id(f"<|{code}|>") is not None:
+                yield code
 
     def check(self, job: TranscriptionJob) -> None:
         """Raise JobUnsupported where it cannot be done, JobRejected where no engine can."""
