@@ -73,8 +73,8 @@ class Observed(msgspec.Struct, kw_only=True):
         self.audio_s = answer.transcript.duration_s or self.audio_s
 
     def spent(self, paid: Answer, label: Callable[[Deployment], str]) -> None:
-        """Note what was paid for and has brought nothing. label: as `answered` takes it."""
-        self.in_vain = tuple((label(to), charge) for to, charge in charges_of(paid, self.audio_s))
+        """Note what was paid for and has brought nothing, besides what did before. label: as `answered` takes it."""
+        self.in_vain += tuple((label(to), charge) for to, charge in charges_of(paid, self.audio_s))
 
     def refused(self, problem: Problem) -> None:
         """Note what the caller is told instead of an answer."""

@@ -169,7 +169,7 @@ class Admission(msgspec.Struct):
     def spent(self, paid: Answer) -> None:
         """Note what was paid although there is no answer: its money is gone, its audio counts as not heard."""
         if self._charge is not None:
-            self._in_vain_usd = _paid_usd(paid, self._charge)
+            self._in_vain_usd += _paid_usd(paid, self._charge)
 
     def paid(self, answer: Answer) -> None:
         """Settle the charge of a request that is over: its call went on without it."""

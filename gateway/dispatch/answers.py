@@ -165,10 +165,14 @@ class Abandoned(InVain):
 def in_vain(problem: Problem, paid: Sequence[Paid]) -> InVain:
     """Return the problem with what was paid before it came up; at least one call."""
     told = {each.name: getattr(problem, each.name) for each in fields(Problem)}
-    heard = Answer(
+    return InVain(**told, paid=heard_in_vain(paid))
+
+
+def heard_in_vain(paid: Sequence[Paid]) -> Answer:
+    """Return what is booked for calls that were paid and brought no answer; at least one."""
+    return Answer(
         transcript=Transcript(text=""), deployment=paid[0].deployment, ignored=(), attempts=(), parts=tuple(paid)
     )
-    return InVain(**told, paid=heard)
 
 
 def abandoned(paid: Answer | None = None) -> Abandoned:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import Answer, Cached, InVain, not_cached
+from gateway.dispatch.answers import Answer, Cached, InVain, heard_in_vain, not_cached
 from gateway.dispatch.fingerprint import key_of
 from gateway.dispatch.flights import Errand, Flights
 from gateway.dispatch.kept_answers import name_of, named_in, pack, unpack
@@ -45,7 +45,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     control: CacheControl = ANY
     hold: Callable[[], AbstractContextManager[None]] = nullcontext  # keeps the audio for a call that outlives it
     book: Callable[[Answer], None] | None = None  # told of an answer that came when the caller had left, and is paid
-    spent: Callable[[Answer], None] = lambda _: None  # told what was paid where an older answer is given after all
+    spent: Callable[[Answer], None] = lambda _: None  # told what was paid and brought nothing
 
 
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,13 +123,21 @@ class Caching:
         async def keep(_: Answer) -> None:
             """Do nothing: it is kept by now."""
 
-        errand = Errand(key=f"{key}:{uuid4().hex}", call=call, keep=keep, hold=asking.hold, book=asking.book)
+        errand = Errand(
+            key=f"{key}:{uuid4().hex}", call=call, keep=keep, hold=asking.hold, book=asking.book, spent=asking.spent
+        )
         return await self.flights.answer(errand, wanted.own)
 
     async def _anew(self, job: TranscriptionJob, route: Route, asking: Asking) -> Answer:
         if asking.control.only_if_cached:
             raise not_cached()
-        return await self.dispatcher.transcribe(job, route, asking.timeout_s)
+        own = self.dispatcher.terms(job, route, asking.timeout_s)
+        try:
+            return await self.dispatcher.run(job, route, own)
+        except asyncio.CancelledError:
+            if own.underway.paid:
+                asking.spent(heard_in_vain(own.underway.paid))
+            raise
 
     async def _found_or_flown(self, store: AnswerStore, key: str, wanted: _Wanted, part: Relayed | None) -> Answer:
         """Return what is kept, or ask; where every deployment fails, what was kept for that."""
@@ -171,6 +179,7 @@ class Caching:
 
     async def _flown(self, store: AnswerStore, file: str, key: str, wanted: _Wanted, part: Relayed | None) -> Answer:
         """Ask, or join those who do. file: the key of this very file, where the answer's is that of its sound."""
+        asking = wanted.asking
         put: Callable[[bytes, float], Awaitable[None]] = partial(store.put, key)
         flight, call = key, partial(self._called, wanted)
         if self.relay is not None:
@@ -187,7 +196,7 @@ class Caching:
             if file != key:
                 await store.put(file, name_of(key), self._keep_s)
 
-        errand = Errand(key=flight, call=call, keep=keep, hold=wanted.asking.hold, book=wanted.asking.book)
+        errand = Errand(key=flight, call=call, keep=keep, hold=asking.hold, book=asking.book, spent=asking.spent)
         if self.relay is None or part is None:
             return await self.flights.answer(errand, wanted.own)
         return await self._aboard(self.relay, part, errand, wanted.own)

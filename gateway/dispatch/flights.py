@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached, InVain
+from gateway.dispatch.answers import ABANDONED, DEADLINE, Answer, Cached, InVain, heard_in_vain
 from gateway.problems import Problem
 from gateway.stages import Stage, timed
 
@@ -41,6 +41,7 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
     keep: Callable[[Answer], Awaitable[None]]  # what is done with a good answer, once those who wait have it
     hold: Callable[[], AbstractContextManager[None]]  # keeps what the call needs, should its first caller leave
     book: Callable[[Answer], None] | None = None  # told what came of a call that this caller left, and that was paid
+    spent: Callable[[Answer], None] = lambda _: None  # told what this caller pays for besides, which brought nothing
 
 
 class _Flight(msgspec.Struct, eq=False):
@@ -110,6 +111,8 @@ class Flights:
                 is_anothers = problem.type == DEADLINE and flight.began_until < own.deadline
                 if not is_anothers or self._clock() >= own.deadline:
                     raise
+                if isinstance(problem, InVain) and problem.paid is not None:
+                    errand.spent(problem.paid)
                 continue
             return _as_told(flight, answer, state)
 
@@ -176,10 +179,13 @@ class Flights:
             self._call_off(errand, flight)
 
     def _call_off(self, errand: Errand, flight: _Flight) -> None:
-        """End a call that nobody waits for any more, unless it is paid for already."""
+        """End a call that nobody waits for any more, unless it is paid for already; tell what others before it cost."""
         if flight.task is None or self._goes_on(errand, flight, flight.task):
             return
         self._forget(errand.key, flight)
+        if paid := flight.terms.underway.paid:
+            tell = flight.book or errand.spent
+            tell(heard_in_vain(paid))
         flight.task.cancel()
 
     def _goes_on(self, errand: Errand, flight: _Flight, task: asyncio.Task[None]) -> bool:

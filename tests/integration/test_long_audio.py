@@ -32,6 +32,7 @@ from tests.asking import key
 from tests.conftest import encoded, sample, sample_audio, serve, tone, whisper
 from tests.contract.test_word_errors import SPOKEN, errors, words
 from tests.integration.test_paid_calls import rows_of
+from tests.integration.test_single_flight import until
 from tests.serving import emulated_account, routed, running
 from tests.watching import samples
 
@@ -88,16 +89,19 @@ async def test_where_the_operator_says_no_it_is_413(emulate: Emulate, lecture: b
 
 @dataclass(slots=True)
 class Failing:
-    """A provider that answers so many calls, and no more."""
+    """A provider that answers so many calls, and no more: it fails, at once or when it may."""
 
     answers: int
     calls: int = 0
+    may_fail: asyncio.Event | None = None
 
     async def __call__(self, request: web.Request) -> web.Response:
         await request.read()
         self.calls += 1
         if self.calls <= self.answers:
             return web.json_response({"text": "so"})
+        if self.may_fail is not None:
+            await self.may_fail.wait()
         return web.json_response({"error": {"message": "no", "type": "server_error", "code": None}}, status=500)
 
 
@@ -154,6 +158,22 @@ async def test_parts_that_were_heard_before_another_fails_are_accounted_for(lect
     assert seen[f"asr_cost_usd_total{{deployment=up/{MODEL}}}"] == pytest.approx(row.cost_usd)
     assert seen["asr_caller_cost_usd_total{caller=newsroom}"] == pytest.approx(row.cost_usd)
     assert left == int((10 - TWO_PARTS_USD) * 100)
+
+
+async def test_they_are_too_where_the_caller_leaves_and_nothing_would_be_kept(lecture: bytes, tmp_path: Path) -> None:
+    """So is the part that was out, and sent to its end: it is billed."""
+    may_fail = asyncio.Event()
+    provider = Failing(answers=2, may_fail=may_fail)
+    async with billed(provider, tmp_path) as (session, gateway):
+        leaving = asyncio.create_task(sent(session, lecture))  # noqa: TID251 - cancelled below
+        await until(lambda: provider.calls == 3)
+        leaving.cancel()
+        await until(lambda: samples(gateway)["asr_requests_in_flight{}"] == 0)
+        may_fail.set()
+
+    (row,) = await rows_of(tmp_path)
+    assert (row.outcome, row.deployment, row.key) == ("cancelled", f"up/{MODEL}", "newsroom")
+    assert row.cost_usd == pytest.approx(MINUTES * 0.006, rel=0.05)
 
 
 async def test_they_are_too_where_an_older_answer_is_given_after_all(lecture: bytes, tmp_path: Path) -> None:

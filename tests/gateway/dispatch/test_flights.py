@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from gateway.dispatch.answers import Answer, Cached, InVain, Paid, abandoned, in_vain
+from gateway.dispatch.answers import DEADLINE, Answer, Cached, InVain, Paid, abandoned, in_vain
 from gateway.dispatch.flights import Errand, Flights
 from gateway.dispatch.means import Terms
 from gateway.drain import Drain
@@ -153,6 +153,45 @@ async def test_what_was_paid_before_all_had_left_is_booked_where_no_answer_comes
         assert await booked.get() is ANSWER
 
     assert (booked.empty(), job.kept) == (True, 0)
+
+
+async def test_what_was_paid_before_its_calls_were_over_is_told_to_who_left_last() -> None:
+    """Nothing that is out is paid for, so that it ends; what was is not forgotten."""
+    told: list[Answer] = []
+
+    async def call(bound: Terms) -> Answer:
+        bound.underway.paid.append(PAID)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    errand = replace(Job().errand(), call=call, book=told.append, spent=told.append)
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        asking = [group.create_task(flights.answer(errand, terms())) for _ in range(2)]
+        await asyncio.sleep(0)
+        for each in asking:
+            assert not told
+            each.cancel()
+            await asyncio.wait((each,))
+        assert not flights.is_aloft("k")
+    assert [each.parts for each in told] == [(PAID,)]
+
+
+async def test_who_asks_anew_pays_what_the_call_of_one_in_a_hurry_cost_in_vain() -> None:
+    """Whoever began it has left by then."""
+    late = Problem(status=504, type=DEADLINE, message="too late")
+    job, told = Job(outcome=in_vain(late, [PAID])), list[Answer]()
+    errand = replace(job.errand(), spent=told.append)
+    async with carried() as flights, asyncio.TaskGroup() as group:
+        hurried = group.create_task(flights.answer(job.errand(), terms(1.0)))
+        await asyncio.sleep(0)
+        patient = group.create_task(flights.answer(errand, terms()))
+        await asyncio.sleep(0)
+        hurried.cancel()
+        job.go_on.set()
+        await asyncio.sleep(0)
+        job.outcome = None
+        assert ((await patient).cached, job.calls) == (Cached.MISS, 2)
+    assert [each.parts for each in told] == [(PAID,)]
 
 
 async def test_a_fault_of_ours_does_not_end_other_flights() -> None:
