@@ -44,6 +44,4 @@ def _of_places(places: dict[str, Place]) -> tuple[str, str]:
     engine, place = next(iter(places.items()))
     besides = "".join(f", or {other}" for other in places if other != engine)
     said = f"{engine}{besides} would hear it, from {place.in_words}"
-    if place.is_here:
-        return HERE, f"{said}; loading it is not tried"
-    return NOT_TRIED, f"{said}; fetching and loading it are not"
+    return (HERE, f"{said}; loading it is not tried") if place.is_here else (NOT_TRIED, said)

@@ -68,7 +68,7 @@ def _in_cache(engine: str, name: str) -> Place:
         return Place(f"the Hub's cache, {repository}")
     if constants.HF_HUB_OFFLINE:
         raise ModelMissing(f"{repository} is not in the Hub's cache, and HF_HUB_OFFLINE is set{or_installed(name)}")
-    return Place(f"the Hub, {repository}: not in this machine's cache yet", is_here=False)
+    return Place(f"the Hub, {repository}, where it is still to be fetched", is_here=False)
 
 
 def _in_repository(name: str) -> tuple[str, str | None]:
