@@ -77,6 +77,13 @@ def test_its_pod_can_do_no_more_than_the_gateways(engine: Manifests) -> None:
     assert {each["name"] for each in ours["volumes"]} == {each["name"] for each in container(engine)["volumeMounts"]}
 
 
+def test_an_account_of_that_name_stays_as_it_is() -> None:
+    """Else the key of a cloud would be sent to the engine's address."""
+    own = {"adapter": "deepgram", "api_key_file": "/run/secrets/deepgram"}
+    manifests = rendered({**ON_A_CPU, "config": {"providers": {"engine": own}}})
+    assert json.loads(manifests["ConfigMap"]["data"]["gateway.yaml"])["providers"] == {"engine": own}
+
+
 def test_it_goes_where_the_gpus_are(engine: Manifests) -> None:
     """And the gateway does not."""
     assert container(engine)["resources"]["limits"]["nvidia.com/gpu"] == 1

@@ -49,7 +49,7 @@ secret: {secretName: {{ $name }}, defaultMode: 0440, items: [{key: {{ .Values.en
 {{/* The gateway's configuration, as JSON: with an account for the engine, unless it has one of that name. */}}
 {{- define "asr-gateway.config" -}}
 {{- $config := deepCopy .Values.config -}}
-{{- if .Values.engine.enabled -}}
+{{- if and .Values.engine.enabled (not (hasKey ($config.providers | default dict) "engine")) -}}
 {{- $url := printf "http://%s:8100" (include "asr-gateway.engine.fullname" .) -}}
 {{- $key := printf "%s/key" (include "asr-gateway.engine.keyFolder" .) -}}
 {{- $account := dict "adapter" "engine" "base_url" $url "api_key_file" $key -}}
