@@ -38,7 +38,7 @@ MAX_NEW_TOKENS = 440  # 448 positions less the prompt's control tokens
 MAX_DURATION_S = 4 * 3600.0
 
 # As CUDA says it, cuBLAS and cuDNN, and on a CPU MKL and oneDNN.
-_FULL = ("out of memory", "ALLOC_FAILED", "failed to allocate", "could not create a memory object")
+_FULL = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "failed to allocate", "could not create a memory object")
 _SMALL_MODEL_BYTES = 200_000_000  # tiny and base in float16
 _BYTES_OF = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int16": 2.0}  # a weight's; else one
 

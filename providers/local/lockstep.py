@@ -147,14 +147,13 @@ class Lockstep:
             self._model.get_prompt(tokenizer, list(row.earlier))
             for row, tokenizer in zip(rows, tokenizers, strict=True)
         ]
-        most = self._model.max_length
         search: dict[str, float] = {"beam_size": how.num_beams}
         if how.temperature > 0:
             search = {"beam_size": 1, "sampling_topk": 0, "sampling_temperature": how.temperature}
         found: list[Any] = self._model.model.generate(
             encoded,
             prompts,
-            max_length=len(prompts[0]) + how.max_new_tokens if how.max_new_tokens else most,
+            max_length=_most(len(prompts[0]), how.max_new_tokens) if how.max_new_tokens else self._model.max_length,
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=self._suppressed,
@@ -204,6 +203,11 @@ class _Aligned:
 
 def _frames(row: Row) -> int:
     return row.features.shape[-1] - 1  # the last is of padding
+
+
+def _most(prompt: int, new: int) -> int:
+    """Return the length that lets so many tokens be written: half of it may be, and what the prompt but one leaves."""
+    return max(2 * new, prompt - 1 + new)
 
 
 def _is_silence(result: Any) -> bool:  # noqa: ANN401 - as above

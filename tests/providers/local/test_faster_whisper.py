@@ -244,6 +244,7 @@ def test_a_batch_is_of_rows_where_the_device_gains_by_them() -> None:
     [
         "CUDA failed with error out of memory",
         "cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED",
+        "cuDNN failed with status CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "mkl_malloc: failed to allocate memory",
         "could not create a memory object",
     ],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from faster_whisper.audio import pad_or_trim
 
 from providers.audio.samples import MODEL_RATE_HZ, Samples, read_samples
 from providers.errors import JobRejected
@@ -53,7 +54,7 @@ def alone(engine: FasterWhisper, samples: Samples, how: Decoding | None = None, 
         samples,
         temperature=how.temperature,
         beam_size=how.num_beams,
-        max_new_tokens=how.max_new_tokens,
+        max_new_tokens=how.max_new_tokens and 2 * how.max_new_tokens - 1,  # of which it lets half be written
         word_timestamps=how.words,
         condition_on_previous_text=False,
         **told,
@@ -79,6 +80,18 @@ def test_a_row_says_what_it_would_alone(how: Decoding) -> None:
     rows = together(whisper(), *((said(name), None, None) for name in NAMES), how=how)
 
     assert [told_by(row) for row in rows] == [told_alone(alone(whisper(), said(name), how)) for name in NAMES]
+
+
+@pytest.mark.parametrize("prompt", [None, PROMPT])
+@pytest.mark.parametrize("tokens", [1, 6, 20])
+def test_as_many_tokens_are_written_as_may_be(tokens: int, prompt: str | None) -> None:
+    """Of long speech no fewer, whether the prompt is longer or not."""
+    spoken = said("two_cities.flac")[: 20 * MODEL_RATE_HZ]
+    engine = whisper()
+    row = engine._lockstep.row(spoken, Task.TRANSCRIBE, None, prompt)
+    encoded = engine._model.encode(pad_or_trim(row.features))
+    (result,) = engine._lockstep._decoded([row], [row.tokenizer], encoded, Decoding(max_new_tokens=tokens))
+    assert len(result.sequences_ids[0]) == tokens
 
 
 def test_words_have_the_times_that_they_would_have_alone() -> None:
