@@ -69,7 +69,7 @@ class _Window(NamedTuple):
     size: int  # frames
     segments: list[dict[str, Any]]  # none: nobody speaks
     seek: int  # where the next begins
-    ended: bool  # its last segment has an end
+    ended: bool  # its last segment has an end, or all the tokens that it may have: what follows is not heard
 
 
 class Lockstep:
@@ -117,7 +117,7 @@ class Lockstep:
         )
         tokenizers = self._tokenizers(rows, encoded)
         results = self._decoded(rows, tokenizers, encoded, how)
-        windows = [self._window(*each) for each in zip(rows, tokenizers, sizes, results, strict=True)]
+        windows = [self._window(*each, how) for each in zip(rows, tokenizers, sizes, results, strict=True)]
         if how.words:
             self._time_words(windows, encoded)
         for each in windows:
@@ -161,7 +161,7 @@ class Lockstep:
         )
         return found
 
-    def _window(self, row: Row, tokenizer: Tokenizer, size: int, result: Any) -> _Window:  # noqa: ANN401 - as above
+    def _window(self, row: Row, tokenizer: Tokenizer, size: int, result: Any, how: Decoding) -> _Window:  # noqa: ANN401 - as above
         if _is_silence(result):
             return _Window(row, tokenizer, size, [], row.seek + size, ended=True)
         segments, seek, ended = self._model._split_segments_by_timestamps(  # noqa: SLF001 - its own batches do too
@@ -169,7 +169,9 @@ class Lockstep:
         )
         if ended and (stopped := _stopped_early(row, size, segments)):
             seek = stopped
-        return _Window(row, tokenizer, size, segments, seek, ended)
+        # Else words would have a window for each few tokens: as many encodings, and no limit.
+        is_cut_off = how.max_new_tokens is not None and len(result.sequences_ids[0]) >= how.max_new_tokens
+        return _Window(row, tokenizer, size, segments, seek, ended or is_cut_off)
 
     def _time_words(self, windows: Sequence[_Window], encoded: Any) -> None:  # noqa: ANN401 - as above
         """Give each segment its words. One alignment is of one language and task: of the rows in others it is lost."""

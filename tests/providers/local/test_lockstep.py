@@ -89,6 +89,7 @@ def test_as_many_tokens_are_written_as_may_be(tokens: int, prompt: str | None) -
     spoken = said("two_cities.flac")[: 20 * MODEL_RATE_HZ]
     engine = whisper()
     row = engine._lockstep.row(spoken, Task.TRANSCRIBE, None, prompt)
+    assert row.tokenizer is not None
     encoded = engine._model.encode(pad_or_trim(row.features))
     (result,) = engine._lockstep._decoded([row], [row.tokenizer], encoded, Decoding(max_new_tokens=tokens))
     assert len(result.sequences_ids[0]) == tokens
@@ -108,6 +109,16 @@ def test_words_have_the_times_that_they_would_have_alone() -> None:
         assert [word["probability"] for word in found] == pytest.approx(
             [word.probability for word in expected], abs=1e-3
         )
+
+
+def test_words_are_as_few_as_the_tokens_that_may_be() -> None:
+    """What follows the last word is no window of its own: the limit holds for each of thirty seconds."""
+    samples = (said("sb_spk2_snt1.flac"), None, None)
+    (few,), (timed,) = (
+        together(whisper(), samples, how=Decoding(max_new_tokens=4, words=words)) for words in (False, True)
+    )
+    assert [segment["text"] for segment in timed.segments] == [segment["text"] for segment in few.segments]
+    assert [word["word"] for word in timed.segments[0]["words"]] == [" We", " are", " sure"]
 
 
 def test_rows_of_several_windows_go_on_by_themselves() -> None:
