@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from providers.errors import JobUnsupported, ProviderUnavailable
 from providers.local.models import ModelMissing
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from providers.exchange import Progress
     from providers.local.provider import LocalModel
     from providers.types import Capabilities, Deployment, Moment, Transcript, TranscriptionJob
+
+_SHUT_DOWN: Final = "the local model is shut down"
 
 
 class Shelf:
@@ -171,6 +173,9 @@ class ShelvedModel:
         await model.load()
         if model.missing:
             raise model.missing
+        if self._is_closed:  # just as it came: nobody else knows of it, and an end of this task must not keep it
+            asyncio.get_running_loop().run_in_executor(None, model.close)
+            raise ModelMissing(_SHUT_DOWN)
         self._held = _Held(model)
         self._capabilities = model.capabilities
         self.expected_bytes = model.size_bytes
@@ -190,7 +195,7 @@ class ShelvedModel:
 
     def close(self) -> None:
         """Let running work end; drop what waits. Blocking."""
-        self._is_closed, self.missing = True, ModelMissing("the local model is shut down")
+        self._is_closed, self.missing = True, ModelMissing(_SHUT_DOWN)
         self._tried.set()
         self._shelf.forget(self)
         if self._loading:

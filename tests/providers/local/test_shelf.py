@@ -317,3 +317,20 @@ async def _failure(model: ShelvedModel) -> str:
     with pytest.raises(ProviderUnavailable) as caught:
         await ask(model)
     return str(caught.value)
+
+
+async def test_one_that_is_closed_just_as_it_is_loaded_gives_its_memory_back() -> None:
+    """As when a configuration lets go of a model that nobody waits for any more."""
+    shelf, engine = Shelf(), Weighty(1)
+    models: list[ShelvedModel] = []
+
+    class Late(LocalModel):
+        async def load(self) -> None:
+            await super().load()
+            models[0].close()
+
+    models.append(model := ShelvedModel("m", lambda: Late("m", lambda _: engine), shelf))
+    await model.load()
+    await until(engine.closed.is_set)
+    assert (model.loaded, model.ready) == (False, False)
+    assert not shelf._loaded
