@@ -16,7 +16,7 @@ from ray import serve
 from starlette.responses import JSONResponse, Response
 
 from config.settings import AccountSettings, Settings
-from deploy.ray.held import LOG, Held, Loader, NotLoaded
+from deploy.ray.held import LOG, Held, Loader, Missing, NotLoaded
 from deploy.ray.loads import Loads
 from gateway.hearing import Hearing, lets_in
 from gateway.intake.spool import spool_budget
@@ -88,7 +88,8 @@ class Engine:
         self._names = parts.models
         self._key = parts.key
         kept = serve.multiplexed(max_num_models_per_replica=parts.models_per_replica)(load)
-        self._load: Loads[LocalBackend] = Loads(partial(_had, kept))
+        self._missing = Missing()
+        self._load: Loads[LocalBackend] = Loads(partial(_had, kept, self._missing))
         self._first = list(parts.models[: parts.models_per_replica])
         self._hearing = Hearing(self._held, spool_budget(parts.settings), parts.settings.server.max_upload)
         self._failures = Failures()
@@ -120,7 +121,9 @@ class Engine:
 
     async def _held(self, name: str) -> LocalBackend | None:
         """Return a model that may be asked for, loaded if it can be. Ray keeps those asked for lately."""
-        return await self._load(name) if name in self._names else None
+        if name not in self._names:
+            return None
+        return self._missing.get(name) or await self._load(name)
 
 
 def build(told: dict[str, Any]) -> serve.Application:
@@ -156,11 +159,12 @@ def _key() -> SecretStr | None:
     return secret
 
 
-async def _had(kept: Callable[[str], Awaitable[Held]], name: str) -> LocalBackend:
+async def _had(kept: Callable[[str], Awaitable[Held]], missing: Missing, name: str) -> LocalBackend:
     """Return a model, also one that is missing. Ray knows it by what it was told in the request's header."""
     try:
         return (await kept(multiplexed_id(name))).model
     except NotLoaded as error:
+        missing.note(name, error.model)
         return error.model
 
 

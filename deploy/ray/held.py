@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.engines import Loaded, LocalModels
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("ray.serve")  # what Ray writes to the replica's own file
 _LOOK_EVERY_S: Final = 0.1
+_FIRST_AGAIN_S: Final = 10.0  # what the Hub did not give just now it may give soon
+_LAST_AGAIN_S: Final = 300.0
 _GOES_WITHIN_S: Final = 120.0  # a model that makes room for another may finish what it has
 
 
@@ -53,6 +56,28 @@ class NotLoaded(Exception):
     def __init__(self, model: LocalBackend) -> None:
         super().__init__(str(model.missing))
         self.model = model
+
+
+class Missing:
+    """Models that could not be loaded, for ever longer: before Ray tries one again it lets go of one that could be.
+
+    Gateways ask for such a model every second.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[str, tuple[LocalBackend, float]] = {}
+        self._again_s: dict[str, float] = {}
+
+    def note(self, name: str, model: LocalBackend) -> None:
+        again_s = self._again_s.get(name, _FIRST_AGAIN_S)
+        self._until[name] = model, self._clock() + again_s
+        self._again_s[name] = min(2 * again_s, _LAST_AGAIN_S)
+
+    def get(self, name: str) -> LocalBackend | None:
+        """Return the model where trying to load it again would be too soon."""
+        model, until = self._until.get(name, (None, 0.0))
+        return model if self._clock() < until else None
 
 
 class Loader:

@@ -54,6 +54,36 @@ def test_a_key_is_taken_without_a_word(
     assert caplog.text == ""
 
 
+async def test_a_model_that_is_missing_does_not_take_anothers_place_again_and_again(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray lets go of one before it tries another, and gateways ask every second for one that they cannot have."""
+    tried: list[str] = []
+    now_s = 0.0
+
+    def multiplexed(**_: int) -> Any:
+        """Ray's, which is for replicas alone."""
+
+        def kept(load: Any) -> Any:
+            async def loaded(model_id: str) -> Any:
+                tried.append(model_id)
+                return await load(model_id)
+
+            return loaded
+
+        return kept
+
+    monkeypatch.setattr(app.serve, "multiplexed", multiplexed)
+    engine = app.Engine({"models": ["/nowhere"], "account": {"engine": "faster-whisper"}})
+    engine._missing._clock = lambda: now_s
+    for _ in range(3):
+        assert b"/nowhere holds no model.bin" in (await engine._hearing.model("/nowhere")).body
+    assert len(tried) == 1
+    for now_s, times in ((11.0, 2), (30.0, 2), (32.0, 3)):  # noqa: B007 - the clock reads it
+        await engine._hearing.model("/nowhere")
+        assert len(tried) == times
+
+
 @pytest.mark.parametrize(("key", "error"), [("", ValueError), ("  ", BadConfiguration)])
 def test_an_empty_key_is_refused(app: Any, monkeypatch: pytest.MonkeyPatch, key: str, error: type[Exception]) -> None:
     monkeypatch.setenv("ASR_GATEWAY_ENGINE_KEY", key)
