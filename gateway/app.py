@@ -13,13 +13,15 @@ from config.cache import CacheStore
 from config.catalog import load_catalog
 from config.faults import BadConfiguration
 from config.tracing import Propagate
-from gateway.api import console, hf, ops
+from gateway.api import hf
 from gateway.api.admission import Limiting
 from gateway.api.auth import enter, enter_admin_port
+from gateway.api.controls import Controls
 from gateway.api.edge import Edge, not_noted
-from gateway.api.front import Service
+from gateway.api.page_files import File, load_files
 from gateway.api.paths import add_operator_routes, add_routes
 from gateway.api.request import Paths, Site
+from gateway.api.service import Service
 from gateway.defaults import check_adapters
 from gateway.dispatch.caching import Caching
 from gateway.dispatch.call import Call, CallWatch, is_own
@@ -120,7 +122,7 @@ class Gateway:
         self._is_alone.set()
         told = self.metrics.local
         self._make_local = make_local or LocalModels(on_batch=told.batch, on_load=model_load, on_download=told.download)
-        self.controls = ops.Controls(
+        self.controls = Controls(
             reload=self.reloader.reload,
             status=self.own_status,
             metrics=self.own_metrics,
@@ -251,7 +253,7 @@ class Gateway:
 
     def edge(self) -> Edge:
         """Return what answers at the port for everybody, with every route."""
-        site = self._site(console.load_files())
+        site = self._site(load_files())
         add_routes(site.paths)
         return self._edge(site, enter)
 
@@ -261,7 +263,7 @@ class Gateway:
         add_operator_routes(site.paths)
         return self._edge(site, enter_admin_port)
 
-    def _site(self, files: Mapping[str, console.File]) -> Site:
+    def _site(self, files: Mapping[str, File]) -> Site:
         paths = Paths()
         described: Callable[[], dict[str, Any]] = cache(partial(_described, paths))
         return Site(

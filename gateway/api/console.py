@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from hashlib import sha256
-from importlib.resources import files
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import ETag, web
@@ -16,14 +12,6 @@ if TYPE_CHECKING:
     from gateway.api.request import Paths, Request
 
 _PAGE: Final = "index.html"
-TYPES: Final = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".mp3": "audio/mpeg",
-}
-_TEXT: Final = frozenset({".html", ".css", ".js", ".svg"})
 # Nothing inline, nothing from elsewhere, no frame around it. blob: is the recording that the person chose.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -37,22 +25,6 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",  # kept, and asked for again by its tag: another release is seen at once
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """One file of the page."""
-
-    body: bytes
-    media_type: str
-    charset: str | None
-    etag: str
-
-
-def load_files() -> dict[str, File]:
-    """Read every file of the page, some 100 kB in all."""
-    folder = files("gateway") / "console"
-    return {each.name: _file(each.name, each.read_bytes()) for each in folder.iterdir() if each.is_file()}
 
 
 async def page(request: Request) -> web.Response:
@@ -83,13 +55,3 @@ def _answer(request: Request, name: str) -> web.Response:
         answer = web.Response(body=found.body, content_type=found.media_type, charset=found.charset, headers=_HEADERS)
     answer.etag = etag
     return answer
-
-
-def _file(name: str, body: bytes) -> File:
-    suffix = PurePath(name).suffix
-    return File(
-        body=body,
-        media_type=TYPES[suffix],
-        charset="utf-8" if suffix in _TEXT else None,
-        etag=sha256(body).hexdigest()[:32],
-    )

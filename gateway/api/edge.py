@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from config.auth import AuthMode
     from gateway.api.auth import Caller
-    from gateway.api.front import Service
     from gateway.api.request import Request, Site
     from gateway.api.response import Response
+    from gateway.api.service import Service
     from gateway.drain import Drain
     from gateway.keyring import Keyring
     from gateway.metrics import Metrics

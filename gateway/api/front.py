@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from config.auth import AuthMode
 from gateway.api import options
 from gateway.api.response import Response
 from gateway.api.terms import asking, is_dry_run
@@ -25,19 +23,16 @@ from providers.types import TranscriptionJob
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from config.settings import Settings
-    from gateway.api.admission import Admission, Limiting
+    from gateway.api.admission import Admission
     from gateway.api.auth import Caller
     from gateway.api.parameters import Parameters
     from gateway.api.request import Request
+    from gateway.api.service import Service
     from gateway.dispatch.answers import Answer
-    from gateway.dispatch.caching import Caching
     from gateway.dispatch.routes import Route, Routes
     from gateway.dispatch.service import Dispatcher
-    from gateway.intake.upload import Intake, Shape, Upload
-    from gateway.keyring import Keyring
+    from gateway.intake.upload import Shape, Upload
     from gateway.observe import Observed
-    from providers.audio.demux import Demuxer
     from providers.types import Audio
 
 
@@ -72,58 +67,6 @@ class Front(Protocol):
     def render_problem(self, problem: Problem, request_id: str) -> Response:
         """Say in the dialect's own shape why there is no answer."""
         ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Service:
-    """One configuration's parts. A request keeps those that it began with, whatever is configured meanwhile."""
-
-    settings: Settings
-    intake: Intake
-    demuxer: Demuxer
-    routes: Routes
-    accounts: Mapping[str, str]  # by the first segment of a pinned path
-    dispatcher: Dispatcher
-    caching: Caching
-    limiting: Limiting
-    keyring: Keyring  # the process's one
-    book: Callable[[Observed, str], None]  # writes down what was paid beside a request, and its outcome
-    in_use: int = 0  # requests that began with it and are not over
-    on_idle: Callable[[], None] = lambda: None
-
-    @property
-    def names_are_public(self) -> bool:
-        """Tell whether callers without a key may read the names of models."""
-        return self.settings.auth.mode is AuthMode.NONE
-
-    def used(self) -> _Used:
-        """Keep it for a request."""
-        return _Used(self)
-
-    def begun(self) -> None:
-        """Note a request."""
-        self.in_use += 1
-
-    def over(self) -> None:
-        """Note that a request is over."""
-        self.in_use -= 1
-        if not self.in_use:
-            self.on_idle()
-
-
-class _Used:
-    """A service while a request goes by it."""
-
-    __slots__ = ("_service",)
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def __enter__(self) -> None:
-        self._service.begun()
-
-    def __exit__(self, *_: object) -> None:
-        self._service.over()
 
 
 class Endpoint:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from config.auth import Key
 from gateway.api import console, hub, keys, ops
 from gateway.api.openapi_schemas import COUNT, TEXT, Schema, as_json, headers, listed, one_of, optional, record, ref
+from gateway.api.page_files import TYPES
 from gateway.dispatch.health import Condition
 from gateway.stores.usage import By, Sum
 
@@ -54,7 +55,7 @@ _STORED: Final = (404, 409, 503)
 # Of each handler: parameters, body and answers; and which problems only it has, by status.
 OPERATIONS: Final[Mapping[Callable[..., Any], tuple[Schema, tuple[int, ...]]]] = {
     console.page: ({"responses": _file("text/html")}, ()),
-    console.file: ({"responses": _file(*sorted(set(console.TYPES.values())))}, (404,)),
+    console.file: ({"responses": _file(*sorted(set(TYPES.values())))}, (404,)),
     ops.live: ({"responses": _answer(record({"status": one_of("alive")}))}, ()),
     ops.ready: ({"responses": _READY}, ()),
     ops.status: ({"responses": _answer(ref("Status"))}, ()),

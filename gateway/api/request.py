@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from config.catalog import Catalog
     from gateway.api.auth import Caller
-    from gateway.api.console import File
-    from gateway.api.front import Service
-    from gateway.api.ops import Controls
+    from gateway.api.controls import Controls
+    from gateway.api.page_files import File
+    from gateway.api.service import Service
     from gateway.ledger import Ledger
     from gateway.observe import Observed
 

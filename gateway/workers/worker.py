@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.faults import BadConfiguration
-from gateway.api.ops import Controls
+from gateway.api.controls import Controls
 from gateway.app import Gateway
 from gateway.dispatch.call import CallWatch
 from gateway.heap import share_one_arena

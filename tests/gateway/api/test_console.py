@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.api.console import load_files
+from gateway.api.page_files import load_files
 from tests.asking import KEYS, WAV, Served, serving, settings
 
 if TYPE_CHECKING:
