@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "deploy" / "ray" / "serve.yaml"
 _LOOK_EVERY_S: Final = 0.1
+_ENDS_WITHIN_S: Final = 60.0
 _SURROUNDINGS: Final = {
     "PYTHONPATH": str(ROOT),
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray asks its maker's server who uses it
@@ -148,14 +149,26 @@ def ray_cluster() -> Iterator[RayCluster]:
         try:
             yield RayCluster(process, Path(folder), port)
         finally:
-            started = list(_below(process.pid))
+            started = list(_opened(_below(process.pid)))
             process.communicate()
-            while any(map(is_alive, started)):
-                time.sleep(_LOOK_EVERY_S)
+            for each in started:
+                _await_end(each)
 
 
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def _opened(pids: Iterable[int]) -> Iterator[int]:
+    """Yield a descriptor for each process that is still there: it is readable once that has ended."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            yield os.pidfd_open(pid)
+
+
+def _await_end(descriptor: int) -> None:
+    """Wait until a process has ended, and close its descriptor."""
+    try:
+        ended, _, _ = select.select([descriptor], [], [], _ENDS_WITHIN_S)
+        assert ended, "a process of Ray's outlives it"
+    finally:
+        os.close(descriptor)
 
 
 def _below(pid: int) -> Iterator[int]:
